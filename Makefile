@@ -1,0 +1,45 @@
+# Everything sets itself up: a fresh machine needs Python 3.11 (or newer) and make.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit format bench-step clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,oracle]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
+	@$(RUN)/edge-sim scenarios/demo.toml
+
+test: check unit  ## everything CI runs
+
+check: $(VENV)/test.stamp  ## lint, format, types, layers
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports --no-cache
+
+unit: $(VENV)/test.stamp  ## the tests
+	$(RUN)/pytest
+
+format: $(VENV)/test.stamp  ## put the code in shape
+	$(RUN)/ruff check --fix . ; $(RUN)/ruff format .
+
+bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch eager
+	$(RUN)/python -m benchmarks.step
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Murmur on the device: train locally, tell the neighbours what you believe, learn from what they say."""

@@ -1,0 +1,1 @@
+"""Message <-> bytes: a header, and one body coding a file."""

@@ -1,0 +1,1 @@
+"""Runtimes that execute a bundle's training step, one a file."""

@@ -1,0 +1,26 @@
+"""A thing is added by adding a file: the file's name is the name in the configuration."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+from edge.errors import ConfigError
+
+
+def names(package: str) -> list[str]:
+    """What can be loaded from `package`, e.g. ["d-distillation", "d-psgd", "isolated"]."""
+    found = iter_modules(import_module(package).__path__)
+    return sorted(m.name.replace("_", "-") for m in found if not m.name.startswith("_"))
+
+
+def load(package: str, name: str) -> ModuleType:
+    """Import the module of `package` that is called `name`, e.g. ("edge.protocols", "d-psgd").
+
+    Imported only now, so that a device never loads an engine or a transport it does not use.
+    """
+    known = names(package)
+    wanted = name.replace("_", "-")
+    if wanted not in known:
+        noun = package.rsplit(".", 1)[-1].removesuffix("s")
+        raise ConfigError(f"unknown {noun} '{name}'; there are: {', '.join(known)}")
+    return import_module(f"{package}.{wanted.replace('-', '_')}")

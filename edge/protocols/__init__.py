@@ -1,0 +1,1 @@
+"""Distributed learning algorithms, one a file, named as their papers name them."""

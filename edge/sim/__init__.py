@@ -1,0 +1,1 @@
+"""`edge-sim`: many devices in one process, the same node loop."""
