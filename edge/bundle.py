@@ -1,0 +1,190 @@
+"""The bundle: a folder with everything a device needs to train one model (docs/bundle.md).
+
+    manifest.json            what it is, and the digests of the rest
+    train.onnx               one training step: batch, hyper-parameters, parameters, state -> losses, next ...
+    predict.onnx             x, parameters -> logits, probabilities
+    parameters.safetensors   where training starts
+
+This file is the whole contract between exporter and device; neither imports the other.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from edge.errors import BundleError
+from edge.interfaces import Array
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+# Names of the graphs' inputs and outputs; a parameter or state tensor NAME is "parameter/NAME" or
+# "state/NAME" going in and "next/parameter/NAME" or "next/state/NAME" coming out.
+PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
+TOTAL, CORRECT, LOGITS, PROBABILITIES = "loss", "correct", "logits", "probabilities"
+
+
+class Tensor(BaseModel):
+    """A named tensor. A dimension given as text is known only at run time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: Literal["float32", "int64"] = "float32"
+
+
+class Parameter(Tensor):
+    """A row of the parameter table."""
+
+    trainable: bool = True
+
+
+class Manifest(BaseModel):
+    """What manifest.json holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: Literal[1]
+    name: str
+    shape: tuple[int, ...]
+    """of one sample"""
+    classes: int
+    objective: tuple[str, ...]
+    """terms, e.g. ("cross_entropy", "squared_error(reference)")"""
+    optimizer: str
+    inputs: tuple[Tensor, ...]
+    """of one step, beside hyper-parameters, parameters and state: "x", "labels", ..."""
+    hyper: dict[str, float]
+    """scalars a step may be given, and their defaults"""
+    parameters: tuple[Parameter, ...]
+    state: tuple[Tensor, ...]
+    opset: int
+    ir_version: int
+    written_with: dict[str, str]
+    digests: dict[str, str]
+    """SHA-256 of each file, in hexadecimal"""
+
+    @property
+    def model_digest(self) -> bytes:
+        """8 bytes of SHA-256 over the parameter table: devices that agree on it can exchange weights."""
+        table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
+        return hashlib.sha256(table.encode()).digest()[:8]
+
+    @property
+    def size(self) -> int:
+        """P, the number of scalars in all parameters."""
+        total = 0
+        for p in self.parameters:
+            count = 1
+            for d in p.shape:
+                count *= int(d)
+            total += count
+        return total
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose digests have been checked."""
+
+    path: Path
+    manifest: Manifest
+
+    def parameters(self) -> dict[str, Array]:
+        """Where training starts, by name, in the table's order."""
+        stored = _tensors(self.path / "parameters.safetensors")
+        return {p.name: stored[p.name] for p in self.manifest.parameters}
+
+    def require(self, objective: tuple[str, ...], who: str) -> None:
+        """Raise BundleError unless the bundle was exported for these terms (weights aside)."""
+        if set(objective) != set(self.manifest.objective):
+            raise BundleError(
+                f"{who} needs the objective '{' + '.join(objective)}', but {self.path} was exported for "
+                f"'{' + '.join(self.manifest.objective)}'; export it again with --objective"
+            )
+
+
+def read(path: Path) -> Bundle:
+    """Open a bundle. Raises BundleError: not there, another format, altered, or inconsistent."""
+    try:
+        text = (path / MANIFEST).read_bytes()
+    except OSError as reason:
+        raise BundleError(f"{path} is not a bundle: no readable {MANIFEST} ({reason.strerror})") from None
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as reason:
+        first = reason.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise BundleError(f"{path / MANIFEST}: {where}: {first['msg']} (this is format {FORMAT})") from None
+    for name, digest in manifest.digests.items():
+        if "/" in name or name.startswith("."):
+            raise BundleError(f"{path / MANIFEST}: '{name}' is not the name of a file in the bundle")
+        found = _sha256(path / name)
+        if found != digest:
+            raise BundleError(
+                f"{path / name} is not the file that was exported: its SHA-256 is {found[:12]}..., the manifest "
+                f"says {digest[:12]}...; copy or export the bundle again"
+            )
+    stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / "parameters.safetensors").items()}
+    table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
+    if stored != table:
+        odd = sorted(k for k in stored.keys() | table.keys() if stored.get(k) != table.get(k))
+        raise BundleError(f"{path}: parameters.safetensors and the manifest disagree on {', '.join(odd)}")
+    return Bundle(path, manifest)
+
+
+def write(
+    path: Path, manifest: Mapping[str, object], graphs: Mapping[str, bytes], parameters: Mapping[str, Array]
+) -> Bundle:
+    """Write a bundle: all of it, or nothing. An older bundle at `path` is replaced; other folders are not.
+
+    Args:
+        path: the folder to make.
+        manifest: all fields but `format` and `digests`.
+        graphs: file name -> content.
+        parameters: by name.
+    """
+    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} exists and is not a bundle; choose another place or remove it")
+    files = {**graphs, "parameters.safetensors": save_tensors(dict(parameters))}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    whole = Manifest.model_validate({"format": FORMAT, **manifest, "digests": digests})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+            fresh = Path(name) / "new"
+            fresh.mkdir()
+            for file, content in files.items():
+                (fresh / file).write_bytes(content)
+            (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1) + "\n")
+            if path.exists():
+                path.rename(Path(name) / "old")
+            os.replace(fresh, path)
+            shutil.rmtree(Path(name) / "old", ignore_errors=True)
+    except OSError as reason:
+        raise BundleError(f"cannot write the bundle {path}: {reason.strerror}") from None
+    return Bundle(path, whole)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as reason:
+        raise BundleError(f"the bundle lacks {path}: {reason.strerror}") from None
+
+
+def _tensors(path: Path) -> dict[str, Array]:
+    try:
+        return load_tensors(path.read_bytes())
+    except (OSError, SafetensorError) as reason:
+        raise BundleError(f"{path} cannot be read: {reason}") from None

@@ -1,0 +1,176 @@
+"""The training step on stock ONNX Runtime.
+
+Parameters and state live in two sets of buffers that the runtime owns: a step reads one set and
+writes the other, then they change places. Nothing is allocated that the last step did not.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+import onnxruntime as ort  # noqa: TID251 - this is its engine's file
+
+import edge.bundle as names
+from edge.bundle import Bundle
+from edge.errors import BundleError, EngineError
+from edge.interfaces import Array, Engine, Floats, Metrics
+
+
+def create(bundle: Bundle, *, threads: int = 1) -> "OnnxRuntime":
+    """An engine at the bundle's starting point. Engines of one bundle share their sessions."""
+    return OnnxRuntime(bundle, threads=threads)
+
+
+@lru_cache(maxsize=64)
+def _session(
+    path: str, digest: str, threads: int
+) -> ort.InferenceSession:  # digest: a bundle may be replaced
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning made small batches three times slower with two threads, and steals the core from others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The pattern preallocates one slab a shape; without it the peak was 74 MB, with it 84 (small CNN, batch 32).
+    options.enable_mem_pattern = False
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as reason:  # onnxruntime's exceptions have no public base class
+        raise BundleError(
+            f"onnxruntime {ort.__version__} cannot load {path}: {str(reason).splitlines()[0]}"
+        ) from None
+
+
+class OnnxRuntime:
+    """One device's parameters over sessions that may be shared. See `edge.interfaces.Engine`."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        self.bundle = bundle
+        self._manifest = manifest = bundle.manifest
+        self._train, self._predict = (
+            _session(str(bundle.path / file), manifest.digests[file], threads)
+            for file in ("train.onnx", "predict.onnx")
+        )
+        start = {names.PARAMETER + k: v for k, v in bundle.parameters().items()}
+        start |= {names.STATE + s.name: np.zeros(tuple(map(int, s.shape)), s.dtype) for s in manifest.state}
+        self._buffers = [{k: _owned(v) for k, v in start.items()} for _ in range(2)]
+        self._now = 0
+        self._hyper = {k: _owned(np.float32(v)) for k, v in manifest.hyper.items()}
+        self._hyper_values = dict(manifest.hyper)
+        self._results = {
+            output.name: _owned(np.zeros((), np.float32))
+            for output in self._train.get_outputs()
+            if not output.name.startswith(names.NEXT)
+        }
+        self._bindings = [self._bound(old, new) for old, new in ((0, 1), (1, 0))]
+        self._inputs = {i.name: i for i in manifest.inputs}
+
+    def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
+        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        self._check(batch)
+        self._set_hyper(hyper)
+        binding = self._bindings[self._now]
+        for name, value in batch.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        self._train.run_with_iobinding(binding)
+        metrics = {name: float(value.numpy()) for name, value in self._results.items()}
+        if not np.isfinite(metrics[names.TOTAL]):
+            raise EngineError(
+                f"the loss became {metrics[names.TOTAL]} and the step was undone; look for NaN in the batch, "
+                f"or lower the learning rate ({self._hyper_values.get('learning_rate')})"
+            )
+        self._now = 1 - self._now
+        return metrics
+
+    def predict(self, x: Array) -> Floats:
+        """See `Engine.predict`."""
+        self._check_one("x", x, ("N", *self._manifest.shape), "float32")
+        binding = self._predict.io_binding()
+        for name, buffer in self._buffers[self._now].items():
+            if name.startswith(names.PARAMETER):
+                binding.bind_ortvalue_input(name, buffer)
+        binding.bind_cpu_input("x", np.ascontiguousarray(x))
+        binding.bind_output(names.PROBABILITIES, "cpu")
+        self._predict.run_with_iobinding(binding)
+        # numpy() aliases memory that the runtime reuses.
+        return np.array(binding.get_outputs()[0].numpy(), copy=True)
+
+    def parameters(self) -> dict[str, Array]:
+        """See `Engine.parameters`."""
+        state = self.state()
+        return {p.name: state[names.PARAMETER + p.name] for p in self._manifest.parameters}
+
+    def load_parameters(self, values: Mapping[str, Array]) -> None:
+        """See `Engine.load_parameters`."""
+        self.load_state({names.PARAMETER + k: v for k, v in values.items()})
+
+    def state(self) -> dict[str, Array]:
+        """See `Engine.state`; keys are "parameter/NAME" and "state/NAME"."""
+        return {k: np.array(v.numpy(), copy=True) for k, v in self._buffers[self._now].items()}
+
+    def load_state(self, values: Mapping[str, Array]) -> None:
+        """See `Engine.load_state`."""
+        buffers = self._buffers[self._now]
+        for name, value in values.items():
+            if name not in buffers:
+                raise EngineError(f"the model has no '{name}'; it has {', '.join(buffers)}")
+            want = tuple(buffers[name].shape())
+            self._check_one(name, value, want, "float32")
+            if not np.isfinite(value).all():
+                raise EngineError(f"'{name}' holds values that are not finite")
+        for name, value in values.items():
+            buffers[name].update_inplace(np.ascontiguousarray(value))
+
+    def _bound(self, old: int, new: int) -> ort.IOBinding:
+        binding = self._train.io_binding()
+        for name, buffer in {**self._buffers[old], **self._hyper}.items():
+            binding.bind_ortvalue_input(name, buffer)
+        for name, buffer in self._results.items():
+            binding.bind_ortvalue_output(name, buffer)
+        for name, buffer in self._buffers[new].items():
+            binding.bind_ortvalue_output(names.NEXT + name, buffer)
+        return binding
+
+    def _set_hyper(self, given: Mapping[str, float]) -> None:
+        if unknown := sorted(given.keys() - self._hyper.keys()):
+            raise EngineError(f"no hyper-parameter '{unknown[0]}'; the bundle has {', '.join(self._hyper)}")
+        for name, default in self._manifest.hyper.items():
+            value = float(given.get(name, default))
+            if value != self._hyper_values[name]:
+                self._hyper[name].update_inplace(np.array(value, np.float32))
+                self._hyper_values[name] = value
+
+    def _check(self, batch: Mapping[str, Array]) -> None:
+        if batch.keys() != self._inputs.keys():
+            raise EngineError(
+                f"a step needs {', '.join(self._inputs)}; it was given {', '.join(batch) or 'nothing'}"
+            )
+        rows: dict[str, int] = {}
+        for name, value in batch.items():
+            tensor = self._inputs[name]
+            self._check_one(name, value, tensor.shape, tensor.dtype)
+            free = str(tensor.shape[0])
+            if rows.setdefault(free, len(value)) != len(value):
+                raise EngineError(
+                    f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}"
+                )
+
+    def _check_one(self, name: str, value: Array, shape: tuple[int | str, ...], dtype: str) -> None:
+        fits = len(value.shape) == len(shape) and all(
+            isinstance(want, str) or want == have for have, want in zip(value.shape, shape, strict=True)
+        )
+        if not fits or value.dtype != dtype:
+            raise EngineError(
+                f"'{name}' must be {dtype} {list(shape)}; it is {value.dtype} {list(value.shape)}"
+            )
+
+
+def _owned(value: Array | np.generic) -> ort.OrtValue:
+    """A runtime-owned copy (`ortvalue_from_numpy` would alias the array)."""
+    array = np.ascontiguousarray(value).reshape(np.shape(value))
+    owned = ort.OrtValue.ortvalue_from_shape_and_type(list(array.shape), array.dtype.type)
+    owned.update_inplace(array)
+    return owned
+
+
+_: type[Engine] = OnnxRuntime

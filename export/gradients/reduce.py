@@ -1,0 +1,39 @@
+"""Gradients of reductions. X (..., d, ...) is reduced over `axes`; kept axes stand at 1."""
+
+from export.errors import ExportError
+from export.gradients import Adjoints, Node, Ops, Value, gradient
+
+
+@gradient("ReduceSum")
+def reduce_sum(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sum X: every element gets dY."""
+    dX = op("Expand", _kept(op, node, dY), op.sizes(node.inputs[0]))
+    return [dX, None][: len(node.inputs)]
+
+
+@gradient("ReduceMean")
+def reduce_mean(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = mean X: every element gets dY / how many there were."""
+    X, Y = node.inputs[0], node.outputs[0]
+    count = op("Div", op("Size", X), op("Size", Y))
+    scaled = op("Div", _kept(op, node, dY), op("CastLike", count, dY))
+    return [op("Expand", scaled, op.sizes(X)), None][: len(node.inputs)]
+
+
+@gradient("ReduceSumSquare")
+def reduce_sum_square(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sum X^2: dX = 2 X dY."""
+    dX = op("Mul", node.inputs[0], op("Mul", _kept(op, node, dY), op.like(dY, 2)))
+    return [dX, None][: len(node.inputs)]
+
+
+def _kept(op: Ops, node: Node, dY: Value) -> Value:
+    """dY with the reduced axes put back at length 1."""
+    if node.attr("keepdims", 1):
+        return dY
+    if not node.given(1):  # all axes (or, before opset 18, the attribute)
+        axes = node.attr("axes", list(range(len(node.shape(0)))))
+        return op("Unsqueeze", dY, op.const(axes)) if not node.attr("noop_with_empty_axes", 0) else dY
+    if (axes := node.constant(1)) is None:
+        raise ExportError(f"node {node}: its axes must be constant")
+    return op("Unsqueeze", dY, op.const(axes))

@@ -1,0 +1,157 @@
+"""A forward model as the exporter sees it: read, checked, and brought to one form.
+
+Constants are told from parameters: a parameter is a float initializer of at least one axis that
+reaches the output; scalars, shapes and `Constant` nodes stay fixed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, version_converter
+
+from export.errors import ExportError
+from export.ops import Array, Value
+from export.prune import prune
+
+OLDEST = 18
+"""Operator set the graphs are written for; older models are converted up to it first."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier: input (N, *shape) -> logits (N, classes).
+
+    parameters: by name, in the model's order. constants: the other initializers.
+    """
+
+    name: str
+    opset: int
+    nodes: tuple[onnx.NodeProto, ...]
+    input: Value
+    shape: tuple[int, ...]
+    output: Value
+    parameters: dict[str, Array]
+    constants: dict[str, Array]
+    notes: tuple[str, ...] = ()
+    """what was changed on the way in, one sentence each"""
+
+
+def load(path: Path) -> Model:
+    """Read an ONNX file. Raises ExportError: not there, not ONNX, corrupt, or not a classifier."""
+    if not path.is_file():
+        raise ExportError(f"no ONNX file at {path}")
+    try:
+        proto = onnx.load(path)
+    except Exception as reason:  # protobuf's DecodeError, missing external data, ... have no common base
+        brief = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+        raise ExportError(
+            f"{path} is not a readable ONNX file ({brief}); it may be cut short: export it again"
+        ) from None
+    return from_proto(proto, name=path.stem, origin=str(path))
+
+
+def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
+    """Bring a model to the exporter's form. `origin` is only for messages."""
+    notes: list[str] = []
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, RuntimeError) as reason:
+        raise ExportError(f"{origin} is not a valid ONNX model: {str(reason).splitlines()[0]}") from None
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST:
+        proto = _converted(proto, opset, origin)
+        notes.append(f"operator set {opset} was converted to {OLDEST}")
+        opset = OLDEST
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+
+    graph = proto.graph
+    foreign = sorted({n.domain for n in graph.node if n.domain not in ("", "ai.onnx")})
+    if foreign:
+        raise ExportError(
+            f"{origin} uses operators of {', '.join(foreign)}; only standard ONNX operators can be trained"
+        )
+    values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant":
+            values[node.output[0]] = _constant(node)
+        else:
+            nodes.append(node)
+    constants_made = {n.output[0] for n in graph.node if n.op_type == "Constant"}
+
+    x = _only([i for i in graph.input if i.name not in values], "input", origin)
+    output = _only(list(graph.output), "output", origin).name
+    if nodes and (last := _producer(nodes, output)) is not None and last.op_type in ("Softmax", "LogSoftmax"):
+        output = last.input[0]
+        notes.append(f"the final {last.op_type} was removed: the losses want logits")
+    nodes = prune(nodes, [output])
+    read = {name for node in nodes for name in node.input}
+    trainable = {
+        k: v
+        for k, v in values.items()
+        if k in read and k not in constants_made and v.dtype == np.float32 and v.ndim
+    }
+    if not trainable:
+        raise ExportError(
+            f"{origin} has no float32 parameters to train (quantised models cannot be trained: start from the float one)"
+        )
+    return Model(
+        name=name,
+        opset=opset,
+        nodes=tuple(nodes),
+        input=x.name,
+        shape=_sample_shape(x, origin),
+        output=output,
+        parameters=trainable,
+        constants={k: v for k, v in values.items() if k in read and k not in trainable},
+        notes=tuple(notes),
+    )
+
+
+def _converted(proto: onnx.ModelProto, opset: int, origin: str) -> onnx.ModelProto:
+    try:
+        return version_converter.convert_version(proto, OLDEST)
+    except (RuntimeError, ValueError) as reason:
+        brief = str(reason).splitlines()[0]
+        raise ExportError(
+            f"{origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}"
+        ) from None
+
+
+def _constant(node: onnx.NodeProto) -> Array:
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    if attribute.name.startswith("value_int"):
+        return np.asarray(value, np.int64)
+    if attribute.name.startswith("value_float"):
+        return np.asarray(value, np.float32)
+    raise ExportError(f"node '{node.name}' (Constant): '{attribute.name}' is not supported")
+
+
+def _only(values: list[onnx.ValueInfoProto], noun: str, origin: str) -> onnx.ValueInfoProto:
+    if len(values) != 1:
+        found = ", ".join(f"'{v.name}'" for v in values) or "none"
+        raise ExportError(f"{origin} must have exactly one {noun}; it has {found}")
+    return values[0]
+
+
+def _producer(nodes: list[onnx.NodeProto], value: Value) -> onnx.NodeProto | None:
+    return next((n for n in nodes if value in n.output), None)
+
+
+def _sample_shape(x: onnx.ValueInfoProto, origin: str) -> tuple[int, ...]:
+    """Shape of one sample: all but the batch axis, which may be symbolic or fixed."""
+    tensor = x.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        raise ExportError(f"{origin}: its input '{x.name}' must be float32")
+    shape = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    sample = tuple(d for d in shape[1:] if d is not None)
+    if len(shape) < 2 or len(sample) != len(shape) - 1:
+        named = [d.dim_param or d.dim_value for d in tensor.shape.dim]
+        raise ExportError(f"{origin}: its input '{x.name}' must be (batch, fixed sizes ...), but is {named}")
+    return sample

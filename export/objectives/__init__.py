@@ -1,0 +1,77 @@
+"""Losses, one a file, and the little language that composes them.
+
+    cross_entropy + 1.0*squared_error(reference)
+
+Each term is a number (its default weight, a run-time input of the training graph) times the name
+of a file in this folder, on the `private` or the `reference` batch. A file has `build(op, rows)`,
+which appends the forward loss and returns it, a scalar; its gradient is the walk's work.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.plugins import load, names
+from export.errors import ExportError
+from export.ops import Ops, Value
+
+BATCHES = ("private", "reference")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a term may read: one batch's logits (n, K), and inputs it asks for by name.
+
+    argument: declares (once) and returns a run-time input of the batch; dimensions as in `Ops.argument`,
+    "n" standing for the batch's rows.
+    """
+
+    logits: Value
+    classes: int
+    argument: Callable[..., Value]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of the objective."""
+
+    name: str
+    batch: str
+    weight: float
+
+    @property
+    def key(self) -> str:
+        """How the manifest, the metrics and the weight input call it, e.g. "squared_error(reference)"."""
+        return self.name if self.batch == "private" else f"{self.name}({self.batch})"
+
+    def build(self, op: Ops, rows: Rows) -> Value:
+        """Append the term's forward graph; returns the scalar loss."""
+        loss: Value = load("export.objectives", self.name).build(op, rows)
+        return loss
+
+
+_TERM = re.compile(
+    r"(?:(?P<weight>[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?(?P<name>[a-z_]+)(?:\((?P<batch>[a-z]+)\))?"
+)
+
+
+def parse(objective: str) -> list[Term]:
+    """Read an objective. Raises ExportError that names the bad term and lists what there is."""
+    known = [n.replace("-", "_") for n in names("export.objectives")]
+    terms = []
+    for text in objective.split(" + ") if " + " in objective else objective.split("+"):
+        found = _TERM.fullmatch(text.strip())
+        if found is None or found["name"] not in known or (found["batch"] or "private") not in BATCHES:
+            raise ExportError(
+                f"objective term '{text.strip()}' is not [WEIGHT*]NAME[(private|reference)] with NAME one of: "
+                f"{', '.join(known)}"
+            )
+        terms.append(Term(found["name"], found["batch"] or "private", float(found["weight"] or 1)))
+    if len({t.key for t in terms}) < len(terms):
+        raise ExportError(f"objective '{objective}' names a term twice")
+    if all(t.batch != "private" for t in terms):
+        raise ExportError(f"objective '{objective}' needs a term on the private batch")
+    return terms
+
+
+__all__ = ["Rows", "Term", "parse"]

@@ -1,0 +1,12 @@
+"""Cross-entropy with labels: -mean over rows of log softmax(logits)[label]; gradient (p - onehot) / n."""
+
+import numpy as np
+
+from export.objectives import Rows
+from export.ops import Ops, Value
+
+
+def build(op: Ops, rows: Rows) -> Value:
+    """Labels (n,) int64 in 0..K-1."""
+    labels = rows.argument("labels", np.int64, "n")
+    return op("SoftmaxCrossEntropyLoss", rows.logits, labels, outputs=2)

@@ -1,0 +1,17 @@
+"""Squared error on probabilities: mean over rows of ||softmax(logits) - target||^2.
+
+The target may leave the simplex (D-Distillation's tracking variable does, algorithms 1, I4), which
+is why this and not a Kullback-Leibler term pulls towards it. Gradient: 2 (p o e - p (p.e)) / n.
+"""
+
+import numpy as np
+
+from export.objectives import Rows
+from export.ops import Ops, Value
+
+
+def build(op: Ops, rows: Rows) -> Value:
+    """Target (n, K) float32."""
+    target = rows.argument("target", np.float32, "n", rows.classes)
+    error = op("Sub", op("Softmax", rows.logits, axis=1), target)
+    return op("ReduceMean", op("ReduceSumSquare", error, op.const([1]), keepdims=0), keepdims=0)

@@ -1,0 +1,134 @@
+"""Append ONNX nodes one call each; types and shapes are inferred at once, so a mistake shows where it is made.
+
+A value is its name (`str`). A dimension is an `int`, or `None` where it is known only at run time
+(the batch): nothing may depend on its size except through `Shape`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, TypeProto, helper, numpy_helper
+
+from export.errors import ExportError
+
+Array = npt.NDArray[Any]
+Value = str
+Shape = tuple[int | None, ...]
+
+
+class Ops:
+    """A graph under construction: `op("Mul", a, b)` appends a node and names its output."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.types: dict[Value, TypeProto] = {}
+        self.constants: dict[Value, Array] = {}
+        self._constant_names: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._taken: set[str] = set()
+
+    def __call__(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Value:
+        """Append one node and return its first output (`all` returns every one)."""
+        return self.all(op_type, *inputs, outputs=outputs, **attributes)[0]
+
+    def all(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[Value]:
+        """Append one node and return all its outputs."""
+        names = [self.fresh(op_type) for _ in range(outputs)]
+        node = helper.make_node(op_type, list(inputs), names, name=names[0], **attributes)
+        self.append(node)
+        return names
+
+    def append(self, node: onnx.NodeProto) -> None:
+        """Append a ready-made node whose output names are free."""
+        self.types.update(self._infer(node))
+        self._taken.update(node.output)
+        self.nodes.append(node)
+
+    def argument(self, name: Value, dtype: Any, shape: Sequence[int | str | None]) -> Value:
+        """Declare a graph input."""
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self.types[name] = helper.make_tensor_type_proto(element, list(shape))
+        self._taken.add(name)
+        return name
+
+    def const(self, value: npt.ArrayLike, dtype: Any = np.int64) -> Value:
+        """A constant; int64 unless told, as most are axes, sizes and shapes. Equal ones are shared."""
+        array = np.asarray(value, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constant_names:
+            name = self._constant_names[key] = self.fresh("constant")
+            self.name_constant(name, array)
+        return self._constant_names[key]
+
+    def name_constant(self, name: Value, array: Array) -> None:
+        """Introduce a constant under a name of its own."""
+        self.argument(name, array.dtype, array.shape)
+        self.constants[name] = array
+
+    def like(self, value: Value, number: float) -> Value:
+        """A scalar constant of `value`'s type."""
+        return self.const(number, self.dtype(value))
+
+    def shape(self, value: Value) -> Shape:
+        """The dimensions of `value`."""
+        tensor = self.types[value].tensor_type
+        if not tensor.HasField("shape"):
+            raise ExportError(f"the rank of '{value}' is not known; export the model with static ranks")
+        return tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+
+    def dtype(self, value: Value) -> np.dtype[Any]:
+        """The element type of `value`."""
+        return helper.tensor_dtype_to_np_dtype(self.types[value].tensor_type.elem_type)
+
+    def sizes(self, value: Value) -> Value:
+        """The dimensions of `value` as an int64 vector: a constant where all are known."""
+        shape = self.shape(value)
+        known = [d for d in shape if d is not None]
+        return self.const(known) if len(known) == len(shape) else self("Shape", value)
+
+    def assume(self, value: Value, same_as: Value) -> Value:
+        """Declare that `value` has the type and shape of `same_as`, where inference cannot see it."""
+        self.types[value] = self.types[same_as]
+        return value
+
+    def sum(self, value: Value, axes: Iterable[int], keepdims: bool = False) -> Value:
+        """Sum over `axes`; the value itself where there are none."""
+        axes = list(axes)
+        return self("ReduceSum", value, self.const(axes), keepdims=int(keepdims)) if axes else value
+
+    def fresh(self, hint: str) -> Value:
+        """A name nobody has yet."""
+        number = len(self._taken)
+        while (name := f"{hint}_{number}") in self._taken:
+            number += 1
+        self._taken.add(name)
+        return name
+
+    def _infer(self, node: onnx.NodeProto) -> dict[Value, TypeProto]:
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
+            inputs = {name: self.types[name] for name in node.input if name}
+            data = {
+                name: numpy_helper.from_array(self.constants[name], name)
+                for name in node.input
+                if name in self.constants and self.constants[name].size <= 64
+            }
+            found = onnx.shape_inference.infer_node_outputs(
+                schema, node, inputs, data, opset_imports=[helper.make_opsetid("", self.opset)]
+            )
+        except KeyError as unknown:
+            raise ExportError(
+                f"node '{node.name}' ({node.op_type}) reads {unknown}, which nobody makes"
+            ) from None
+        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError) as reason:
+            brief = str(reason).splitlines()[0]
+            shapes = ", ".join(f"{n} {list(self.shape(n))}" for n in node.input if n in self.types)
+            raise ExportError(
+                f"node '{node.name}' ({node.op_type}) cannot be: {brief} [inputs: {shapes}]"
+            ) from None
+        if TensorProto.UNDEFINED in (t.tensor_type.elem_type for t in found.values()):
+            raise ExportError(f"node '{node.name}' ({node.op_type}): its output type cannot be inferred")
+        return found

@@ -1,0 +1,13 @@
+"""Stochastic gradient descent: p <- p - lr g."""
+
+from collections.abc import Mapping
+
+from export.ops import Ops, Value
+from export.optimizers import Hyper, Next, State
+
+HYPER = {"learning_rate": 0.1}
+
+
+def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+    """One subtraction a parameter, no state."""
+    return {p: op("Sub", p, op("Mul", g, hyper["learning_rate"])) for p, g in gradients.items()}

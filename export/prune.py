@@ -1,0 +1,16 @@
+"""Leave out what nobody needs."""
+
+from collections.abc import Iterable, Sequence
+
+import onnx
+
+
+def prune(nodes: Sequence[onnx.NodeProto], results: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that `results` depend on, in their order."""
+    needed = set(results)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    return kept[::-1]

@@ -1,0 +1,30 @@
+"""From a model to a bundle on disk: the exporter in one call."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx
+
+from edge.bundle import Bundle, write
+from export.assemble import assemble
+from export.model import Model
+
+
+def export(model: Model, path: Path, *, objective: str = "cross_entropy", optimizer: str = "sgd") -> Bundle:
+    """Write the bundle of `model` to the folder `path`: all of it, or nothing.
+
+    Raises:
+        ExportError: the model or the objective cannot be trained.
+        BundleError: the folder cannot be written.
+    """
+    training = assemble(model, objective=objective, optimizer=optimizer)
+    written_with = {"murmur-edge": version("murmur-edge"), "onnx": onnx.__version__}
+    return write(
+        path,
+        {**training.manifest, "written_with": written_with},
+        {
+            "train.onnx": training.train.SerializeToString(),
+            "predict.onnx": training.predict.SerializeToString(),
+        },
+        model.parameters,
+    )

@@ -1,0 +1,39 @@
+"""Operators that onnx's reference evaluator gets wrong, in plain NumPy and any float type."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from onnx.reference.op_run import OpRun
+
+
+class ConvTranspose(OpRun):  # type: ignore[misc]
+    """The definition, written out: every element of X adds its filter to Y (onnx 1.23 fails on groups)."""
+
+    def _run(self, X: Any, W: Any, B: Any = None, **attributes: Any) -> tuple[Any]:
+        n = X.ndim - 2
+
+        def of(name: str, default: list[int]) -> list[int]:
+            return list(attributes.get(name) or default)
+
+        g, kernel = attributes.get("group") or 1, W.shape[2:]
+        stride, dilation = of("strides", [1] * n), of("dilations", [1] * n)
+        pads, extra = of("pads", [0] * 2 * n), of("output_padding", [0] * n)
+        M = W.shape[1] * g
+        full = [
+            (o - 1) * s + (k - 1) * d + 1 + e
+            for o, s, k, d, e in zip(X.shape[2:], stride, kernel, dilation, extra, strict=True)
+        ]
+        Y = np.zeros((X.shape[0], M, *full), X.dtype)
+        Xg = X.reshape(X.shape[0], g, -1, *X.shape[2:])
+        Wg = W.reshape(g, -1, *W.shape[1:])
+        for cell in product(*map(range, kernel)):
+            part = np.einsum("bgc...,gcm->bgm...", Xg, Wg[(..., *cell)]).reshape(X.shape[0], M, *X.shape[2:])
+            at = tuple(
+                slice(c * d, c * d + (o - 1) * s + 1, s)
+                for c, d, o, s in zip(cell, dilation, X.shape[2:], stride, strict=True)
+            )
+            Y[(slice(None), slice(None), *at)] += part
+        crop = tuple(slice(pads[i], full[i] - pads[n + i]) for i in range(n))
+        Y = Y[(slice(None), slice(None), *crop)]
+        return (Y if B is None else Y + B.reshape(-1, *[1] * n),)
