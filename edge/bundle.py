@@ -10,7 +10,6 @@ This file is the whole contract between exporter and device; neither imports the
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -125,14 +124,16 @@ def read(path: Path) -> Bundle:
         first = reason.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise BundleError(f"{path / MANIFEST}: {where}: {first['msg']} (this is format {FORMAT})") from None
+    if missing := sorted({"train.onnx", "predict.onnx", "parameters.safetensors"} - manifest.digests.keys()):
+        raise BundleError(f"{path / MANIFEST}: digests: nothing about {', '.join(missing)}")
     for name, digest in manifest.digests.items():
         if "/" in name or name.startswith("."):
             raise BundleError(f"{path / MANIFEST}: '{name}' is not the name of a file in the bundle")
         found = _sha256(path / name)
         if found != digest:
             raise BundleError(
-                f"{path / name} is not the file that was exported: its SHA-256 is {found[:12]}..., the manifest "
-                f"says {digest[:12]}...; copy or export the bundle again"
+                f"{path / name} is not the file that was exported: its SHA-256 is {found[:12]}..., the "
+                f"manifest says {digest[:12]}...; copy or export the bundle again"
             )
     stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / "parameters.safetensors").items()}
     table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
@@ -168,7 +169,7 @@ def write(
             (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1) + "\n")
             if path.exists():
                 path.rename(Path(name) / "old")
-            os.replace(fresh, path)
+            fresh.replace(path)
             shutil.rmtree(Path(name) / "old", ignore_errors=True)
     except OSError as reason:
         raise BundleError(f"cannot write the bundle {path}: {reason.strerror}") from None
@@ -185,6 +186,7 @@ def _sha256(path: Path) -> str:
 
 def _tensors(path: Path) -> dict[str, Array]:
     try:
-        return load_tensors(path.read_bytes())
+        tensors: dict[str, Array] = load_tensors(path.read_bytes())
     except (OSError, SafetensorError) as reason:
         raise BundleError(f"{path} cannot be read: {reason}") from None
+    return tensors

@@ -26,9 +26,9 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
     """
     forward = list(op.nodes)
     moving = set(wanted)  # values that depend on something wanted
-    for node in forward:
-        if node.op_type not in ZERO and moving.intersection(node.input):
-            moving.update(node.output)
+    for proto in forward:
+        if proto.op_type not in ZERO and moving.intersection(proto.input):
+            moving.update(proto.output)
 
     adjoints = {value: adjoint for value, adjoint in roots.items() if value in moving}
     for proto in reversed(forward):
@@ -38,7 +38,8 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
         node = Node(op, proto, [x in moving for x in proto.input])
         if proto.op_type not in RULES:
             raise ExportError(
-                f"no gradient rule for '{proto.op_type}' (node {node}); rules exist for: {', '.join(supported())}"
+                f"no gradient rule for '{proto.op_type}' (node {node}); rules exist for: "
+                f"{', '.join(supported())}"
             )
         given = RULES[proto.op_type](op, node, *dYs[: 1 + max(i for i, d in enumerate(dYs) if d)])
         for x, dX in zip(proto.input, given, strict=True):

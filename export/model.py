@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
+from onnx.inliner import inline_local_functions
 
 from export.errors import ExportError
 from export.ops import Array, Value
@@ -65,7 +66,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         notes.append(f"operator set {opset} was converted to {OLDEST}")
         opset = OLDEST
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = inline_local_functions(proto)
 
     graph = proto.graph
     foreign = sorted({n.domain for n in graph.node if n.domain not in ("", "ai.onnx")})
@@ -96,7 +97,8 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
     }
     if not trainable:
         raise ExportError(
-            f"{origin} has no float32 parameters to train (quantised models cannot be trained: start from the float one)"
+            f"{origin} has no float32 parameters to train (a quantised model cannot be trained: "
+            "start from the float one)"
         )
     return Model(
         name=name,

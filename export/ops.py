@@ -1,4 +1,4 @@
-"""Append ONNX nodes one call each; types and shapes are inferred at once, so a mistake shows where it is made.
+"""Append ONNX nodes one call each; types and shapes are inferred at once, where a mistake is made.
 
 A value is its name (`str`). A dimension is an `int`, or `None` where it is known only at run time
 (the batch): nothing may depend on its size except through `Shape`.
@@ -78,6 +78,16 @@ class Ops:
         if not tensor.HasField("shape"):
             raise ExportError(f"the rank of '{value}' is not known; export the model with static ranks")
         return tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+
+    def sample(self, value: Value) -> tuple[int, ...]:
+        """The dimensions of one row of `value`: all but the first, which must be known."""
+        shape = self.shape(value)
+        known = tuple(d for d in shape[1:] if d is not None)
+        if len(known) < len(shape) - 1:
+            raise ExportError(
+                f"'{value}' has sizes known only at run time, {list(shape)}; fix them in the model"
+            )
+        return known
 
     def dtype(self, value: Value) -> np.dtype[Any]:
         """The element type of `value`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from export.errors import ExportError
 from export.node import Node
@@ -17,25 +18,22 @@ class Window:
     pads: tuple[int, ...]
 
     @classmethod
-    def of(cls, node: Node, kernel: Sequence[int | None]) -> "Window":
+    def of(cls, node: Node, kernel: Sequence[int]) -> "Window":
         """Read the attributes of `node`; refuse what is not explicit."""
         if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             raise ExportError(
                 f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads"
             )
-        known = tuple(k for k in kernel if k is not None)
-        if len(known) != len(kernel):
-            raise ExportError(f"node {node}: the kernel's size must be known")
-        n = len(known)
+        n = len(kernel)
         return cls(
-            known,
+            tuple(kernel),
             tuple(node.attr("strides", [1] * n)),
             tuple(node.attr("dilations", [1] * n)),
             tuple(node.attr("pads", [0] * 2 * n)),
         )
 
     @property
-    def attributes(self) -> dict[str, tuple[int, ...]]:
+    def attributes(self) -> dict[str, Any]:
         """As operator attributes, without the kernel."""
         return {"strides": self.strides, "dilations": self.dilations, "pads": self.pads}
 
@@ -44,13 +42,11 @@ class Window:
         """Whether the windows lie side by side: no overlap, no gap, no padding."""
         return self.strides == self.kernel and set(self.dilations) <= {1} and not any(self.pads)
 
-    def skipped(self, size: Sequence[int | None], out: Sequence[int | None]) -> tuple[int, ...]:
+    def skipped(self, size: Sequence[int], out: Sequence[int]) -> tuple[int, ...]:
         """How many of the last rows, per axis, no window reaches."""
         n = len(self.kernel)
         rows = []
         for i, (s, o) in enumerate(zip(size, out, strict=True)):
-            if s is None or o is None:
-                raise ExportError(
                     "the spatial size of a convolution or pool must be known; fix it in the model"
                 )
             reach = (o - 1) * self.strides[i] + (self.kernel[i] - 1) * self.dilations[i] + 1

@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
 from export.ops import Array
 from export.window import Window
@@ -20,8 +19,8 @@ from export.window import Window
 @gradient("Conv")
 def conv(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y[n, m, o] = B[m] + sum over c, k of W[m, c, k] X[n, c, stride o + dilation k - pad]."""
-    X, W, *bias = node.inputs
-    window = Window.of(node, node.shape(1)[2:])
+    _, W, *bias = node.inputs
+    window = Window.of(node, op.sample(W)[1:])
     dX = _input_gradient(op, node, window, dY) if node.wanted[0] else None
     dW = _weight_gradient(op, node, window, dY)
     dB = op.sum(dY, [0, *range(2, 2 + len(window.kernel))]) if bias else None
@@ -30,7 +29,7 @@ def conv(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 def _input_gradient(op: Ops, node: Node, window: Window, dY: Value) -> Value:
     # A stride may skip the last rows of X; output_padding restores them, as zeros.
-    skipped = window.skipped(node.shape(0)[2:], op.shape(dY)[2:])
+    skipped = window.skipped(op.sample(node.inputs[0])[1:], op.sample(dY)[1:])
     return op(
         "ConvTranspose",
         dY,
@@ -47,10 +46,8 @@ def _weight_gradient(op: Ops, node: Node, window: Window, dY: Value) -> Value:
     The patches are cut out by a grouped convolution with one-hot filters, which the runtime does
     faster than any arrangement of slices that was measured (docs/architecture.md).
     """
-    (_, C, *_), (M, per_group, *_) = node.shape(0), node.shape(1)
+    C, M, per_group = op.sample(node.inputs[0])[0], op.sample(dY)[0], op.sample(node.inputs[1])[0]
     g, k = node.attr("group", 1), prod(window.kernel)
-    if C is None or M is None or per_group is None:
-        raise ExportError(f"node {node}: the number of channels must be known")
     patches = op(
         "Conv",
         node.inputs[0],

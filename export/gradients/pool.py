@@ -1,5 +1,6 @@
 """Gradients of pooling. X (N, C, *S) -> Y (N, C, *O), windows of k cells."""
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
 from export.gradients.conv import one_hot
+from export.ops import Array
 from export.window import Window
 
 
@@ -26,13 +28,12 @@ def max_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
 def _tiled(op: Ops, node: Node, window: Window, dY: Value) -> Value:
     """Windows side by side: stretch Y over its window and compare."""
     X, Y = node.inputs[0], node.outputs[0]
-    skipped = window.skipped(node.shape(0)[2:], op.shape(Y)[2:])
+    size, skipped = op.sample(X)[1:], window.skipped(op.sample(X)[1:], op.sample(Y)[1:])
     n = len(window.kernel)
-    covered = X
     if any(skipped):
-        ends = [s - k for s, k in zip(node.shape(0)[2:], skipped, strict=True) if s is not None]
-        covered = op("Slice", X, op.const([0] * n), op.const(ends), op.const(range(2, 2 + n)))
-    mask = op("CastLike", op("Equal", covered, _stretch(op, Y, window)), dY)
+        ends = [s - k for s, k in zip(size, skipped, strict=True)]
+        X = op("Slice", X, op.const([0] * n), op.const(ends), op.const(range(2, 2 + n)))
+    mask = op("CastLike", op("Equal", X, _stretch(op, Y, window)), dY)
     ties = op("AveragePool", mask, kernel_shape=window.kernel, strides=window.strides)
     share = op("Div", dY, op("Mul", ties, op.like(dY, prod(window.kernel))))
     dX = op("Mul", mask, _stretch(op, share, window))
@@ -54,13 +55,9 @@ def _stretch(op: Ops, value: Value, window: Window) -> Value:
 
 
 def _overlapping(op: Ops, node: Node, window: Window, dY: Value) -> Value:
-    """Any windows: cut X into patches, compare each with its maximum, put the shares back where they came from."""
+    """Any windows: cut X into patches, compare each with its maximum, send the shares back."""
     X, Y = node.inputs[0], node.outputs[0]
-    _, C, *S = node.shape(0)
-    O, k = op.shape(Y)[2:], prod(window.kernel)
-    if C is None:
-        raise ExportError(f"node {node}: the number of channels must be known")
-    skipped = window.skipped(S, O)
+    (C, *S), O, k = op.sample(X), op.sample(Y)[1:], prod(window.kernel)
     filters = op.const(one_hot(C, window.kernel), op.dtype(dY))
     patches = op("Conv", X, filters, group=C, **window.attributes)
     cells = op("Reshape", patches, op.const([0, C, k, *O]))
@@ -69,39 +66,33 @@ def _overlapping(op: Ops, node: Node, window: Window, dY: Value) -> Value:
         equal = op("And", equal, op.const(_inside(window, S, O), np.bool_))
     mask = op("CastLike", equal, dY)
     share = op("Div", dY, op.sum(mask, [2]))
-    spread = op("Mul", mask, op("Unsqueeze", share, op.const([2])))
-    flat = op("Reshape", spread, op.const([0, C * k, *O]))
-    return op("ConvTranspose", flat, filters, group=C, output_padding=skipped, **window.attributes)
+    spread = op("Reshape", op("Mul", mask, op("Unsqueeze", share, op.const([2]))), op.const([0, C * k, *O]))
+    return op(
+        "ConvTranspose", spread, filters, group=C, output_padding=window.skipped(S, O), **window.attributes
+    )
 
 
-def _inside(window: Window, S: list[int | None], O: tuple[int | None, ...]) -> np.ndarray:  # type: ignore[type-arg]
-    """(1, 1, k, *O): whether cell k of window o lies inside the image."""
-    axes = []
-    for i, (s, o) in enumerate(zip(S, O, strict=True)):
-        assert s is not None
-        assert o is not None
-        at = np.arange(o) * window.strides[i] + np.arange(window.kernel[i])[:, None] * window.dilations[i]
-        axes.append((at >= window.pads[i]) & (at < s + window.pads[i]))  # (K_i, O_i)
-    inside = axes[0]
-    for axis in axes[1:]:  # (K.., O..) -> all kernel axes first, then all output axes
-        inside = np.einsum("ab,cd->acbd", inside, axis).reshape(inside.shape[0] * axis.shape[0], -1)
-    return inside.reshape(1, 1, prod(window.kernel), *(o for o in O if o is not None))
+def _inside(window: Window, S: Sequence[int], O: Sequence[int]) -> Array:
+    """(1, 1, k, *O) bool: whether cell k of window o lies inside the image."""
+    inside = np.ones((1, 1), bool)  # (cells so far, positions so far)
+    for i, (size, positions) in enumerate(zip(S, O, strict=True)):
+        cell = np.arange(window.kernel[i])[:, None] * window.dilations[i]
+        at = np.arange(positions) * window.strides[i] + cell - window.pads[i]
+        axis = (at >= 0) & (at < size)
+        inside = np.einsum("ko,lp->klop", inside, axis).reshape(len(inside) * len(axis), -1)
+    return inside.reshape(1, 1, -1, *O)
 
 
 @gradient("AveragePool")
 def average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = mean over the window: each cell gets dY / (cells counted), padding counted on request."""
     window = _window(node)
-    _, C, *S = node.shape(0)
-    O, k = op.shape(dY)[2:], prod(window.kernel)
-    if C is None:
-        raise ExportError(f"node {node}: the number of channels must be known")
+    (C, *S), O = op.sample(node.inputs[0]), op.sample(dY)[1:]
     skipped = window.skipped(S, O)
     if any(window.pads) and not node.attr("count_include_pad", 0):
-        counted = _inside(window, S, O).sum(axis=2)
-        share = op("Div", dY, op.const(counted, op.dtype(dY)))
+        share = op("Div", dY, op.const(_inside(window, S, O).sum(axis=2), op.dtype(dY)))
     else:
-        share = op("Mul", dY, op.like(dY, 1 / k))
+        share = op("Mul", dY, op.like(dY, 1 / prod(window.kernel)))
     if window.tiles and not any(skipped):
         return [_stretch(op, share, window)]
     ones = op.const(np.ones((C, 1, *window.kernel)), op.dtype(dY))
@@ -112,10 +103,7 @@ def average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
 def global_average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y (N, C, 1...) = mean over the image."""
     X = node.inputs[0]
-    size = node.shape(0)[2:]
-    if None in size:
-        raise ExportError(f"node {node}: the spatial size must be known")
-    share = op("Mul", dY, op.like(dY, 1 / prod(d for d in size if d is not None)))
+    share = op("Mul", dY, op.like(dY, 1 / prod(op.sample(X)[1:])))
     return [op("Expand", share, op("Shape", X))]
 
 

@@ -33,9 +33,9 @@ def softmax_cross_entropy(op: Ops, node: Node, dL: Value, d_log_p: Value | None 
         or node.attr("reduction", "mean") != "mean"
     ):
         raise ExportError(f"node {node}: only the plain mean over rows has a gradient rule")
-    if len(node.outputs) < 2 or len(node.shape(0)) != 2:
+    if len(node.outputs) < 2 or len(op.shape(scores)) != 2:
         raise ExportError(f"node {node}: needs logits (N, K) and its second output, log_prob")
-    K = node.shape(0)[1]
+    (K,) = op.sample(scores)
     values = op("CastLike", op.const([0.0, 1.0], op.dtype(scores)), scores)
     onehot = op("OneHot", labels, op.const(K), values)
     rows = op("CastLike", op("Shape", labels), scores)

@@ -63,8 +63,8 @@ def parse(objective: str) -> list[Term]:
         found = _TERM.fullmatch(text.strip())
         if found is None or found["name"] not in known or (found["batch"] or "private") not in BATCHES:
             raise ExportError(
-                f"objective term '{text.strip()}' is not [WEIGHT*]NAME[(private|reference)] with NAME one of: "
-                f"{', '.join(known)}"
+                f"objective term '{text.strip()}' is not [WEIGHT*]NAME[(private|reference)] with NAME "
+                f"one of: {', '.join(known)}"
             )
         terms.append(Term(found["name"], found["batch"] or "private", float(found["weight"] or 1)))
     if len({t.key for t in terms}) < len(terms):

@@ -44,7 +44,8 @@ class Layers:
         inputs, *space = self.shape(x)
         if len(space) != 2 or min(space) + 2 * pad < kernel:
             raise ExportError(
-                f"layer '{name}' needs images (channels, height, width) of at least {kernel}; got {self.shape(x)}"
+                f"layer '{name}' needs images (channels, height, width) of at least {kernel}; "
+                f"got {self.shape(x)}"
             )
         fan_in = inputs * kernel * kernel
         weight = self._uniform(f"{name}.weight", (channels, inputs, kernel, kernel), fan_in)
