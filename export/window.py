@@ -47,8 +47,6 @@ class Window:
         n = len(self.kernel)
         rows = []
         for i, (s, o) in enumerate(zip(size, out, strict=True)):
-                    "the spatial size of a convolution or pool must be known; fix it in the model"
-                )
             reach = (o - 1) * self.strides[i] + (self.kernel[i] - 1) * self.dilations[i] + 1
             rows.append(s + self.pads[i] + self.pads[n + i] - reach)
         return tuple(rows)
