@@ -19,6 +19,7 @@ from export.errors import ExportError
 from export.model import Model
 from export.objectives import Rows, parse
 from export.ops import Ops, Value
+from export.passes import optimize
 from export.prune import prune
 
 IR_VERSION = 8
@@ -120,11 +121,11 @@ def declare(op: Ops, model: Model) -> None:
 
 
 def place(op: Ops, model: Model, rows: Value) -> Value:
-    """Append the model's nodes, reading `rows`; return the logits (n, K)."""
+    """Append the model's nodes, rewritten by `export.passes`, reading `rows`; return the logits (n, K)."""
     rename = {model.input: rows, "": ""}
     rename |= {name: names.PARAMETER + name for name in model.parameters}
     rename |= {name: "constant/" + name for name in model.constants}
-    for node in model.nodes:
+    for node in optimize(model.nodes, model.output):
         rename |= {made: "model/" + made for made in node.output if made}
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
