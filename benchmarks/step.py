@@ -6,11 +6,6 @@ One thread each, one process, SGD, the same weights. The two take turns in short
 noisy neighbour slows both; the table gives medians over all steps, and the ratio of the medians.
 """
 
-import os
-
-for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_pool, "1")  # read when the libraries load
-
 import argparse
 import json
 import statistics
@@ -67,7 +62,7 @@ def theirs(spec: str, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
         loss = loss_of(model(xt), yt)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return float(loss.item())
 
     return step
 
