@@ -132,7 +132,7 @@ class Delivery:
 class Traffic:
     """What one device has sent and received so far.
 
-    payload bytes: our header and body. wire bytes: the whole MQTT PUBLISH packets that carry them
+    payload bytes: our header and body. wire bytes: the whole MQTT 5 PUBLISH packets that carry them
     (`edge.topics.publish_size`); acknowledgements, TCP and TLS are not in it.
     """
 
@@ -142,7 +142,7 @@ class Traffic:
     messages_received: int = 0
     payload_bytes_received: int = 0
     overflowed: int = 0
-    """deliveries dropped, oldest first, because the inbox of their sender was full"""
+    """deliveries dropped because there were too many or too large ones"""
 
 
 class Transport(Interface):

@@ -38,8 +38,7 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
         node = Node(op, proto, [x in moving for x in proto.input])
         if proto.op_type not in RULES:
             raise ExportError(
-                f"no gradient rule for '{proto.op_type}' (node {node}); rules exist for: "
-                f"{', '.join(supported())}"
+                f"no gradient rule for '{proto.op_type}' (node {node}); rules exist for: {', '.join(supported())}"
             )
         given = RULES[proto.op_type](op, node, *dYs[: 1 + max(i for i, d in enumerate(dYs) if d)])
         for x, dX in zip(proto.input, given, strict=True):
@@ -48,9 +47,7 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
                 adjoints[x] = op("Add", adjoints[x], dX) if x in adjoints else dX
 
     if lost := [value for value in wanted if value not in adjoints]:
-        raise ExportError(
-            f"nothing flows back to {', '.join(map(repr, lost))}: the loss does not depend on it"
-        )
+        raise ExportError(f"nothing flows back to {', '.join(map(repr, lost))}: the loss does not depend on it")
     return {value: adjoints[value] for value in wanted}
 
 

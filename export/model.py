@@ -91,9 +91,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
     nodes = prune(nodes, [output])
     read = {name for node in nodes for name in node.input}
     trainable = {
-        k: v
-        for k, v in values.items()
-        if k in read and k not in constants_made and v.dtype == np.float32 and v.ndim
+        k: v for k, v in values.items() if k in read and k not in constants_made and v.dtype == np.float32 and v.ndim
     }
     if not trainable:
         raise ExportError(
@@ -118,9 +116,7 @@ def _converted(proto: onnx.ModelProto, opset: int, origin: str) -> onnx.ModelPro
         return version_converter.convert_version(proto, OLDEST)
     except (RuntimeError, ValueError) as reason:
         brief = str(reason).splitlines()[0]
-        raise ExportError(
-            f"{origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}"
-        ) from None
+        raise ExportError(f"{origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}") from None
 
 
 def _constant(node: onnx.NodeProto) -> Array:

@@ -84,9 +84,7 @@ class Ops:
         shape = self.shape(value)
         known = tuple(d for d in shape[1:] if d is not None)
         if len(known) < len(shape) - 1:
-            raise ExportError(
-                f"'{value}' has sizes known only at run time, {list(shape)}; fix them in the model"
-            )
+            raise ExportError(f"'{value}' has sizes known only at run time, {list(shape)}; fix them in the model")
         return known
 
     def dtype(self, value: Value) -> np.dtype[Any]:
@@ -130,15 +128,11 @@ class Ops:
                 schema, node, inputs, data, opset_imports=[helper.make_opsetid("", self.opset)]
             )
         except KeyError as unknown:
-            raise ExportError(
-                f"node '{node.name}' ({node.op_type}) reads {unknown}, which nobody makes"
-            ) from None
+            raise ExportError(f"node '{node.name}' ({node.op_type}) reads {unknown}, which nobody makes") from None
         except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError) as reason:
             brief = str(reason).splitlines()[0]
             shapes = ", ".join(f"{n} {list(self.shape(n))}" for n in node.input if n in self.types)
-            raise ExportError(
-                f"node '{node.name}' ({node.op_type}) cannot be: {brief} [inputs: {shapes}]"
-            ) from None
+            raise ExportError(f"node '{node.name}' ({node.op_type}) cannot be: {brief} [inputs: {shapes}]") from None
         if TensorProto.UNDEFINED in (t.tensor_type.elem_type for t in found.values()):
             raise ExportError(f"node '{node.name}' ({node.op_type}): its output type cannot be inferred")
         return found

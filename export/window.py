@@ -21,9 +21,7 @@ class Window:
     def of(cls, node: Node, kernel: Sequence[int]) -> "Window":
         """Read the attributes of `node`; refuse what is not explicit."""
         if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-            raise ExportError(
-                f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads"
-            )
+            raise ExportError(f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads")
         n = len(kernel)
         return cls(
             tuple(kernel),

@@ -1,1 +1,21 @@
-"""Message <-> bytes: a header, and one body coding a file."""
+"""Message <-> bytes: a header, and one body coding a file (docs/wire.md).
+
+payloads = encode(message, "probability8")        # one, or several of at most 512 kB each
+message = join([decode(p) for p in payloads])     # decode raises MessageError and nothing else
+"""
+
+from edge.codec._header import AGAIN, CHUNK, HEADER, Chunk, decode, request, requested
+from edge.codec._message import encode, join, payload_size
+
+__all__ = [
+    "AGAIN",
+    "CHUNK",
+    "HEADER",
+    "Chunk",
+    "decode",
+    "encode",
+    "join",
+    "payload_size",
+    "request",
+    "requested",
+]

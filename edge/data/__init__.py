@@ -1,1 +1,8 @@
-"""Data sets, one loader a file, and how they are divided among devices."""
+"""Data sets, one loader a file: `digits`, `npz:PATH`, `idx:DIR`.
+
+A loader has `load(argument, seed) -> Dataset`; the argument is what follows the colon.
+"""
+
+from edge.data._dataset import Dataset, load, take_reference
+
+__all__ = ["Dataset", "load", "take_reference"]

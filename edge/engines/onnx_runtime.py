@@ -35,9 +35,7 @@ def _session(path: str, _digest: str, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's exceptions have no public base class
-        raise BundleError(
-            f"onnxruntime {ort.__version__} cannot load {path}: {str(reason).splitlines()[0]}"
-        ) from None
+        raise BundleError(f"onnxruntime {ort.__version__} cannot load {path}: {str(reason).splitlines()[0]}") from None
 
 
 class OnnxRuntime:
@@ -141,27 +139,21 @@ class OnnxRuntime:
 
     def _check(self, batch: Mapping[str, Array]) -> None:
         if batch.keys() != self._inputs.keys():
-            raise EngineError(
-                f"a step needs {', '.join(self._inputs)}; it was given {', '.join(batch) or 'nothing'}"
-            )
+            raise EngineError(f"a step needs {', '.join(self._inputs)}; it was given {', '.join(batch) or 'nothing'}")
         rows: dict[str, int] = {}
         for name, value in batch.items():
             tensor = self._inputs[name]
             self._check_one(name, value, tensor.shape, tensor.dtype)
             free = str(tensor.shape[0])
             if rows.setdefault(free, len(value)) != len(value):
-                raise EngineError(
-                    f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}"
-                )
+                raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}")
 
     def _check_one(self, name: str, value: Array, shape: tuple[int | str, ...], dtype: str) -> None:
         fits = len(value.shape) == len(shape) and all(
             isinstance(want, str) or want == have for have, want in zip(value.shape, shape, strict=True)
         )
         if not fits or value.dtype != dtype:
-            raise EngineError(
-                f"'{name}' must be {dtype} {list(shape)}; it is {value.dtype} {list(value.shape)}"
-            )
+            raise EngineError(f"'{name}' must be {dtype} {list(shape)}; it is {value.dtype} {list(value.shape)}")
 
 
 def _owned(value: Array | np.generic) -> ort.OrtValue:

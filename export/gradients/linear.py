@@ -13,16 +13,8 @@ def gemm(op: Ops, node: Node, dY: Value) -> Adjoints:
     A, B, *C = node.inputs
     alpha, beta = node.attr("alpha", 1.0), node.attr("beta", 1.0)
     tA, tB = node.attr("transA", 0), node.attr("transB", 0)
-    dA = (
-        op("Gemm", B, dY, transA=tB, transB=1, alpha=alpha)
-        if tA
-        else op("Gemm", dY, B, transB=1 - tB, alpha=alpha)
-    )
-    dB = (
-        op("Gemm", dY, A, transA=1, transB=tA, alpha=alpha)
-        if tB
-        else op("Gemm", A, dY, transA=1 - tA, alpha=alpha)
-    )
+    dA = op("Gemm", B, dY, transA=tB, transB=1, alpha=alpha) if tA else op("Gemm", dY, B, transB=1 - tB, alpha=alpha)
+    dB = op("Gemm", dY, A, transA=1, transB=tA, alpha=alpha) if tB else op("Gemm", A, dY, transA=1 - tA, alpha=alpha)
     dC = dY if beta == 1.0 else op("Mul", dY, op.like(dY, beta))
     return [dA, dB, dC][: 2 + len(C)]
 

@@ -67,9 +67,7 @@ def _overlapping(op: Ops, node: Node, window: Window, dY: Value) -> Value:
     mask = op("CastLike", equal, dY)
     share = op("Div", dY, op.sum(mask, [2]))
     spread = op("Reshape", op("Mul", mask, op("Unsqueeze", share, op.const([2]))), op.const([0, C * k, *O]))
-    return op(
-        "ConvTranspose", spread, filters, group=C, output_padding=window.skipped(S, O), **window.attributes
-    )
+    return op("ConvTranspose", spread, filters, group=C, output_padding=window.skipped(S, O), **window.attributes)
 
 
 def _inside(window: Window, S: Sequence[int], O: Sequence[int]) -> Array:

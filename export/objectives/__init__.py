@@ -50,9 +50,7 @@ class Term:
         return loss
 
 
-_TERM = re.compile(
-    r"(?:(?P<weight>[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?(?P<name>[a-z_]+)(?:\((?P<batch>[a-z]+)\))?"
-)
+_TERM = re.compile(r"(?:(?P<weight>[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*\s*)?(?P<name>[a-z_]+)(?:\((?P<batch>[a-z]+)\))?")
 
 
 def parse(objective: str) -> list[Term]:

@@ -35,7 +35,5 @@ def widths(argument: str, default: tuple[int, ...]) -> tuple[int, ...]:
     except ValueError:
         sizes = (0,)
     if min(sizes) < 1:
-        raise ConfigError(
-            f"layer widths must be positive numbers joined by '-', as in 256-128; got '{argument}'"
-        )
+        raise ConfigError(f"layer widths must be positive numbers joined by '-', as in 256-128; got '{argument}'")
     return sizes

@@ -37,15 +37,12 @@ class Layers:
         bias = self._uniform(f"{name}.bias", (features,), inputs)
         return self._ops("Gemm", x, weight, bias, transB=1)
 
-    def conv(
-        self, x: Value, channels: int, kernel: int, name: str, *, pad: int = 0, stride: int = 1
-    ) -> Value:
+    def conv(self, x: Value, channels: int, kernel: int, name: str, *, pad: int = 0, stride: int = 1) -> Value:
         """Square filters (channels, inputs, kernel, kernel) and a bias."""
         inputs, *space = self.shape(x)
         if len(space) != 2 or min(space) + 2 * pad < kernel:
             raise ExportError(
-                f"layer '{name}' needs images (channels, height, width) of at least {kernel}; "
-                f"got {self.shape(x)}"
+                f"layer '{name}' needs images (channels, height, width) of at least {kernel}; got {self.shape(x)}"
             )
         fan_in = inputs * kernel * kernel
         weight = self._uniform(f"{name}.weight", (channels, inputs, kernel, kernel), fan_in)
@@ -59,9 +56,7 @@ class Layers:
     def max_pool(self, x: Value, size: int) -> Value:
         """Windows of size x size, side by side."""
         if min(self.shape(x)[1:]) < size:
-            raise ExportError(
-                f"images of {self.shape(x)[1:]} are too small for the model's {size}x{size} pooling"
-            )
+            raise ExportError(f"images of {self.shape(x)[1:]} are too small for the model's {size}x{size} pooling")
         return self._ops("MaxPool", x, kernel_shape=[size] * 2, strides=[size] * 2)
 
     def finish(self, name: str, logits: Value) -> Model:
@@ -79,7 +74,5 @@ class Layers:
 
     def _uniform(self, name: str, shape: tuple[int, ...], fan_in: int) -> Value:
         bound = 1 / sqrt(fan_in)
-        self._parameters[name] = (
-            self._random.uniform(-bound, bound, prod(shape)).reshape(shape).astype(np.float32)
-        )
+        self._parameters[name] = self._random.uniform(-bound, bound, prod(shape)).reshape(shape).astype(np.float32)
         return self._ops.argument(name, np.float32, shape)

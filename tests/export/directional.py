@@ -82,8 +82,7 @@ def check(
     """Assert that the rule agrees with central differences, and the runtime with the rule."""
     rng = np.random.default_rng(seed)
     inputs = tuple(
-        np.asarray(x, np.float64) if np.issubdtype(np.asarray(x).dtype, np.floating) else np.asarray(x)
-        for x in inputs
+        np.asarray(x, np.float64) if np.issubdtype(np.asarray(x).dtype, np.floating) else np.asarray(x) for x in inputs
     )
     forward, backward = graph_of(op_type, inputs, wanted=wanted, fixed=fixed, outputs=outputs, **attrs)
     feeds = {f"x{i}": x for i, x in enumerate(inputs) if i not in fixed}
@@ -120,9 +119,7 @@ def _runtime_agrees(
     _, backward = graph_of(op_type, single, **case)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        backward.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(backward.SerializeToString(), options, providers=["CPUExecutionProvider"])
     got = session.run(None, {k: _single(x) for k, x in {**feeds, "u": u}.items()})
     for mine, theirs in zip(got, rule, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-4 * max(1.0, float(np.abs(theirs).max())))

@@ -1,0 +1,121 @@
+"""The 40 bytes that open every payload. Little-endian.
+
+    at  size  field
+     0     2  "Mu"
+     2     1  version of this format, 1
+     3     1  kind of message (KINDS)
+     4     1  coding of the body: the ID of a file in this folder; 0 for a request, which has no body
+     5     1  reserved, 0
+     6     2  chunk index, from 0
+     8     2  chunk count, from 1
+    10     2  reserved, 0
+    12     4  round, from 1
+    16     8  digest: what the values are about
+    24     4  rows of the whole message
+    28     4  columns of the whole message
+    32     4  length of this chunk's body, in bytes
+    36     4  CRC-32 (IEEE 802.3) of bytes 0..35 followed by the body
+
+Every chunk carries the whole header, so that any of them explains the message it belongs to. The
+checksum finds every single flipped bit; it is no protection against malice, which the broker's
+access rules and the receiver's checks of every value are for.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from edge.errors import MessageError
+from edge.interfaces import Expected
+
+VERSION = 1
+KINDS = {"soft-labels": 1, "weights": 2}
+AGAIN = "again"
+"""Topic kind of a request: send your message of that kind and round again."""
+CHUNK = 512_000
+"""Longest payload, bytes, header included: brokers of today take at least this."""
+LARGEST = 1 << 26
+"""Most scalars a message may have (256 MB as float32): a bound on what a hostile header can ask for."""
+WIDEST = 4
+"""Most bytes a coding spends on a scalar, so that no header can announce more chunks than there are values."""
+
+_MAGIC = b"Mu"
+_FORMAT = struct.Struct("<2sBBBBHHHI8sIII")
+HEADER = _FORMAT.size + 4
+_NAMES = {number: name for name, number in KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One payload, checked. rows, columns: of the whole message."""
+
+    kind: str
+    coding: int
+    index: int
+    count: int
+    round: int
+    digest: bytes
+    rows: int
+    columns: int
+    body: bytes
+
+
+def pack(chunk: Chunk) -> bytes:
+    """Header and body as bytes."""
+    head = _FORMAT.pack(
+        _MAGIC,
+        VERSION,
+        KINDS[chunk.kind],
+        chunk.coding,
+        0,
+        chunk.index,
+        chunk.count,
+        0,
+        chunk.round,
+        chunk.digest,
+        chunk.rows,
+        chunk.columns,
+        len(chunk.body),
+    )
+    return head + zlib.crc32(chunk.body, zlib.crc32(head)).to_bytes(4, "little") + chunk.body
+
+
+def decode(payload: bytes) -> Chunk:
+    """Read and check one payload.
+
+    Raises:
+        MessageError: too short, altered, of another version, or impossible. Nothing else, whatever the bytes.
+    """
+    if not HEADER <= len(payload) <= CHUNK:
+        raise MessageError(f"a payload has {HEADER} to {CHUNK} bytes, this one has {len(payload)}")
+    head, body = payload[: _FORMAT.size], payload[HEADER:]
+    magic, version, kind, coding, zero, index, count, zeros, number, digest, rows, columns, length = _FORMAT.unpack(
+        head
+    )
+    if magic != _MAGIC:
+        raise MessageError("not a Murmur message: it does not begin with 'Mu'")
+    if version != VERSION:
+        raise MessageError(f"the message has format version {version}, this device reads version {VERSION}")
+    if length != len(body):
+        raise MessageError(f"the header announces a body of {length} bytes, there are {len(body)}")
+    if zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") != payload[_FORMAT.size : HEADER]:
+        raise MessageError("the checksum does not fit: the message was altered on its way")
+    if kind not in _NAMES or zero or zeros:
+        raise MessageError(f"message kind {kind} is not known to version {VERSION}")
+    most = 1 + WIDEST * rows * columns // (CHUNK - HEADER)
+    if not index < count <= most or number == 0 or rows * columns > LARGEST:
+        raise MessageError(f"impossible header: chunk {index} of {count}, round {number}, {rows} x {columns} values")
+    return Chunk(_NAMES[kind], coding, index, count, number, digest, rows, columns, body)
+
+
+def request(expected: Expected) -> bytes:
+    """The payload that asks for a message again: its header, with no values."""
+    return pack(Chunk(expected.kind, 0, 0, 1, expected.round, expected.digest, 0, 0, b""))
+
+
+def requested(payload: bytes) -> tuple[str, int]:
+    """Which (kind, round) a request asks for. Raises MessageError."""
+    chunk = decode(payload)
+    if chunk.coding or chunk.body or chunk.rows or chunk.columns:
+        raise MessageError("a request has no body")
+    return chunk.kind, chunk.round

@@ -1,0 +1,66 @@
+"""Whole messages: coded, cut into chunks, and put together again."""
+
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+
+from edge import plugins
+from edge.codec._header import CHUNK, HEADER, LARGEST, Chunk, pack
+from edge.errors import MessageError
+from edge.interfaces import Message
+
+_PIECE = CHUNK - HEADER
+
+
+@cache
+def _by_id() -> dict[int, ModuleType]:
+    modules = [plugins.load("edge.codec", name) for name in plugins.names("edge.codec")]
+    return {module.ID: module for module in modules}
+
+
+def encode(message: Message, coding: str) -> list[bytes]:
+    """Header and body, in as few payloads as fit.
+
+    Raises:
+        ConfigError: an unknown coding.
+        ValueError: values the coding cannot take (our own mistake, not a neighbour's).
+    """
+    rows, columns = message.values.shape
+    if rows * columns > LARGEST:
+        raise ValueError(f"{rows} x {columns} values are more than a message may have ({LARGEST})")
+    module = plugins.load("edge.codec", coding)
+    body: bytes = module.encode(message.values)
+    pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]
+    return [
+        pack(Chunk(message.kind, module.ID, i, len(pieces), message.round, message.digest, rows, columns, piece))
+        for i, piece in enumerate(pieces)
+    ]
+
+
+def join(chunks: Sequence[Chunk]) -> Message:
+    """The message whose chunks these are, in any order.
+
+    Raises:
+        MessageError: a chunk is missing or of another message, the coding is unknown, or the body malformed.
+    """
+    first = chunks[0]
+    ordered = sorted(chunks, key=lambda c: c.index)
+    if [c.index for c in ordered] != list(range(first.count)) or {_identity(c) for c in chunks} != {_identity(first)}:
+        raise MessageError(f"{len(chunks)} chunks do not make one message of {first.count}")
+    if (module := _by_id().get(first.coding)) is None:
+        raise MessageError(f"body coding {first.coding} is not known here")
+    body = b"".join(c.body for c in ordered)
+    if len(body) != module.size(first.rows, first.columns):
+        raise MessageError(f"{first.rows} x {first.columns} values do not take {len(body)} bytes in this coding")
+    values = module.decode(body, first.rows, first.columns)
+    return Message(first.kind, first.round, first.digest, values)
+
+
+def payload_size(rows: int, columns: int, coding: str) -> int:
+    """Bytes of all payloads of one message: the body, and a header a chunk."""
+    body: int = plugins.load("edge.codec", coding).size(rows, columns)
+    return body + HEADER * max(1, -(-body // _PIECE))
+
+
+def _identity(chunk: Chunk) -> tuple[object, ...]:
+    return chunk.kind, chunk.coding, chunk.count, chunk.round, chunk.digest, chunk.rows, chunk.columns

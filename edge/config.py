@@ -1,0 +1,98 @@
+"""The only place that reads settings: TOML files checked by pydantic, and one line for what is wrong."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edge import plugins
+from edge.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Coding(BaseModel):
+    """How the bodies of messages are coded, by kind; names of files in `edge/codec`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    soft_labels: str = "probability8"
+    weights: str = "float32"
+
+    def by_kind(self) -> dict[str, str]:
+        """Kind of message -> coding."""
+        known = plugins.names("edge.codec")
+        for name in (self.soft_labels, self.weights):
+            if name not in known:
+                raise ConfigError(f"unknown coding '{name}'; there are: {', '.join(known)}")
+        return {"soft-labels": self.soft_labels, "weights": self.weights}
+
+
+class NodeConfig(BaseModel):
+    """One device (`edge-node --config node.toml`). Paths are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    fleet: str = "murmur"
+    broker: str = "mqtt://127.0.0.1:1883"
+    peers: list[str] = Field(min_length=2)
+    """every device of the fleet, this one included, in an order all agree on"""
+    topology: str = "ring"
+    bundle: Path
+    data: str = "digits"
+    split: str | None = None
+    """take only this device's share of the data, by its place in `peers`; all of it if absent"""
+    reference: str = "300"
+    protocol: str = "d-distillation"
+    settings: dict[str, Any] = {}
+    coding: Coding = Coding()
+    engine: str = "onnx-runtime"
+    threads: int = Field(default=1, ge=1)
+    rounds: int = Field(default=100, ge=1)
+    patience: float = Field(default=30.0, gt=0)
+    """seconds to wait for silent neighbours in a round"""
+    seed: int = Field(default=0, ge=0)
+    checkpoint: Path | None = None
+    """folder of the checkpoint; none is kept if absent"""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError: not there, or not TOML."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as reason:
+        raise ConfigError(f"cannot read {path}: {reason.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise ConfigError(f"{path} is not valid TOML: {reason}") from None
+
+
+def checked(model: type[M], values: Mapping[str, Any], origin: str) -> M:
+    """Validate `values`; raises ConfigError that lists every bad key with its path."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as reason:
+        raise ConfigError(f"{origin}: {problems(reason)}") from None
+
+
+def protocol_settings(module: ModuleType, values: Mapping[str, Any], origin: str) -> Any:
+    """The `Settings` of a protocol's module from plain values; raises ConfigError with the key's path."""
+    known = module.Settings.__dataclass_fields__
+    if unknown := sorted(values.keys() - known.keys()):
+        raise ConfigError(f"{origin}.{unknown[0]}: no such setting; there are: {', '.join(known)}")
+    try:
+        return TypeAdapter(module.Settings).validate_python(dict(values))
+    except ValidationError as reason:
+        raise ConfigError(f"{origin}: {problems(reason)}") from None
+
+
+def problems(reason: ValidationError) -> str:
+    """All that pydantic found, as `key.path: what (got ...)`, in one line."""
+    found = []
+    for error in reason.errors():
+        where = ".".join(map(str, error["loc"])) or "settings"
+        got = "" if error["type"] in ("missing", "extra_forbidden") else f" (got {error['input']!r})"
+        what = "no such key" if error["type"] == "extra_forbidden" else error["msg"]
+        found.append(f"{where}: {what}{got}")
+    return "; ".join(found)

@@ -1,0 +1,125 @@
+"""What neighbours said, sorted: bounded, each counted once, nothing a neighbour sends can raise.
+
+Counts, by cause of refusal:
+    malformed   not a message, or altered on its way
+    foreign     from somebody who is no neighbour, or about something else than what is expected
+    duplicate   said before
+    late        about a round that is over
+    early       more than `AHEAD` rounds ahead of what is being read
+"""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from edge.codec import Chunk, decode, join
+from edge.errors import MessageError
+from edge.interfaces import Delivery, Expected, Message, NodeId
+
+AHEAD = 3
+"""Rounds beyond the one being read that are kept; in step a neighbour is at most one ahead."""
+CAUSES = ("malformed", "foreign", "duplicate", "late", "early")
+
+_log = logging.getLogger(__name__)
+_Key = tuple[str, int]  # kind, round
+
+
+@dataclass
+class _Neighbour:
+    newest: int = 0
+    partial: dict[_Key, dict[int, Chunk]] = field(default_factory=dict)
+    whole: dict[_Key, Message] = field(default_factory=dict)
+    taken: set[_Key] = field(default_factory=set)
+
+    def has(self, chunk: Chunk) -> bool:
+        key = (chunk.kind, chunk.round)
+        return key in self.taken or key in self.whole or chunk.index in self.partial.get(key, {})
+
+    def keep(self, chunk: Chunk) -> None:
+        """Raises MessageError if the last missing chunk does not complete a message; then all are dropped."""
+        key = (chunk.kind, chunk.round)
+        chunks = self.partial.setdefault(key, {})
+        chunks[chunk.index] = chunk
+        if len(chunks) >= chunk.count:
+            del self.partial[key]
+            self.whole[key] = join(list(chunks.values()))
+
+    def forget(self, kind: str, before: int) -> None:
+        for store in (self.partial, self.whole):
+            for key in [k for k in store if k[0] == kind and k[1] < before]:
+                del store[key]
+        self.taken = {k for k in self.taken if k[0] != kind or k[1] >= before}
+
+
+class Inbox:
+    """Messages by sender, kind and round, until they are taken.
+
+    Only what is expected is kept: a neighbour can make it hold at most AHEAD + 1 messages of each
+    kind, of the size that was agreed.
+    """
+
+    def __init__(self, neighbours: Collection[NodeId]) -> None:
+        self.counts = dict.fromkeys(CAUSES, 0)
+        self._neighbours = {name: _Neighbour() for name in neighbours}
+        self._expected: dict[str, Expected] = {}  # by kind, the round being read
+        self._complained: set[NodeId] = set()
+
+    def expect(self, expected: Expected) -> None:
+        """From now on messages like this one, and of the next few rounds, are kept; older ones are forgotten."""
+        self._expected[expected.kind] = expected
+        for neighbour in self._neighbours.values():
+            neighbour.forget(expected.kind, before=expected.round)
+
+    def put(self, delivery: Delivery) -> None:
+        """Take in what arrived, or count why not."""
+        neighbour = self._neighbours.get(delivery.sender)
+        if neighbour is None:
+            self.counts["foreign"] += 1
+            return
+        try:
+            chunk = decode(delivery.payload)
+            if chunk.kind != delivery.kind:
+                raise MessageError(f"its topic says {delivery.kind}, its header {chunk.kind}")
+            if cause := self._refusal(neighbour, chunk):
+                self.counts[cause] += 1
+            else:
+                neighbour.keep(chunk)
+        except MessageError as reason:
+            self.complain(delivery.sender, reason)
+
+    def take(self, sender: NodeId, kind: str) -> Message | None:
+        """The sender's message of the round that is being read, once."""
+        key = (kind, self._expected[kind].round)
+        neighbour = self._neighbours[sender]
+        message = neighbour.whole.pop(key, None)
+        if message is not None:
+            neighbour.taken.add(key)
+        return message
+
+    def newest(self, sender: NodeId) -> int:
+        """The highest round the sender has spoken of; 0 if it has not."""
+        return self._neighbours[sender].newest
+
+    def majority_round(self) -> int:
+        """The lowest round that most neighbours have reached: no minority can pretend it."""
+        reached = sorted((n.newest for n in self._neighbours.values()), reverse=True)
+        return reached[len(reached) // 2] if reached else 0
+
+    def complain(self, sender: NodeId, reason: MessageError) -> None:
+        """Count a malformed message; log the first of each neighbour."""
+        self.counts["malformed"] += 1
+        if sender in self._neighbours and sender not in self._complained:
+            self._complained.add(sender)
+            _log.warning("message from %s dropped: %s (further ones are only counted)", sender, reason)
+
+    def _refusal(self, neighbour: _Neighbour, chunk: Chunk) -> str | None:
+        expected = self._expected.get(chunk.kind)
+        about = (chunk.digest, (chunk.rows, chunk.columns))
+        if expected is None or about != (expected.digest, expected.shape):
+            return "foreign"
+        neighbour.newest = max(neighbour.newest, chunk.round)
+        if chunk.round < expected.round:
+            return "late"
+        if chunk.round > expected.round + AHEAD:
+            return "early"
+        return "duplicate" if neighbour.has(chunk) else None

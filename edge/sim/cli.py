@@ -1,0 +1,112 @@
+"""`edge-sim`: emulate a fleet on this machine."""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from edge.command import guarded
+from edge.errors import ConfigError
+from edge.sim import scenario as scenarios
+from edge.sim.display import Display, report
+from edge.sim.run import run
+
+
+def main() -> int:
+    """Console script; exit code 2 and one line for what can be put right."""
+    return guarded("edge-sim", lambda: _emulate(_parser().parse_args()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-sim",
+        description="Emulate devices that learn from each other. Flags go over the scenario file.",
+    )
+    parser.add_argument("scenario", nargs="?", type=Path, help="a TOML file with the same names as the flags")
+    parser.add_argument("--devices", type=int, metavar="N")
+    parser.add_argument("--topology", metavar="ring|complete|torus|star|random-regular:D|erdos-renyi:P|FILE")
+    parser.add_argument("--protocol", metavar="NAME")
+    parser.add_argument("--compare", metavar="NAME,NAME", help="also run these, for a table side by side")
+    parser.add_argument("--data", metavar="digits|npz:PATH|idx:DIR")
+    parser.add_argument("--split", metavar="iid|classes:K|dirichlet:A|by:COLUMN")
+    parser.add_argument("--reference", metavar="N|npz:PATH", help="the unlabelled reference set")
+    parser.add_argument("--model", metavar="zoo:NAME|BUNDLE|FILE.onnx")
+    parser.add_argument("--optimizer", metavar="NAME")
+    parser.add_argument("--rounds", type=int, metavar="R")
+    parser.add_argument("--seed", type=int, metavar="S")
+    parser.add_argument("--transport", metavar="mqtt|memory")
+    parser.add_argument("--broker", metavar="URL", help="mqtt://HOST:PORT of a broker that runs already")
+    parser.add_argument("--coding", metavar="NAME", help="of soft labels: float32, float16, probability8")
+    parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
+    parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
+    parser.add_argument("--patience", type=float, metavar="SECONDS")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the protocol (repeatable)",
+    )
+    parser.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+    return parser
+
+
+def _emulate(args: argparse.Namespace) -> int:
+    flags = {
+        key: value
+        for key, value in vars(args).items()
+        if value is not None and key not in ("scenario", "json", "set", "compare", "coding", "weight_coding")
+    }
+    coding = {"soft_labels": args.coding, "weights": args.weight_coding}
+    if given := {k: v for k, v in coding.items() if v is not None}:
+        flags["coding"] = given
+    if args.compare is not None:
+        flags["compare"] = [name for name in args.compare.split(",") if name]
+    if args.set:
+        named = args.protocol or (args.scenario and scenarios.read(args.scenario, flags).protocol)
+        flags["settings"] = {named or scenarios.Scenario().protocol: dict(map(_setting, args.set))}
+    scenario = scenarios.read(args.scenario, flags)
+    if args.json and args.json != "-" and not Path(args.json).parent.is_dir():
+        raise ConfigError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
+
+    console = Console(stderr=args.json == "-")
+    with Display(console) as display:
+        result = run(scenario, display)
+    report(console, result)
+    if args.json:
+        text = json.dumps(result.model_dump(mode="json"), indent=1) + "\n"
+        if args.json == "-":
+            sys.stdout.write(text)
+        else:
+            _write(Path(args.json), text)
+    return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value read as a number where it is one."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, e.g. learning_rate=0.2")
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return key, kind(value)
+    return key, value
+
+
+def _write(path: Path, text: str) -> None:
+    """All of the file, or nothing."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    except OSError as reason:
+        aside.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

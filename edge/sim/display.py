@@ -1,0 +1,163 @@
+"""What a person sees of an emulation: a live table while it runs, a comparison at the end."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edge.sim.result import Result, Summary
+from edge.sim.run import Frame
+
+SHOWN = 16
+"""Devices a live table lists; of a larger fleet it shows the first few and the mean."""
+
+
+class Display:
+    """A watcher for `edge.sim.run`; without a terminal it prints a line every tenth of the way."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live: Live | None = None
+        self._protocol = ""
+        self._accuracies: Sequence[tuple[float, float]] = ()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        )
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def __call__(self, frame: Frame) -> None:
+        """Show the fleet after a round."""
+        if frame.accuracies is not None:
+            self._accuracies = frame.accuracies
+        if not self.console.is_terminal:
+            self._print_sometimes(frame)
+            return
+        if frame.protocol != self._protocol:
+            self._start(frame)
+        assert self._live is not None
+        self._progress.update(self._progress.task_ids[-1], completed=frame.latest.round)
+        self._live.update(Group(self._progress, self._table(frame)))
+        if frame.latest.round == frame.rounds:
+            self._stop()
+
+    def _start(self, frame: Frame) -> None:
+        self._stop()
+        self._protocol = frame.protocol
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._progress.add_task(f"[bold]{frame.protocol}[/] over {frame.place}", total=frame.rounds)
+        self._live = Live(console=self.console, refresh_per_second=8)
+        self._live.start()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _table(self, frame: Frame) -> Table:
+        table = Table("device", "classes", box=None, pad_edge=False)
+        for heading in ("round", "loss", "own classes", "all classes", "sent"):
+            table.add_column(heading, justify="right")
+        rows = list(zip(frame.devices, self._accuracies, strict=True))
+        for device, (of_all, of_own) in rows[:SHOWN]:
+            table.add_row(
+                device.id,
+                classes(device.classes),
+                f"{device.row['round']:.0f}",
+                f"{device.row['loss']:.3f}",
+                f"{of_own:.3f}",
+                f"{of_all:.3f}",
+                size(device.transport.traffic.payload_bytes_sent),
+            )
+        n = len(rows)
+        table.add_section()
+        table.add_row(
+            f"mean of {n}",
+            "",
+            str(frame.latest.round),
+            f"{frame.latest.loss:.3f}",
+            f"{sum(own for _, (_, own) in rows) / n:.3f}",
+            f"[bold]{sum(of_all for _, (of_all, _) in rows) / n:.3f}[/]",
+            size(frame.latest.payload_bytes_total / n),
+        )
+        return table
+
+    def _print_sometimes(self, frame: Frame) -> None:
+        latest, tenth = frame.latest, max(1, frame.rounds // 10)
+        if latest.round % tenth and latest.round != frame.rounds:
+            return
+        n = len(self._accuracies)
+        self.console.print(
+            f"{frame.protocol:>16}  round {latest.round:>4}/{frame.rounds}  loss {latest.loss:.3f}  "
+            f"own {sum(own for _, own in self._accuracies) / n:.3f}  "
+            f"all {sum(of_all for of_all, _ in self._accuracies) / n:.3f}  "
+            f"sent {size(latest.payload_bytes_total / n)} a device",
+            highlight=False,
+        )
+
+
+def report(console: Console, result: Result) -> None:
+    """The comparison, or the one line there is."""
+    summaries = result.comparison or [result.summary()]
+    table = Table("protocol", title="test accuracy, and what each device sent", title_justify="left")
+    for heading in (
+        "mean",
+        "worst device",
+        "own classes",
+        "payload a device",
+        "messages a device",
+        "seconds",
+    ):
+        table.add_column(heading, justify="right")
+    for line in summaries:
+        table.add_row(*_cells(line), style="bold" if line.protocol == result.protocol else "")
+    console.print(table)
+    if spoken := _against_weights(summaries, result.protocol):
+        console.print(spoken, highlight=False)
+
+
+def _cells(line: Summary) -> tuple[str, ...]:
+    return (
+        line.protocol,
+        f"{line.mean_accuracy:.3f}",
+        f"{line.worst_accuracy:.3f}",
+        f"{line.mean_accuracy_own:.3f}",
+        size(line.payload_bytes_per_device),
+        f"{line.messages_per_device:.0f}",
+        f"{line.seconds:.1f}",
+    )
+
+
+def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
+    """One sentence that says what the table shows, if there is a costlier protocol in it."""
+    ours = next(s for s in summaries if s.protocol == protocol)
+    costly = max(summaries, key=lambda s: s.payload_bytes_per_device)
+    if costly.protocol == protocol or not ours.payload_bytes_per_device:
+        return ""
+    ratio = costly.payload_bytes_per_device / ours.payload_bytes_per_device
+    points = 100 * (ours.mean_accuracy - costly.mean_accuracy)
+    return f"{protocol} sent {ratio:.1f} times less than {costly.protocol}; its accuracy is {points:+.1f} points away."
+
+
+def classes(held: Sequence[int]) -> str:
+    """E.g. "0 3 4 9", cut after ten."""
+    return " ".join(map(str, held[:10])) + (" ..." if len(held) > 10 else "")
+
+
+def size(count: float) -> str:
+    """Bytes for people, decimal: 1.2 MB."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

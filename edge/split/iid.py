@@ -1,0 +1,17 @@
+"""Rows at random, equally many for everyone."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edge.errors import ConfigError
+from edge.interfaces import Array
+
+
+def split(
+    argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
+) -> list[Array]:
+    """No argument."""
+    if argument:
+        raise ConfigError(f"split 'iid:{argument}': iid takes no argument")
+    return np.array_split(random.permutation(len(y)), devices)

@@ -1,0 +1,67 @@
+"""A checkpoint that survives a power cut: written aside, synced, then renamed; the last two are kept.
+
+FOLDER/round-00000012.safetensors    arrays by name, and the round in the file's metadata
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from edge.errors import ConfigError
+from edge.interfaces import Array
+
+KEPT = 2
+VERSION = "1"
+
+
+def write(folder: Path, number: int, values: Mapping[str, Array]) -> None:
+    """Keep `values` as the state after round `number`. Raises ConfigError if the folder takes no files."""
+    content = save(dict(values), metadata={"version": VERSION, "round": str(number)})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writing-", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(folder / f"round-{number:08d}.safetensors")
+        finally:
+            Path(name).unlink(missing_ok=True)
+        _sync(folder)
+        for old in _kept(folder)[KEPT:]:
+            old.unlink()
+        for broken in folder.glob(".writing-*"):
+            broken.unlink()
+    except OSError as reason:
+        raise ConfigError(f"cannot keep a checkpoint in {folder}: {reason.strerror}") from None
+
+
+def read(folder: Path) -> tuple[int, dict[str, Array]] | None:
+    """The newest checkpoint that can be read, as (round, arrays); None if there is none."""
+    for path in _kept(folder):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("version") == VERSION:
+                    return int(metadata["round"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, ValueError):
+            continue  # cut short by a failing card: the one before it is as good
+    return None
+
+
+def _kept(folder: Path) -> list[Path]:
+    return sorted(folder.glob("round-*.safetensors"), reverse=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make the rename itself durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

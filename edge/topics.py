@@ -1,0 +1,78 @@
+"""Topic strings, both ways, and the size of the packets that carry them (docs/wire.md).
+
+    fleet/{fleet}/to/{receiver}/from/{sender}/{kind}    messages
+    fleet/{fleet}/status/{id}                           "online" or "offline", retained
+    fleet/{fleet}/telemetry/{id}                        one row of metrics, flat JSON
+
+A device may publish only where it is {sender} and read only where it is {receiver}; the broker's
+access rules enforce it, so that who speaks is known from the topic and never from a payload.
+"""
+
+import re
+from dataclasses import dataclass
+
+from edge.errors import ConfigError
+from edge.interfaces import NodeId
+
+EXPIRY = 24 * 3600
+"""Seconds after which the broker may forget an undelivered message (MQTT 5)."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where one message goes."""
+
+    fleet: str
+    receiver: NodeId
+    sender: NodeId
+    kind: str
+
+    @property
+    def topic(self) -> str:
+        """As a topic string."""
+        return f"fleet/{self.fleet}/to/{self.receiver}/from/{self.sender}/{self.kind}"
+
+
+def parse(topic: str) -> Address | None:
+    """The address a topic stands for; None if it is no message topic."""
+    parts = topic.split("/")
+    if len(parts) != 7 or (parts[0], parts[2], parts[4]) != ("fleet", "to", "from"):
+        return None
+    names = parts[1], parts[3], parts[5], parts[6]
+    return Address(*names) if all(_NAME.fullmatch(name) for name in names) else None
+
+
+def inbox(fleet: str, me: NodeId) -> str:
+    """The filter that a device subscribes to."""
+    return f"fleet/{fleet}/to/{me}/from/+/+"
+
+
+def status(fleet: str, me: NodeId) -> str:
+    """Where a device says that it is there."""
+    return f"fleet/{fleet}/status/{me}"
+
+
+def telemetry(fleet: str, me: NodeId) -> str:
+    """Where a device publishes its metrics."""
+    return f"fleet/{fleet}/telemetry/{me}"
+
+
+def name(text: str, noun: str) -> str:
+    """`text`, if it can stand in a topic; raises ConfigError otherwise."""
+    if not _NAME.fullmatch(text):
+        raise ConfigError(f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-'")
+    return text
+
+
+def publish_size(topic: str, payload: int, version: int = 5) -> int:
+    """Bytes of the MQTT PUBLISH packet (QoS 1) that carries `payload` bytes.
+
+    Fixed header, topic, packet identifier, and for version 5 the properties: message expiry, 6 bytes
+    with their length.
+    """
+    rest = 2 + len(topic.encode()) + 2 + (6 if version == 5 else 0) + payload
+    length = 1
+    while rest >> (7 * length):
+        length += 1
+    return 1 + length + rest

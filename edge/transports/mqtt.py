@@ -1,0 +1,278 @@
+"""Messages over an MQTT broker: MQTT 5, or 3.1.1 where the broker knows no better. QoS 1.
+
+paho's network thread keeps the session alive and only fills the inbox; everything else happens on
+the caller's thread. What paho 2 does that one would not expect is said where it is guarded against.
+"""
+
+import contextlib
+import json
+import logging
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho  # noqa: TID251 - this is its file
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: TID251
+from paho.mqtt.packettypes import PacketTypes  # noqa: TID251
+from paho.mqtt.properties import Properties  # noqa: TID251
+
+from edge import topics
+from edge.errors import ConfigError, TransportError
+from edge.interfaces import Delivery, NodeId, Traffic, Transport
+from edge.transports._inbox import LARGEST, Inbox, count_sent
+
+KEEPALIVE = 30
+"""Seconds of silence after which the broker takes us for dead and publishes our last will."""
+SESSION = 24 * 3600
+"""Seconds for which the broker keeps what neighbours send while we are away."""
+QUEUE = 1024
+"""Messages kept while the broker is away; further ones are lost, and counted."""
+RETRY = (1, 30)
+"""Seconds between attempts to reconnect: at first, at most."""
+PATIENCE = 10.0
+"""Seconds to wait for the broker's answers when connecting and when closing."""
+PAYLOAD = 512_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Files for `mqtts://`: the CA that signed the broker, and our own certificate and key."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def create(
+    *,
+    url: str,
+    fleet: str,
+    me: NodeId,
+    lasting: bool = True,
+    identity: Identity | None = None,
+    version: int = 0,
+) -> "Mqtt":
+    """Connect, and subscribe to the device's inbox.
+
+    Args:
+        url: mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://... with an identity.
+        fleet: whose topics.
+        me: the device; also names the session.
+        lasting: whether the broker keeps the session, and our messages, while we are away.
+        identity: for TLS.
+        version: 5 or 3 (meaning 3.1.1) insists on one; 0 tries 5, then 3.
+
+    Raises:
+        ConfigError: a malformed URL or name. TransportError: nobody there, or we are refused.
+    """
+    topics.name(fleet, "fleet")
+    topics.name(me, "device")
+    address = _address(url)
+    if version:
+        return Mqtt(address, fleet, me, lasting, identity, version)
+    try:
+        return Mqtt(address, fleet, me, lasting, identity, 5)
+    except _NotSpoken:
+        return Mqtt(address, fleet, me, lasting, identity, 3)
+
+
+@dataclass(frozen=True)
+class _Address:
+    url: str  # without the password
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    tls: bool
+
+
+class _NotSpoken(TransportError):
+    """The broker does not speak this version of MQTT."""
+
+
+class Mqtt:
+    """See `edge.interfaces.Transport`."""
+
+    def __init__(
+        self,
+        address: _Address,
+        fleet: str,
+        me: NodeId,
+        lasting: bool,
+        identity: Identity | None,
+        version: int,
+    ) -> None:
+        self.traffic = Traffic()
+        self.version = version
+        self._inbox = Inbox(self.traffic)
+        self._fleet, self._me = fleet, me
+        self._url = address.url
+        self._settled = threading.Event()
+        self._refusal: str | None = None
+        self._answered = False
+        self._closed = False
+        self._last: paho.MQTTMessageInfo | None = None
+        self._lost = 0
+        self._client = self._made(address, lasting, identity)
+        self._connect(address, lasting)
+
+    def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
+        """See `Transport.send`."""
+        if len(payload) > PAYLOAD:
+            raise ValueError(f"a payload of {len(payload)} bytes must be cut into chunks of {PAYLOAD}")
+        topic = topics.Address(self._fleet, receiver, self._me, kind).topic
+        info = self._client.publish(topic, payload, qos=1, properties=self._expiry())
+        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            self._lost += 1
+            if self._lost == 1:
+                _log.warning("the broker is away and %d messages wait for it; further ones are lost", QUEUE)
+            return
+        self._last = info  # paho says NO_CONN for a message it has queued: that is no error
+        count_sent(self.traffic, topic, payload, self.version)
+
+    def receive(self) -> list[Delivery]:
+        """See `Transport.receive`."""
+        return self._inbox.take()
+
+    def wait(self, seconds: float) -> bool:
+        """See `Transport.wait`."""
+        return self._inbox.wait(seconds)
+
+    def report(self, row: Mapping[str, float]) -> None:
+        """See `Transport.report`."""
+        self._client.publish(topics.telemetry(self._fleet, self._me), json.dumps(dict(row)), qos=0)
+
+    def close(self) -> None:
+        """See `Transport.close`. Waits for the broker to have what was sent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._client.is_connected():
+            goodbye = self._client.publish(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
+            for info in (self._last, goodbye):
+                # wait_for_publish raises for what paho has given up; there is nothing left to do then.
+                with contextlib.suppress(RuntimeError, ValueError):
+                    if info is not None:
+                        info.wait_for_publish(PATIENCE)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _made(self, address: _Address, lasting: bool, identity: Identity | None) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{self._fleet}-{self._me}",
+            clean_session=None if self.version == 5 else not lasting,
+            protocol=paho.MQTTv5 if self.version == 5 else paho.MQTTv311,
+        )
+        client.max_queued_messages_set(QUEUE)  # unlimited otherwise, and must be set before connecting
+        client.max_inflight_messages_set(64)
+        client.reconnect_delay_set(*RETRY)
+        client.username_pw_set(address.user, address.password)
+        client.will_set(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
+        if address.tls:
+            try:
+                client.tls_set(
+                    str(identity.ca) if identity else None,
+                    str(identity.certificate) if identity else None,
+                    str(identity.key) if identity else None,
+                    tls_version=ssl.PROTOCOL_TLS_CLIENT,
+                )
+            except (OSError, ssl.SSLError) as reason:
+                raise ConfigError(f"the certificate files of {self._me} cannot be used: {reason}") from None
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _connect(self, address: _Address, lasting: bool) -> None:
+        settings: dict[str, Any] = {}
+        if self.version == 5:
+            settings = {"clean_start": not lasting, "properties": Properties(PacketTypes.CONNECT)}  # type: ignore[no-untyped-call]
+            settings["properties"].SessionExpiryInterval = SESSION if lasting else 0
+        try:
+            self._client.connect(address.host, address.port, KEEPALIVE, **settings)
+        except (OSError, ssl.SSLError) as reason:
+            brief = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
+            raise TransportError(
+                f"no MQTT broker answers at {self._url} ({brief}); start one (edge-broker dev) or name another"
+            ) from None
+        self._client.loop_start()
+        if self._settled.wait(PATIENCE) and self._refusal is None:
+            return
+        self._closed = True
+        self._client.disconnect()
+        self._client.loop_stop()
+        if self.version == 5 and not self._answered:
+            raise _NotSpoken(f"what listens at {self._url} does not answer in MQTT 5")
+        raise TransportError(f"the broker at {self._url} {self._refusal or 'does not answer'} (device {self._me})")
+
+    # Callbacks, on paho's thread. An exception here would end that thread while is_connected() stays true.
+
+    def _on_connect(self, client: paho.Client, _data: object, _flags: object, code: Any, _p: object) -> None:
+        try:
+            if code.is_failure:
+                self._answered = "protocol version" not in str(code).lower()
+                self._refuse(f"refuses the connection: {code}")
+                return
+            self._answered = True
+            client.subscribe(topics.inbox(self._fleet, self._me), qos=1)  # a lost session has lost this too
+            client.publish(topics.status(self._fleet, self._me), "online", qos=1, retain=True)
+        except Exception:
+            _log.exception("on_connect")
+
+    def _on_subscribe(self, _client: paho.Client, _data: object, _mid: int, codes: Any, _p: object) -> None:
+        try:
+            if any(code.is_failure for code in codes):
+                self._refuse(f"does not let this device read its inbox: {codes[0]}")
+            self._settled.set()
+        except Exception:
+            _log.exception("on_subscribe")
+
+    def _on_disconnect(self, _client: paho.Client, _data: object, _f: object, code: Any, _p: object) -> None:
+        if not self._settled.is_set():  # later ones are mended by reconnecting
+            self._refuse(f"ends the connection: {code}")
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        try:
+            address = topics.parse(message.topic)
+            if address and address.fleet == self._fleet and address.receiver == self._me:
+                # A payload too large to look at is not kept either, only counted.
+                payload = bytes(message.payload) if len(message.payload) <= LARGEST else bytes(LARGEST + 1)
+                self._inbox.put(Delivery(address.sender, address.kind, payload))
+        except Exception:
+            _log.exception("on_message")
+
+    def _refuse(self, reason: str) -> None:
+        self._refusal = self._refusal or reason
+        self._settled.set()
+
+    def _expiry(self) -> Properties | None:
+        if self.version != 5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.MessageExpiryInterval = topics.EXPIRY
+        return properties
+
+
+def _address(url: str) -> _Address:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigError(f"broker '{url}' must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    tls = parts.scheme == "mqtts"
+    port = port or (8883 if tls else 1883)
+    shown = f"{parts.scheme}://{parts.hostname}:{port}"
+    return _Address(shown, parts.hostname, port, parts.username, parts.password, tls)
+
+
+_: type[Transport] = Mqtt
