@@ -103,27 +103,22 @@ class Display:
             f"all {sum(of_all for of_all, _ in self._accuracies) / n:.3f}  "
             f"sent {size(latest.payload_bytes_total / n)} a device",
             highlight=False,
+            soft_wrap=True,
         )
 
 
 def report(console: Console, result: Result) -> None:
     """The comparison, or the one line there is."""
     summaries = result.comparison or [result.summary()]
-    table = Table("protocol", title="test accuracy, and what each device sent", title_justify="left")
-    for heading in (
-        "mean",
-        "worst device",
-        "own classes",
-        "payload a device",
-        "messages a device",
-        "seconds",
-    ):
+    table = Table(title="Test accuracy over all classes, and what each device sent", title_justify="left")
+    table.add_column("protocol", no_wrap=True)
+    for heading in ("mean", "worst", "own classes", "payload", "messages", "seconds"):
         table.add_column(heading, justify="right")
     for line in summaries:
         table.add_row(*_cells(line), style="bold" if line.protocol == result.protocol else "")
     console.print(table)
     if spoken := _against_weights(summaries, result.protocol):
-        console.print(spoken, highlight=False)
+        console.print(spoken, highlight=False, soft_wrap=True)
 
 
 def _cells(line: Summary) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def _play(scenario: Scenario, world: World, name: str, bundle: Bundle, network: 
     accuracies: list[tuple[float, float]] = []
     lap = started
     for number, _ in enumerate(fleets.play(fleet, network.idle), start=1):
-        evaluate = number % scenario.evaluate_every == 0 or number == scenario.rounds
+        evaluate = number % scenario.evaluate_every == 0 or number in (1, scenario.rounds)
         if evaluate:
             accuracies = [accuracy(device, world) for device in fleet]
         lap, before = time.monotonic(), lap

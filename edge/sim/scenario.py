@@ -42,7 +42,7 @@ class Scenario(BaseModel):
     patience: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours (virtual seconds with the memory transport)"""
     evaluate_every: int = Field(default=1, ge=1)
-    """rounds between evaluations on the test set; the last round is always evaluated"""
+    """rounds between evaluations on the test set; the first and the last round are always evaluated"""
 
     @property
     def protocols(self) -> tuple[str, ...]:
