@@ -30,6 +30,15 @@ class Coding(BaseModel):
         return {"soft-labels": self.soft_labels, "weights": self.weights}
 
 
+class Tls(BaseModel):
+    """Files for a broker at mqtts://: its CA, and this device's certificate and key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    ca: Path
+    certificate: Path
+    key: Path
+
+
 class NodeConfig(BaseModel):
     """One device (`edge-node --config node.toml`). Paths are relative to the file."""
 
@@ -37,6 +46,7 @@ class NodeConfig(BaseModel):
     id: str
     fleet: str = "murmur"
     broker: str = "mqtt://127.0.0.1:1883"
+    tls: Tls | None = None
     peers: list[str] = Field(min_length=2)
     """every device of the fleet, this one included, in an order all agree on"""
     topology: str = "ring"
@@ -54,6 +64,8 @@ class NodeConfig(BaseModel):
     patience: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours in a round"""
     seed: int = Field(default=0, ge=0)
+    evaluate_every: int = Field(default=1, ge=1)
+    """rounds between evaluations on the test part of the data"""
     checkpoint: Path | None = None
     """folder of the checkpoint; none is kept if absent"""
 
