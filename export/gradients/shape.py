@@ -1,5 +1,7 @@
 """Gradients of operators that only move elements about."""
 
+from itertools import zip_longest
+
 import numpy as np
 
 from export.gradients import Adjoints, Node, Ops, Value, gradient, zero_gradient
@@ -41,7 +43,8 @@ def concat(op: Ops, node: Node, dY: Value) -> Adjoints:
 @gradient("Split")
 def split(op: Ops, node: Node, *dYs: Value | None) -> Adjoints:
     """Y_1, Y_2, ... = X in pieces: their adjoints side by side, zero where nobody asked."""
-    parts = [dY if dY is not None else op("Mul", Y, op.like(Y, 0)) for Y, dY in zip(node.outputs, dYs, strict=True)]
+    pairs = zip_longest(node.outputs, dYs)
+    parts = [dY if dY is not None else op("Mul", Y, op.like(Y, 0)) for Y, dY in pairs]
     return [op("Concat", *parts, axis=node.attr("axis", 0)), None][: len(node.inputs)]
 
 

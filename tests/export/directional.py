@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from export.autodiff import gradients
 from export.ops import Ops
-from tests.export.reference_ops import ConvTranspose
+from tests.export.reference_ops import CORRECTED
 
 Array = npt.NDArray[Any]
 OPSET = 18
@@ -86,19 +86,19 @@ def check(
     )
     forward, backward = graph_of(op_type, inputs, wanted=wanted, fixed=fixed, outputs=outputs, **attrs)
     feeds = {f"x{i}": x for i, x in enumerate(inputs) if i not in fixed}
-    f = ReferenceEvaluator(forward)
+    f = ReferenceEvaluator(forward, new_ops=CORRECTED)
 
     def y(step: float, directions: Mapping[str, Array]) -> Array:
         moved = {k: x + step * directions[k] if k in directions else x for k, x in feeds.items()}
         return np.asarray(f.run(None, moved)[0])
 
     u = np.asarray(rng.standard_normal(y(0, {}).shape))
-    rule = ReferenceEvaluator(backward, new_ops=[ConvTranspose]).run(None, {**feeds, "u": u})
+    rule = [np.asarray(g) for g in ReferenceEvaluator(backward, new_ops=CORRECTED).run(None, {**feeds, "u": u})]
     for i, got in zip(wanted, rule, strict=True):
-        name, v = f"x{i}", rng.standard_normal(inputs[i].shape)
+        name, v = f"x{i}", np.asarray(rng.standard_normal(inputs[i].shape))
         h = 1e-6 * max(1.0, float(np.abs(inputs[i]).max()))
         numeric = float(np.vdot(u, (y(h, {name: v}) - y(-h, {name: v})) / (2 * h)))
-        analytic = float(np.vdot(np.asarray(got), v))
+        analytic = float(np.vdot(got, v))
         scale = max(abs(numeric), abs(analytic), float(np.linalg.norm(u) * np.linalg.norm(v)) * 1e-3)
         assert abs(numeric - analytic) <= tolerance * scale, (
             f"{op_type} input {i} {attrs}, seed {seed}: differences say {numeric}, the rule says {analytic}"

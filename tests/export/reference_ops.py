@@ -7,7 +7,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 
 
-class ConvTranspose(OpRun):  # type: ignore[misc]
+class ConvTranspose(OpRun):
     """The definition, written out: every element of X adds its filter to Y (onnx 1.23 fails on groups)."""
 
     def _run(self, X: Any, W: Any, B: Any = None, **attributes: Any) -> tuple[Any]:
@@ -37,3 +37,26 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
         crop = tuple(slice(pads[i], full[i] - pads[n + i]) for i in range(n))
         Y = Y[(slice(None), slice(None), *crop)]
         return (Y if B is None else Y + B.reshape(-1, *[1] * n),)
+
+
+class MaxPool(OpRun):
+    """The definition, written out (onnx 1.23 reads past the end of padded rows)."""
+
+    def _run(self, X: Any, **attributes: Any) -> tuple[Any]:
+        n = X.ndim - 2
+        kernel = attributes["kernel_shape"]
+        stride, dilation = attributes.get("strides") or [1] * n, attributes.get("dilations") or [1] * n
+        pads = attributes.get("pads") or [0] * 2 * n
+        width = [(0, 0), (0, 0), *((pads[i], pads[n + i]) for i in range(n))]
+        P = np.pad(X, width, constant_values=-np.inf)
+        O = [(p - (k - 1) * d - 1) // s + 1 for p, k, d, s in zip(P.shape[2:], kernel, dilation, stride, strict=True)]
+        Y = np.full((*X.shape[:2], *O), -np.inf, X.dtype)
+        for cell in product(*map(range, kernel)):
+            at = tuple(
+                slice(c * d, c * d + (o - 1) * s + 1, s) for c, d, o, s in zip(cell, dilation, O, stride, strict=True)
+            )
+            Y = np.maximum(Y, P[(slice(None), slice(None), *at)])
+        return (Y,)
+
+
+CORRECTED = [ConvTranspose, MaxPool]

@@ -1,0 +1,169 @@
+"""Against PyTorch, from equal weights. It is an oracle here, never a dependency of the package."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.engines.onnx_runtime import OnnxRuntime, create
+from edge.interfaces import Array
+from export import zoo
+from export.model import Model, load
+from export.write import export
+from tests.export.directional import graph_of
+from tests.export.gradients.test_elementwise import random
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def images(rows: int) -> tuple[Array, Array]:
+    """Digits drawn large on a black 28 x 28 ground, so that pooling windows tie as they do on real images."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = np.zeros((rows, 1, 28, 28), np.float32)
+    x[:, 0, 2:26, 2:26] = found.images[:rows].repeat(3, axis=1).repeat(3, axis=2) / 16
+    return x, found.target[:rows].astype(np.int64)
+
+
+def batches(x: Array, y: Array, size: int, steps: int) -> Iterator[tuple[Array, Array]]:
+    generator = np.random.default_rng(0)
+    for _ in range(steps):
+        at = generator.integers(0, len(x), size)
+        yield x[at], y[at]
+
+
+def twin_of_small_cnn(model: Model) -> Any:
+    nn = torch.nn
+    layers: dict[str, Any] = {
+        "conv1": nn.Conv2d(1, 16, 3, padding=1),
+        "conv2": nn.Conv2d(16, 32, 3, padding=1),
+        "output": nn.Linear(1568, 10),
+    }
+    for name, layer in layers.items():
+        layer.weight.data = torch.from_numpy(model.parameters[f"{name}.weight"].copy())
+        layer.bias.data = torch.from_numpy(model.parameters[f"{name}.bias"].copy())
+    order = [layers["conv1"], nn.ReLU(), nn.MaxPool2d(2), layers["conv2"], nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*order, nn.Flatten(), layers["output"])
+
+
+def engine_of(model: Model, folder: Path, optimizer: str = "sgd") -> OnnxRuntime:
+    return create(export(model, folder / "bundle", optimizer=optimizer))
+
+
+def put(twin: Any, parameters: dict[str, Array]) -> None:
+    for target, value in zip(twin.parameters(), parameters.values(), strict=True):
+        target.data = torch.from_numpy(value.copy())
+
+
+def test_small_cnn_gradients_at_forty_consecutive_steps(tmp_path: Path) -> None:
+    """Equal weights at every step, so that an error cannot hide in, or grow with, the trajectory."""
+    model = zoo.build("small-cnn", shape=(1, 28, 28), classes=10, seed=3)
+    engine, twin = engine_of(model, tmp_path), twin_of_small_cnn(model)
+    worst = 0.0
+    for xb, yb in batches(*images(512), 32, 40):
+        before = engine.parameters()
+        put(twin, before)
+        twin.zero_grad()
+        torch.nn.functional.cross_entropy(twin(torch.from_numpy(xb)), torch.from_numpy(yb)).backward()
+        # A large rate makes the step nearly all gradient, so that reading it back loses no digits.
+        engine.step({"x": xb, "labels": yb}, learning_rate=1e6)
+        after = engine.parameters()
+        for (name, p), theirs in zip(before.items(), twin.parameters(), strict=True):
+            ours = (p.astype(np.float64) - after[name]) / 1e6
+            expected = theirs.grad.numpy()
+            worst = max(worst, float(np.linalg.norm(ours - expected) / np.linalg.norm(expected)))
+        engine.load_parameters(before)
+        engine.step({"x": xb, "labels": yb}, learning_rate=0.05)
+    print(f"largest relative difference over 40 steps and 6 tensors: {worst:.1e}")
+    assert worst < 1e-4
+
+
+def test_small_cnn_losses_over_a_hundred_steps(tmp_path: Path) -> None:
+    model = zoo.build("small-cnn", shape=(1, 28, 28), classes=10, seed=4)
+    engine, twin = engine_of(model, tmp_path), twin_of_small_cnn(model)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.01)
+    worst = 0.0
+    for xb, yb in batches(*images(512), 32, 100):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(twin(torch.from_numpy(xb)), torch.from_numpy(yb))
+        loss.backward()
+        optimizer.step()
+        ours = engine.step({"x": xb, "labels": yb}, learning_rate=0.01)["loss"]
+        worst = max(worst, abs(ours - loss.item()))
+    print(f"largest difference of the loss over 100 steps: {worst:.1e}")
+    assert worst < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "theirs", "settings"),
+    [
+        ("sgd", "SGD", {"lr": 0.1}),
+        ("momentum", "SGD", {"lr": 0.05, "momentum": 0.9}),
+        ("adam", "Adam", {"lr": 0.001}),
+    ],
+)
+def test_optimizers_over_fifty_steps(optimizer: str, theirs: str, settings: dict[str, float], tmp_path: Path) -> None:
+    """A smooth model (tanh), so that only the update rule can differ."""
+    path = tmp_path / "smooth.onnx"
+    twin = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
+    _to_onnx(twin, torch.zeros(2, 64), path)
+    engine = engine_of(load(path), tmp_path, optimizer)
+    put(twin, engine.parameters())
+    update = getattr(torch.optim, theirs)(twin.parameters(), **settings)
+    generator = np.random.default_rng(1)
+    x, y = generator.random((256, 64), np.float32), generator.integers(0, 10, 256)
+    for xb, yb in batches(x, y, 32, 50):
+        update.zero_grad()
+        torch.nn.functional.cross_entropy(twin(torch.from_numpy(xb)), torch.from_numpy(yb)).backward()
+        update.step()
+        engine.step({"x": xb, "labels": yb}, learning_rate=settings["lr"])
+    for ours, expected in zip(engine.parameters().values(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(ours, expected.detach().numpy(), atol=1e-5)
+
+
+def _to_onnx(module: Any, x: Any, path: Path) -> None:
+    """The model as ONNX. Written by hand: PyTorch's own exporters need packages that are not ours to pin."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    first, last = module[0], module[2]
+    tensors = {"w1": first.weight, "b1": first.bias, "w2": last.weight, "b2": last.bias}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "w1", "b1"], ["h"], transB=1),
+            helper.make_node("Tanh", ["h"], ["t"]),
+            helper.make_node("Gemm", ["t", "w2", "b2"], ["y"], transB=1),
+        ],
+        "smooth",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", x.shape[1]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(v.detach().numpy(), k) for k, v in tensors.items()],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 1, 0], [1, 0, 1, 1], [0, 2, 1, 0]])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_asymmetric_pads(pads: list[int], stride: int) -> None:
+    """A third opinion where onnx-ad differs."""
+    import onnxruntime as ort  # noqa: TID251
+
+    x, w = (random(*s, seed=i).astype(np.float32) for i, s in enumerate([(2, 4, 9, 8), (6, 4, 3, 2)]))
+    _, backward = graph_of("Conv", [x, w], wanted=[0, 1], strides=[stride, stride], pads=pads)
+    xt, wt = torch.from_numpy(x).requires_grad_(), torch.from_numpy(w).requires_grad_()
+    top, left, bottom, right = pads
+    y = torch.nn.functional.conv2d(torch.nn.functional.pad(xt, (left, right, top, bottom)), wt, stride=stride)
+    u = random(*y.shape, seed=9).astype(np.float32)
+    y.backward(torch.from_numpy(u))
+    session = ort.InferenceSession(backward.SerializeToString(), providers=["CPUExecutionProvider"])
+    dx, dw = session.run(None, {"x0": x, "x1": w, "u": u})
+    np.testing.assert_allclose(dx, xt.grad.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(dw, wt.grad.numpy(), rtol=1e-4, atol=1e-4)
