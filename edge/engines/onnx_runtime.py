@@ -147,6 +147,11 @@ class OnnxRuntime:
             free = str(tensor.shape[0])
             if rows.setdefault(free, len(value)) != len(value):
                 raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}")
+            if not len(value):
+                raise EngineError(f"'{name}' has no rows")
+        labels, classes = batch.get("labels"), self._manifest.classes
+        if labels is not None and not 0 <= labels.min() <= labels.max() < classes:  # the runtime does not check
+            raise EngineError(f"labels must be 0 to {classes - 1}; they go from {labels.min()} to {labels.max()}")
 
     def _check_one(self, name: str, value: Array, shape: tuple[int | str, ...], dtype: str) -> None:
         fits = len(value.shape) == len(shape) and all(

@@ -1,0 +1,84 @@
+"""The language of objectives, and the gradients of the losses against their closed forms."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from export.autodiff import gradients
+from export.errors import ExportError
+from export.objectives import Rows, Term, parse
+from export.ops import Ops
+from tests.export.directional import model_of
+
+
+def test_terms_are_read() -> None:
+    assert parse("cross_entropy") == [Term("cross_entropy", "private", 1.0)]
+    assert parse("0.5*cross_entropy + 2e-1 * squared_error(reference)") == [
+        Term("cross_entropy", "private", 0.5),
+        Term("squared_error", "reference", 0.2),
+    ]
+    assert [t.key for t in parse("cross_entropy+squared_error(reference)")] == [
+        "cross_entropy",
+        "squared_error(reference)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is not"),
+        ("hinge", "NAME one of: cross_entropy, squared_error"),
+        ("cross_entropy + ", "is not"),
+        ("x*cross_entropy", "is not"),
+        ("cross_entropy(elsewhere)", "is not"),
+        ("cross_entropy + cross_entropy", "twice"),
+        ("squared_error(reference)", "private batch"),
+    ],
+)
+def test_bad_objectives(text: str, complaint: str) -> None:
+    with pytest.raises(ExportError, match=complaint):
+        parse(text)
+
+
+def gradient_of(term: str, logits: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+    """dL/dlogits in float64."""
+    op = Ops(18)
+    z = op.argument("z", np.float64, logits.shape)
+
+    def argument(name: str, dtype: type, *_: object) -> str:
+        return op.argument(name, np.float64 if dtype is np.float32 else dtype, inputs[name].shape)
+
+    loss = Term(term, "private", 1.0).build(op, Rows(z, logits.shape[1], argument))
+    (dz,) = gradients(op, {loss: op.like(z, 1)}, [z]).values()
+    model = model_of(op, ["z", *inputs], [dz])
+    found: Any = ReferenceEvaluator(model).run(None, {"z": logits, **inputs})
+    return np.asarray(found[0], np.float64)
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_cross_entropy_is_p_minus_onehot() -> None:
+    random = np.random.default_rng(0)
+    z, y = random.standard_normal((5, 4)), random.integers(0, 4, 5)
+    np.testing.assert_allclose(gradient_of("cross_entropy", z, labels=y), (softmax(z) - np.eye(4)[y]) / 5, atol=1e-12)
+
+
+def test_squared_error_gradient_even_outside_the_simplex() -> None:
+    random = np.random.default_rng(1)
+    z, q = random.standard_normal((5, 4)), random.standard_normal((5, 4))
+    p = softmax(z)
+    e = p - q
+    expected = 2 * (p * e - p * (p * e).sum(axis=1, keepdims=True)) / 5
+    np.testing.assert_allclose(gradient_of("squared_error", z, target=q), expected, atol=1e-12)
+    # ... and the closed form itself against central differences.
+    v, h = random.standard_normal(z.shape), 1e-6
+
+    def loss(x: np.ndarray) -> float:
+        return float(((softmax(x) - q) ** 2).sum(axis=1).mean())
+
+    assert (loss(z + h * v) - loss(z - h * v)) / (2 * h) == pytest.approx(float((expected * v).sum()), rel=1e-5)
