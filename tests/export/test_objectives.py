@@ -59,7 +59,7 @@ def gradient_of(term: str, logits: np.ndarray, **inputs: np.ndarray) -> np.ndarr
 
 def softmax(z: np.ndarray) -> np.ndarray:
     e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def test_cross_entropy_is_p_minus_onehot() -> None:

@@ -1,0 +1,103 @@
+"""What every body coding promises, on every file of edge/codec."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge import plugins
+from edge.codec import CHUNK, HEADER, decode, encode, join, payload_size
+from edge.errors import MessageError
+from edge.interfaces import Array, Message
+
+CODINGS = plugins.names("edge.codec")
+DIGEST = bytes(range(8))
+LIMITS = {"float32": 0.0, "float16": 2**-11}
+"""How far a decoded value may be from the source, relative; probability8 has tests of its own."""
+
+
+def distributions(rows: int, columns: int, seed: int) -> Array:
+    random = np.random.default_rng(seed)
+    return random.dirichlet(np.full(columns, 0.3), rows).astype(np.float32)
+
+
+def message(rows: int = 6, columns: int = 10, seed: int = 0) -> Message:
+    return Message("soft-labels", 7, DIGEST, distributions(rows, columns, seed))
+
+
+def round_trip(m: Message, coding: str) -> Message:
+    return join([decode(p) for p in encode(m, coding)])
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(
+    rows=st.integers(1, 40), columns=st.integers(1, 30), seed=st.integers(0, 10**6), number=st.integers(1, 2**32 - 1)
+)
+@settings(max_examples=60, deadline=None)
+def test_round_trip(coding: str, rows: int, columns: int, seed: int, number: int) -> None:
+    values = distributions(rows, columns, seed)
+    once = round_trip(Message("soft-labels", number, DIGEST, values), coding)
+    assert (once.kind, once.round, once.digest) == ("soft-labels", number, DIGEST)
+    assert once.values.dtype == np.float32
+    assert once.values.shape == (rows, columns)
+    if coding in LIMITS:
+        np.testing.assert_allclose(once.values, values, rtol=LIMITS[coding], atol=1e-7)
+    twice = round_trip(once, coding)
+    np.testing.assert_array_equal(twice.values, once.values)  # what was decoded is coded without loss
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("shape", [(1, 1), (300, 10), (1, 70_000), (3000, 200)])
+def test_sizes_are_the_closed_form(coding: str, shape: tuple[int, int]) -> None:
+    payloads = encode(message(*shape), coding)
+    body = plugins.load("edge.codec", coding).size(*shape)
+    assert sum(map(len, payloads)) == payload_size(*shape, coding) == body + HEADER * len(payloads)
+    assert max(map(len, payloads)) <= CHUNK
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_every_truncation_is_refused(coding: str) -> None:
+    (payload,) = encode(message(2, 5), coding)
+    for length in range(len(payload)):
+        with pytest.raises(MessageError):
+            decode(payload[:length])
+    with pytest.raises(MessageError):
+        decode(payload + b"\0")
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_every_bit_flip_is_refused(coding: str) -> None:
+    (payload,) = encode(message(2, 5), coding)
+    for bit in range(8 * len(payload)):
+        flipped = bytearray(payload)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(MessageError):
+            decode(bytes(flipped))
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_no_body_raises_anything_else(coding: str, body: bytes) -> None:
+    """A body with a proper checksum but any content: values, or MessageError."""
+    module = plugins.load("edge.codec", coding)
+    for rows, columns in ((1, 4), (3, 5), (10, 10)):
+        if len(body) >= module.size(rows, columns):
+            try:
+                values = module.decode(body[: module.size(rows, columns)], rows, columns)
+            except MessageError:
+                continue
+            assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_never_sent(coding: str, value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        encode(Message("soft-labels", 1, DIGEST, np.array([[value, 1.0]], np.float32)), coding)
+
+
+def test_the_identifiers_differ() -> None:
+    identifiers = [plugins.load("edge.codec", name).ID for name in CODINGS]
+    assert len(set(identifiers)) == len(identifiers)
+    assert 0 not in identifiers

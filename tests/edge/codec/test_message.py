@@ -1,0 +1,115 @@
+"""Headers and chunks."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.codec import CHUNK, HEADER, decode, encode, join, request, requested
+from edge.codec._header import Chunk, pack
+from edge.errors import ConfigError, MessageError
+from edge.interfaces import Expected, Message
+from tests.conformance.test_codec import DIGEST, message
+
+
+def weights(scalars: int, number: int = 3) -> Message:
+    values = np.random.default_rng(scalars).standard_normal((1, scalars)).astype(np.float32)
+    return Message("weights", number, DIGEST, values)
+
+
+def test_the_header_has_forty_bytes() -> None:
+    assert HEADER == 40
+    (payload,) = encode(message(3, 10), "float32")
+    assert len(payload) == 40 + 3 * 10 * 4
+
+
+@given(scalars=st.integers(200_000, 500_000), order=st.randoms(use_true_random=False))
+@settings(max_examples=8, deadline=None)
+def test_chunks_in_any_order_and_doubled(scalars: int, order: random.Random) -> None:
+    sent = weights(scalars)
+    chunks = [decode(p) for p in encode(sent, "float32")]
+    assert len(chunks) == -(-4 * scalars // (CHUNK - HEADER))
+    order.shuffle(chunks)
+    np.testing.assert_array_equal(join(chunks).values, sent.values)
+    with pytest.raises(MessageError):
+        join([*chunks, chunks[0]])
+    with pytest.raises(MessageError):
+        join(chunks[1:])
+
+
+def test_chunks_of_two_messages_do_not_mix() -> None:
+    a, b = ([decode(p) for p in encode(weights(200_000, number), "float32")] for number in (3, 4))
+    with pytest.raises(MessageError, match="do not make one message"):
+        join([a[0], b[1]])
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes(content: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode(content)
+
+
+@given(st.binary(min_size=36, max_size=36), st.binary(max_size=50))
+@settings(max_examples=300, deadline=None)
+def test_any_header_with_a_proper_checksum(head: bytes, body: bytes) -> None:
+    """Checksums are no secret: what lies behind one is still checked, and asks for little memory."""
+    import zlib
+
+    payload = head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+    try:
+        join([decode(payload)])
+    except MessageError:
+        return
+    raise AssertionError("random bytes made a message")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("coding", 99, "coding 99 is not known"),
+        ("round", 0, "impossible"),
+        ("count", 0, "impossible"),
+        ("index", 1, "impossible"),
+        ("count", 60_000, "impossible"),
+        ("rows", 2**31, "impossible"),
+        ("rows", 4, "do not take"),
+        ("columns", 11, "do not take"),
+    ],
+)
+def test_impossible_headers(field: str, value: int, complaint: str) -> None:
+    (payload,) = encode(message(3, 10), "float32")
+    chunk = decode(payload)
+    altered = Chunk(**{**chunk.__dict__, field: value})
+    with pytest.raises(MessageError, match=complaint):
+        join([decode(pack(altered))])
+
+
+def test_another_version_is_named() -> None:
+    import zlib
+
+    (payload,) = encode(message(), "float32")
+    head = payload[:2] + b"\x02" + payload[3:36]
+    altered = head + zlib.crc32(payload[40:], zlib.crc32(head)).to_bytes(4, "little") + payload[40:]
+    with pytest.raises(MessageError, match="version 2, this device reads version 1"):
+        decode(altered)
+
+
+def test_requests() -> None:
+    expected = Expected("weights", 12, DIGEST, (1, 5))
+    assert len(request(expected)) == HEADER
+    assert requested(request(expected)) == ("weights", 12)
+    with pytest.raises(MessageError, match="no body"):
+        requested(encode(message(), "float32")[0])
+
+
+def test_unknown_coding() -> None:
+    with pytest.raises(ConfigError, match="unknown codec 'zip'; there are: float16, float32, probability8"):
+        encode(message(), "zip")
+
+
+def test_half_precision_has_an_end() -> None:
+    with pytest.raises(ValueError, match="65504"):
+        encode(Message("weights", 1, DIGEST, np.array([[70_000.0]], np.float32)), "float16")

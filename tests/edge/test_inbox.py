@@ -1,0 +1,142 @@
+"""The inbox: keeps what is expected, counts the rest, and is never stopped."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.codec import encode
+from edge.inbox import AHEAD, Inbox
+from edge.interfaces import Delivery, Expected, Message
+from tests.conformance.test_codec import DIGEST, distributions
+
+EXPECTED = Expected("soft-labels", 5, DIGEST, (3, 4))
+
+
+def said(number: int = 5, sender: str = "b", seed: int = 0, **changes: object) -> list[Delivery]:
+    message = replace(Message("soft-labels", number, DIGEST, distributions(3, 4, seed)), **changes)  # type: ignore[arg-type]
+    return [Delivery(sender, message.kind, p) for p in encode(message, "float32")]
+
+
+def expecting() -> Inbox:
+    inbox = Inbox(["b", "c"])
+    inbox.expect(EXPECTED)
+    return inbox
+
+
+def put(inbox: Inbox, *deliveries: list[Delivery]) -> None:
+    for several in deliveries:
+        for delivery in several:
+            inbox.put(delivery)
+
+
+def counted(inbox: Inbox) -> dict[str, int]:
+    return {cause: count for cause, count in inbox.counts.items() if count}
+
+
+def test_an_answer_is_taken_once() -> None:
+    inbox = expecting()
+    assert inbox.take("b", "soft-labels") is None
+    put(inbox, said())
+    found = inbox.take("b", "soft-labels")
+    assert found is not None
+    np.testing.assert_array_equal(found.values, distributions(3, 4, 0))
+    assert inbox.take("b", "soft-labels") is None
+    assert counted(inbox) == {}
+
+
+def test_the_first_of_two_counts() -> None:
+    inbox = expecting()
+    put(inbox, said(seed=1), said(seed=2))
+    found = inbox.take("b", "soft-labels")
+    assert found is not None
+    np.testing.assert_array_equal(found.values, distributions(3, 4, 1))
+    put(inbox, said(seed=3))
+    assert inbox.take("b", "soft-labels") is None
+    assert counted(inbox) == {"duplicate": 2}
+
+
+def test_rounds_ahead_wait_their_turn_and_late_ones_are_counted() -> None:
+    inbox = expecting()
+    put(inbox, said(6), said(4), said(5 + AHEAD), said(6 + AHEAD))
+    assert inbox.take("b", "soft-labels") is None
+    assert counted(inbox) == {"late": 1, "early": 1}
+    inbox.expect(replace(EXPECTED, round=6))
+    assert inbox.take("b", "soft-labels") is not None
+    assert inbox.newest("b") == 6 + AHEAD
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        said(sender="stranger"),
+        said(digest=bytes(8)),
+        said(values=distributions(4, 4, 0)),
+        said(kind="weights"),
+    ],
+)
+def test_foreign(stray: list[Delivery]) -> None:
+    inbox = expecting()
+    put(inbox, stray)
+    assert counted(inbox) == {"foreign": 1}
+    assert inbox.take("b", "soft-labels") is None
+
+
+def test_malformed_is_logged_once_a_sender(caplog: pytest.LogCaptureFixture) -> None:
+    inbox = expecting()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            put(inbox, [Delivery("b", "soft-labels", b"garbage")], [Delivery("c", "soft-labels", b"")])
+    assert counted(inbox) == {"malformed": 6}
+    assert [r.getMessage().split(" dropped")[0] for r in caplog.records] == ["message from b", "message from c"]
+
+
+def test_the_topic_and_the_header_must_agree() -> None:
+    inbox = expecting()
+    put(inbox, [Delivery("b", "weights", said()[0].payload)])
+    assert counted(inbox) == {"malformed": 1}
+
+
+def test_chunks_arrive_in_any_order_between_other_messages() -> None:
+    inbox = Inbox(["b"])
+    values = np.random.default_rng(0).standard_normal((1, 300_000)).astype(np.float32)
+    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    one, two = (said(n, kind="weights", values=values) for n in (2, 3))
+    assert len(one) == 3
+    put(inbox, [two[1], one[2], one[0], two[2], two[0], one[2]])
+    assert inbox.take("b", "weights") is None
+    put(inbox, [one[1]])
+    found = inbox.take("b", "weights")
+    assert found is not None
+    np.testing.assert_array_equal(found.values, values)
+    assert counted(inbox) == {"duplicate": 1}
+
+
+def test_no_minority_can_pretend_a_round() -> None:
+    inbox = Inbox(["b", "c", "d"])
+    inbox.expect(EXPECTED)
+    put(inbox, said(4_000_000_000, "b"))
+    assert inbox.majority_round() == 0
+    put(inbox, said(6, "c"), said(7, "d"))
+    assert inbox.majority_round() == 7
+    pair = expecting()
+    put(pair, said(4_000_000_000, "b"), said(6, "c"))
+    assert pair.majority_round() == 6
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["b", "c", "x"]), st.sampled_from(["soft-labels", "weights", "?"]), st.binary(max_size=99)
+        )
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_garbage_is_counted_and_an_honest_message_still_heard(garbage: list[tuple[str, str, bytes]]) -> None:
+    inbox = expecting()
+    put(inbox, [Delivery(*g) for g in garbage], said())
+    assert inbox.take("b", "soft-labels") is not None
+    assert sum(inbox.counts.values()) == len(garbage)
