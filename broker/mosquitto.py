@@ -18,8 +18,12 @@ def program() -> str | None:
 
 
 def configuration(port: int) -> str:
-    """A configuration for a broker that only this machine can reach."""
+    """A configuration for a broker that only this machine can reach.
+
+    Started by root it stays root: changing user would undo the order to end when its parent does.
+    """
     return f"""\
+user root
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
@@ -37,9 +41,6 @@ def serve(port: int, folder: Path) -> Iterator[Running]:
     """Run it on `port` with its configuration in `folder`."""
     path = folder / "mosquitto.conf"
     path.write_text(configuration(port))
-    # Started by root, Mosquitto becomes another user, who must still be able to read this.
-    path.chmod(0o644)
-    folder.chmod(0o755)
     command = program()
     assert command is not None
     with running(NAME, [command, "-c", str(path)], port) as broker:

@@ -74,7 +74,7 @@ def _until_it_answers(name: str, process: "subprocess.Popen[bytes]", port: int) 
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
             said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
-            raise TransportError(f"{name} ended at once with code {process.returncode}: {said.splitlines()[-1:]}")
+            raise TransportError(f"{name} ended at once with code {process.returncode}: {' '.join(said.split()[-40:])}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
     raise TransportError(f"{name} does not answer on port {port} after {PATIENCE:.0f} s")

@@ -172,7 +172,7 @@ class Mqtt:
         )
         client.max_queued_messages_set(QUEUE)  # unlimited otherwise, and must be set before connecting
         client.max_inflight_messages_set(64)
-        client.reconnect_delay_set(*RETRY)
+        client.reconnect_delay_set(0.05, 1)  # type: ignore[arg-type]  # paho sleeps it out even when told to stop
         client.username_pw_set(address.user, address.password)
         client.will_set(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
         if address.tls:
@@ -205,6 +205,7 @@ class Mqtt:
             ) from None
         self._client.loop_start()
         if self._settled.wait(PATIENCE) and self._refusal is None:
+            self._client.reconnect_delay_set(*RETRY)
             return
         self._closed = True
         self._client.disconnect()
