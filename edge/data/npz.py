@@ -43,7 +43,8 @@ def samples(path: str) -> Array:
 
 def _read(path: str) -> dict[str, Array]:
     try:
-        with np.load(Path(path), allow_pickle=False) as archive:
+        with Path(path).open("rb") as file:  # np.load would leave a broken archive open
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"npz:{path} is a single array; save named arrays with numpy.savez")
             return {name: archive[name] for name in archive.files}
