@@ -122,8 +122,8 @@ def standard(x: Array, origin: str) -> Array:
     """Samples as float32, channels first.
 
     Integers are images: scaled to [0, 1] by their type's largest value, (n, H, W) gets a channel axis, and a
-    last axis of 1, 3 or 4 becomes the first. Floats are kept; (n, T, C) are windows of T samples of C sensors
-    and become (n, C, T); (n, H, W, C) is told by its last axis, as for integers.
+    last axis of 1, 3 or 4 becomes the first. Floats are kept; with two more axes they are windows of
+    T samples of C sensors, C the smaller, and become (n, C, T). (n, H, W, C) is told as for integers.
     """
     if x.dtype.kind not in "iufb" or x.ndim < 2:
         raise DataError(f"{origin}: samples must be numbers in (n, ...), got {x.dtype} {list(x.shape)}")
@@ -134,7 +134,10 @@ def standard(x: Array, origin: str) -> Array:
     if not np.isfinite(x).all():
         raise DataError(f"{origin}: samples hold values that are not finite; clean them first")
     if x.ndim == 3:
-        x = x[:, None] if image else x.transpose(0, 2, 1)
+        if image:
+            x = x[:, None]
+        elif x.shape[2] < x.shape[1]:
+            x = x.transpose(0, 2, 1)
     elif x.ndim == 4 and x.shape[3] in CHANNELS_LAST and x.shape[1] not in CHANNELS_LAST:
         x = x.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(x)

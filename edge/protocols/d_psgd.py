@@ -45,11 +45,12 @@ class DPSGD:
             neighbours,
             Expected(self.KIND, number, self.setup.model_digest, mine.shape),
         )
-        limit = PLAUSIBLE * (1 + np.linalg.norm(mine))
-        believed = {j: m.values for j, m in heard.received.items() if np.linalg.norm(m.values) <= limit}
         mixed = mine.astype(np.float64)
+        limit = PLAUSIBLE * (1 + np.linalg.norm(mixed))
+        theirs = {j: m.values.astype(np.float64) for j, m in heard.received.items()}
+        believed = {j: w for j, w in theirs.items() if np.linalg.norm(w) <= limit}
         for j in sorted(believed):
-            mixed += self.setup.weights[j] * (believed[j].astype(np.float64) - mine)
+            mixed += self.setup.weights[j] * (believed[j] - mine)
         engine.load_parameters(unflatten(mixed, parameters))
         return metrics | {"implausible": float(len(heard.received) - len(believed))}
 

@@ -45,6 +45,7 @@ def images(n: int, *shape: int) -> Array:
         (images(20, 6, 5, 1), (1, 6, 5)),
         (images(20, 7), (7,)),
         (np.random.default_rng(0).random((20, 128, 6)).astype(np.float16), (6, 128)),
+        (np.random.default_rng(0).random((20, 6, 128)), (6, 128)),
         (np.random.default_rng(0).random((20, 7)), (7,)),
     ],
 )

@@ -1,0 +1,162 @@
+"""What every protocol promises (edge.interfaces.Protocol), on every file of edge/protocols."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import plugins
+from edge.codec import encode
+from edge.interfaces import Array, Delivery, Message
+from tests.fleets import Fleet, fleet
+
+PROTOCOLS = plugins.names("edge.protocols")
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def states(whole: Fleet) -> list[dict[str, Array]]:
+    return [{**d.engine.state(), **d.protocol.state()} for d in whole.devices]
+
+
+def equal(a: list[dict[str, Array]], b: list[dict[str, Array]]) -> bool:
+    return all(x.keys() == y.keys() and all(np.array_equal(x[k], y[k]) for k in x) for x, y in zip(a, b, strict=True))
+
+
+def played(folder: Path, protocol: str, **changes: Any) -> list[dict[str, Array]]:
+    with fleet(folder, protocol, **changes) as whole:
+        for _ in whole.rounds():
+            pass
+        return states(whole)
+
+
+def test_the_same_seed_gives_the_same_bits(protocol: str, tmp_path: Path) -> None:
+    assert equal(played(tmp_path, protocol), played(tmp_path, protocol))
+    assert not equal(played(tmp_path, protocol), played(tmp_path, protocol, seed=1))
+
+
+def test_the_order_of_arrival_does_not_matter(protocol: str, tmp_path: Path) -> None:
+    with fleet(tmp_path, protocol, topology="complete") as whole:
+        for device in whole.devices:
+            receive = device.transport.receive
+            device.transport.receive = lambda receive=receive: receive()[::-1]  # type: ignore[misc, method-assign]
+        for _ in whole.rounds():
+            pass
+        backwards = states(whole)
+    assert equal(backwards, played(tmp_path, protocol, topology="complete"))
+
+
+def test_a_duplicate_changes_nothing(protocol: str, tmp_path: Path) -> None:
+    with fleet(tmp_path, protocol) as whole:
+        for device in whole.devices:
+            send = device.transport.send
+
+            def twice(*message: Any, send: Any = send) -> None:
+                send(*message)
+                send(*message)
+
+            device.transport.send = twice  # type: ignore[method-assign, assignment]
+        for _ in whole.rounds():
+            pass
+        doubled = states(whole)
+    assert equal(doubled, played(tmp_path, protocol))
+
+
+def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
+    """A device whose neighbours are silent goes on, and ends as if it had no neighbours."""
+    with fleet(tmp_path, protocol, devices=2, patience=1.0) as whole:
+        lonely = whole.devices[0]
+        rows = list(_alone(whole, 0))
+        assert [row["missed"] for row in rows] == [1.0 if protocol != "isolated" else 0.0] * 5
+        with fleet(tmp_path, "isolated", devices=2, patience=1.0) as other:
+            list(_alone(other, 0))
+            if protocol in ("isolated", "d-psgd"):
+                assert equal([lonely.engine.state()], [other.devices[0].engine.state()])
+        assert all(np.isfinite(v).all() for v in lonely.engine.state().values())
+
+
+def _alone(whole: Fleet, index: int) -> Iterator[dict[str, float]]:
+    from edge.node import Waiting
+
+    device = whole.devices[index]
+    for step in device.steps:
+        if isinstance(step, Waiting):
+            whole.network.idle(device.transport, step)
+        else:
+            yield step
+
+
+def test_saved_and_put_back_it_continues_bit_for_bit(protocol: str, tmp_path: Path) -> None:
+    """Three rounds, then the state into fresh devices for three more, against six in one go."""
+    whole_run = played(tmp_path, protocol, rounds=6)
+    with fleet(tmp_path, protocol, rounds=3) as first:
+        for _ in first.rounds():
+            pass
+        saved = [(d.engine.state(), d.protocol.state()) for d in first.devices]
+    with fleet(tmp_path, protocol, rounds=6) as second:
+        for device, (engine, own) in zip(second.devices, saved, strict=True):
+            device.engine.load_state(engine)
+            device.protocol.load_state(own)
+            _skip_to(device, 4, second)
+        for _ in second.rounds():
+            pass
+        assert equal(states(second), whole_run)
+
+
+def _skip_to(device: Any, first: int, whole: Fleet) -> None:
+    from edge import node
+
+    device.steps = node.rounds(
+        device.protocol,
+        device.engine,
+        device.transport,
+        device.inbox,
+        coding=whole.scenario.coding.by_kind(),
+        first=first,
+        last=whole.scenario.rounds,
+        patience=whole.scenario.patience,
+        now=whole.network.now,
+    )
+
+
+def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None:
+    """Well-formed nonsense: enormous values, and rows that sum to nothing."""
+    with fleet(tmp_path, protocol, devices=3, topology="complete") as whole:
+        enemy = whole.devices[0]
+        send = enemy.transport.send
+
+        def lie(receiver: str, kind: str, payload: bytes) -> None:
+            from edge.codec import decode, join
+
+            honest = join([decode(payload)])
+            nonsense = np.full_like(honest.values, 3e37)
+            for forged in encode(replace(honest, values=nonsense), "float32"):
+                send(receiver, kind, forged)
+
+        enemy.transport.send = lie  # type: ignore[method-assign]
+        for _ in whole.rounds():
+            pass
+        for device in whole.devices[1:]:
+            assert all(np.isfinite(v).all() for v in device.engine.state().values())
+            assert device.row.get("implausible", 0.0) == (0.0 if protocol == "isolated" else 1.0)
+
+
+def test_garbage_is_counted_and_stops_nobody(protocol: str, tmp_path: Path) -> None:
+    with fleet(tmp_path, protocol) as whole:
+        for number, _ in enumerate(whole.rounds()):
+            victim = whole.devices[1]
+            stray = Message("soft-labels", 1, b"elsewher", np.ones((2, 2), np.float32))
+            for content in (b"", b"Mu", bytes(500), encode(stray, "float32")[0]):
+                victim.transport.inbox.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
+                victim.transport.inbox.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
+            assert number < 5
+        if protocol != "isolated":
+            assert whole.devices[1].inbox.counts["malformed"] > 0
+            assert whole.devices[1].inbox.counts["foreign"] > 0
+    assert equal(states(whole), played(tmp_path, protocol))

@@ -1,0 +1,49 @@
+"""Averaging weights."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edge.protocols._local import flatten, unflatten
+from tests.fleets import fleet
+
+
+def test_models_agree_and_keep_their_mean(tmp_path: Path) -> None:
+    """With a rate of next to nothing only mixing is left: the mean stays, the differences go."""
+    settings = {"learning_rate": 1e-30}
+    with fleet(tmp_path, "d-psgd", devices=6, rounds=40, settings=settings) as whole:
+        random = np.random.default_rng(0)
+        for device in whole.devices:
+            shifted = {
+                k: v + random.standard_normal(v.shape).astype(np.float32) for k, v in device.engine.parameters().items()
+            }
+            device.engine.load_parameters(shifted)
+        start = np.stack([flatten(d.engine.parameters())[0] for d in whole.devices])
+        for _ in whole.rounds():
+            pass
+        end = np.stack([flatten(d.engine.parameters())[0] for d in whole.devices])
+    np.testing.assert_allclose(end.mean(axis=0), start.mean(axis=0), atol=1e-5)
+    assert np.linalg.norm(end - end.mean(axis=0)) < 1e-3 * np.linalg.norm(start - start.mean(axis=0))
+
+
+def test_one_step_is_the_formula(tmp_path: Path) -> None:
+    with (
+        fleet(tmp_path, "d-psgd", devices=3, topology="star", rounds=1, settings={"local_steps": 1}) as whole,
+        fleet(tmp_path, "isolated", devices=3, topology="star", rounds=1, settings={"local_steps": 1}) as alone,
+    ):
+        for _ in whole.rounds():
+            pass
+        for _ in alone.rounds():
+            pass
+        stepped = {d.id: flatten(d.engine.parameters())[0] for d in alone.devices}
+        for device in whole.devices:
+            expected = sum(w * stepped[j] for j, w in whole.world.weights[device.id].items())
+            np.testing.assert_allclose(flatten(device.engine.parameters())[0], expected, atol=1e-6)
+
+
+def test_flatten_and_back() -> None:
+    values = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones((), np.float32)}
+    row = flatten(values)
+    assert row.shape == (1, 7)
+    for name, value in unflatten(row, values).items():
+        np.testing.assert_array_equal(value, values[name])
