@@ -1,0 +1,132 @@
+"""edge-node: two processes and a real broker."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker import embedded
+from edge import cli, plugins, store
+from export import zoo
+from export.write import export
+
+COMMAND = Path(sys.executable).parent / "edge-node"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with embedded.running() as running:
+        yield running.url
+
+
+@pytest.fixture
+def pair(tmp_path: Path, broker: str) -> list[Path]:
+    """Configurations of two devices; each holds five of the ten digits."""
+    objective = " + ".join(plugins.load("edge.protocols", "d-distillation").OBJECTIVE)
+    export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
+    paths = []
+    for me in "ab":
+        paths.append(tmp_path / f"{me}.toml")
+        paths[-1].write_text(
+            f"""
+            id = "{me}"
+            fleet = "{tmp_path.name[-20:]}"
+            broker = "{broker}"
+            peers = ["a", "b"]
+            topology = "complete"
+            bundle = "bundle"
+            data = "digits"
+            split = "classes:5"
+            rounds = 60
+            checkpoint = "state-{me}"
+            [settings]
+            local_steps = 10
+            learning_rate = 0.2
+            """
+        )
+    return paths
+
+
+def start(config: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [COMMAND, "--config", config, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> list[dict[str, float]]:
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_two_processes_learn_from_each_other(pair: list[Path]) -> None:
+    rows = [finish(process) for process in [start(path) for path in pair]]
+    for mine in rows:
+        assert mine[-1]["round"] == 60
+        assert mine[-1]["accuracy_all"] > 0.7  # alone, five classes of ten are at most about 0.5
+        assert sum(row["missed"] for row in mine) == 0
+
+
+def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path: Path) -> None:
+    first, second = start(pair[0]), start(pair[1])
+    assert second.stdout is not None
+    for _ in range(20):
+        second.stdout.readline()
+    second.kill()
+    second.communicate()
+    kept = store.read(tmp_path / "state-b")
+    assert kept is not None
+    assert kept[0] >= 20
+    again = finish(start(pair[1]))
+    assert again[0]["round"] == kept[0] + 1
+    assert again[-1]["round"] == 60
+    assert finish(first)[-1]["accuracy_all"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('id = "a"', 'id = "z"', "id 'z' is not one of the peers: a, b"),
+        ('id = "a"', "", "id: Field required"),
+        ("rounds = 60", "rounds = -1", "rounds: Input should be greater than or equal to 1 (got -1)"),
+        ("rounds = 60", "turns = 60", "turns: no such key"),
+        ("local_steps = 10", "steps = 10", "settings.steps: no such setting"),
+        ('bundle = "bundle"', 'bundle = "elsewhere"', "is not a bundle"),
+        ('data = "digits"', 'data = "npz:none.npz"', "none.npz cannot be read"),
+        ('topology = "complete"', 'topology = "tree"', "topology 'tree' is neither a file nor one of"),
+        ('topology = "complete"', 'protocol = "gossip"', "unknown protocol 'gossip'"),
+        ('topology = "complete"', 'protocol = "d-psgd"', "d-psgd needs the objective 'cross_entropy'"),
+        ("mqtt://127.0.0.1:", "mqtt://127.0.0.1:1#", "no MQTT broker answers at mqtt://127.0.0.1:1"),
+        ("mqtt://", "amqp://", "must be mqtt://HOST[:PORT]"),
+    ],
+)
+def test_bad_input_is_one_line(
+    old: str,
+    new: str,
+    complaint: str,
+    pair: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pair[0].write_text(pair[0].read_text().replace(old, new))
+    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
+    assert cli.main() == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("edge-node: error: ")
+    assert said.err.count("\n") == 1
+    assert complaint in said.err
+    assert not (pair[0].parent / "state-a").exists()
+
+
+def test_a_checkpoint_of_another_model(
+    pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    store.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
+    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
+    assert cli.main() == 2
+    assert "is of another model or protocol" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""The loop: patience, asking again, and catching up."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.codec import AGAIN
+from edge.inbox import Inbox
+from edge.interfaces import Engine, Exchange, Expected, Heard, Message, Metrics
+from edge.node import ASK_EVERY, Row, Waiting, rounds, run
+from edge.transports.memory import Memory, Network
+
+DIGEST = b"12345678"
+
+
+@dataclass
+class Echo:
+    """Says its round number and remembers what it heard."""
+
+    KIND = "soft-labels"
+    me: str
+    neighbours: tuple[str, ...]
+    heard: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        message = Message("soft-labels", number, DIGEST, np.full((1, 1), number, np.float32))
+        expected = Expected("soft-labels", number, DIGEST, (1, 1))
+        answers = yield Exchange(dict.fromkeys(self.neighbours, message), self.neighbours, expected)
+        self.heard[number] = {j: float(m.values[0, 0]) for j, m in answers.received.items()}
+        return {"loss": 0.0}
+
+
+@dataclass
+class Party:
+    """One device on the network, stepped by hand."""
+
+    network: Network
+    me: str
+    neighbours: tuple[str, ...]
+    clock: list[float]
+    first: int = 1
+    last: int = 5
+
+    def __post_init__(self) -> None:
+        self.transport: Memory = self.network.attach(self.me)
+        self.protocol = Echo(self.me, self.neighbours)
+        self.inbox = Inbox(self.neighbours)
+        self.steps = rounds(
+            self.protocol,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            self.transport,
+            self.inbox,
+            coding={"soft-labels": "float32"},
+            first=self.first,
+            last=self.last,
+            patience=10.0,
+            now=lambda: self.clock[0],
+        )
+
+    def step(self) -> Waiting | Row | None:
+        return next(self.steps, None)
+
+
+def pair() -> tuple[Party, Party, list[float]]:
+    network, clock = Network("f"), [0.0]
+    return Party(network, "a", ("b",), clock), Party(network, "b", ("a",), clock), clock
+
+
+def test_two_devices_in_step() -> None:
+    a, b, _ = pair()
+    for number in range(1, 6):
+        assert isinstance(a.step(), Waiting)
+        row_b, row_a = b.step(), a.step()
+        assert isinstance(row_a, dict)
+        assert isinstance(row_b, dict)
+        assert row_a["round"] == row_b["round"] == number
+        assert row_a["missed"] == row_b["missed"] == 0
+    assert a.step() is None
+    assert a.protocol.heard == {n: {"b": float(n)} for n in range(1, 6)}
+
+
+def test_patience_ends() -> None:
+    a, _, clock = pair()
+    waiting = a.step()
+    assert waiting == Waiting(("b",), ASK_EVERY)
+    clock[0] = 9.9
+    assert isinstance(a.step(), Waiting)
+    clock[0] = 10.0
+    row = a.step()
+    assert isinstance(row, dict)
+    assert row["missed"] == 1
+    assert row["seconds"] == 10.0
+    assert a.protocol.heard == {1: {}}
+
+
+def test_a_lost_message_is_asked_for_and_said_again() -> None:
+    a, b, clock = pair()
+    send = a.transport.send
+    a.transport.send = lambda *_: None  # type: ignore[method-assign]
+    a.step()  # says round 1 into the void
+    a.transport.send = send  # type: ignore[method-assign]
+    b.step()
+    assert isinstance(a.step(), dict)  # a has heard b and goes on; b has not heard a
+    a.step()
+    assert isinstance(b.step(), Waiting)
+    clock[0] = ASK_EVERY
+    b.step()  # b asks
+    assert a.transport.inbox.wait(0)
+    a.step()  # a says it again
+    row = b.step()
+    assert isinstance(row, dict)
+    assert (row["round"], row["missed"]) == (1.0, 0.0)
+    assert b.protocol.heard[1] == {"a": 1.0}
+
+
+def test_asking_often_is_answered_seldom() -> None:
+    a, b, _ = pair()
+    a.step()
+    asked = Expected("soft-labels", 1, DIGEST, (1, 1))
+    from edge.codec import request
+
+    before = a.transport.traffic.messages_sent
+    for _ in range(50):
+        b.transport.send("a", AGAIN, request(asked))
+    a.step()
+    assert a.transport.traffic.messages_sent == before + 1
+
+
+def test_who_was_away_catches_up() -> None:
+    """b starts when a and c are far ahead: it gives up its rounds and joins theirs."""
+    network, clock = Network("f"), [0.0]
+    b = Party(network, "b", ("a", "c"), clock, last=60)
+    for other in ("a", "c"):
+        transport = network.attach(other)
+        for number in range(40, 44):
+            from edge.codec import encode
+
+            message = Message("soft-labels", number, DIGEST, np.full((1, 1), number, np.float32))
+            for payload in encode(message, "float32"):
+                transport.send("b", "soft-labels", payload)
+    row = b.step()
+    assert isinstance(row, dict)
+    assert (row["round"], row["missed"]) == (1.0, 2.0)  # at once: what has gone by will not be said again
+    b.step()
+    assert clock[0] == 0.0
+    assert max(b.protocol.heard) == 1
+    clock[0] = 10.0
+    following = b.step()
+    assert isinstance(following, dict)
+    assert following["round"] == 43.0
+
+
+def test_run_sleeps_where_the_loop_waits() -> None:
+    a, b, clock = pair()
+    slept: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        slept.append(seconds)
+        if len(slept) == 1:
+            b.step()  # the neighbour speaks while we sleep
+        else:
+            clock[0] += seconds
+        return True
+
+    a.transport.wait = wait  # type: ignore[method-assign]
+    rows = run(a.steps, a.transport, lambda: clock[0])
+    assert next(rows)["missed"] == 0
+    assert next(rows)["missed"] == 1
+    assert slept[0] == ASK_EVERY
+    assert sum(slept[1:]) == 10.0
