@@ -43,7 +43,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-export",
-        usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n       edge-export inspect BUNDLE [--json]",
+        usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
+        "       edge-export inspect BUNDLE [--json]",
         description="Write the training step of a model as a graph of standard ONNX operators.",
         epilog=f"zoo: {', '.join(names('export.zoo'))}. Operators with a gradient: {', '.join(supported())}.",
     )

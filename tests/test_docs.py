@@ -1,0 +1,98 @@
+"""The documentation is run: every command in it, and nothing that exists is missing from it."""
+
+import dataclasses
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import plugins
+from edge.config import NodeConfig
+from edge.sim.scenario import Scenario
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BIN = Path(sys.executable).parent
+FOREVER = ("edge-node", "edge-broker")
+"""Commands that run until they are stopped: here only their flags are checked; other tests run them."""
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_run(page: Path, tmp_path: Path) -> None:
+    for line in commands(page):
+        words = shlex.split(line)
+        if words[0] == "make":
+            done = run(["make", "-n", "-C", str(ROOT), *words[1:]], tmp_path)
+        elif words[0] == "pip":
+            assert words == ["pip", "install", "-e", ".[all]"]
+            assert re.search(r"^all = ", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+            continue
+        elif words[0] in FOREVER:
+            flags = [w for w in words if w.startswith("--")]
+            done = run([str(BIN / words[0]), *[w for w in words[1:2] if w == "dev"], "--help"], tmp_path)
+            assert all(flag in done.stdout for flag in flags)
+        elif words[0] == "python":
+            done = run([sys.executable, *words[1:3], "--help"], ROOT)
+            assert all(w in done.stdout for w in words[3:] if w.startswith("--"))
+        else:
+            assert words[0].startswith("edge-"), f"{page.name}: what is {line!r}?"
+            done = run([str(BIN / words[0]), *words[1:]], tmp_path)
+        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}{done.stderr}"
+
+
+def run(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", Scenario.model_fields)
+def test_every_key_of_a_scenario_is_explained(name: str) -> None:
+    assert f"| `{name}` |" in (ROOT / "docs" / "scenario.md").read_text()
+
+
+@pytest.mark.parametrize("name", [n for n in NodeConfig.model_fields if n not in ("split", "tls")])
+def test_every_key_of_a_node_is_shown(name: str) -> None:
+    assert re.search(rf"^\[?{name}\b", (ROOT / "docs" / "node.md").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("protocol", plugins.names("edge.protocols"))
+def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
+    text = (ROOT / "docs" / "scenario.md").read_text()
+    assert f"`{protocol}`" in text
+    for field in dataclasses.fields(plugins.load("edge.protocols", protocol).Settings):
+        assert f"| `{field.name}` |" in text
+
+
+@pytest.mark.parametrize("package", ["edge.codec", "edge.data", "edge.split", "export.zoo", "export.optimizers"])
+def test_every_choice_is_named(package: str) -> None:
+    text = (ROOT / "docs" / "scenario.md").read_text()
+    for name in plugins.names(package):
+        assert re.search(rf"`{name}[`:\[]|zoo:{name}", text), f"{package}: {name} is not in docs/scenario.md"
+
+
+def test_the_example_of_the_wire_document() -> None:
+    import numpy as np
+
+    from edge.codec import decode, join
+
+    text = (ROOT / "docs" / "wire.md").read_text()
+    (example,) = re.findall(r"```\n(4d 75.*?)```", text, flags=re.DOTALL)
+    message = join([decode(bytes.fromhex(example))])
+    assert (message.round, message.digest.hex()) == (1, "0123456789abcdef")
+    expected = np.array([[0.5, 0.25, 0.25], [1, 0, 0]], np.float32)
+    np.testing.assert_allclose(message.values, expected, atol=1 / 255)
