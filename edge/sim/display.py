@@ -141,7 +141,10 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
         return ""
     ratio = costly.payload_bytes_per_device / ours.payload_bytes_per_device
     points = 100 * (ours.mean_accuracy - costly.mean_accuracy)
-    return f"{protocol} sent {ratio:.1f} times less than {costly.protocol}; its accuracy is {points:+.1f} points away."
+    side = "above" if points >= 0 else "below"
+    return (
+        f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its accuracy."
+    )
 
 
 def classes(held: Sequence[int]) -> str:

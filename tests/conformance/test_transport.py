@@ -1,6 +1,8 @@
 """What every transport promises (edge.interfaces.Transport): through memory, and through real brokers."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -208,6 +210,31 @@ def test_a_broker_that_comes_back_is_found_again() -> None:
                 return any(d.payload == b"after" for d in b.receive())
 
             eventually(heard, seconds=60)
+
+
+def test_the_last_will_tells_of_a_sudden_end(mosquitto: str) -> None:
+    """Status is retained: online while there, offline after a goodbye or without one."""
+    import paho.mqtt.client as paho  # noqa: TID251
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: TID251
+
+    seen: list[bytes] = []
+    watcher = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    watcher.on_message = lambda _client, _data, message: seen.append(bytes(message.payload))
+    watcher.connect("127.0.0.1", int(mosquitto.rsplit(":", 1)[1]))
+    watcher.subscribe("fleet/will/status/a", qos=1)
+    watcher.loop_start()
+    code = (
+        "import os, signal; from edge.transports import mqtt\n"
+        f"mqtt.create(url={mosquitto!r}, fleet='will', me='a'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    try:
+        subprocess.run([sys.executable, "-c", code], check=False)
+        eventually(lambda: seen == [b"online", b"offline"])
+        mqtt.create(url=mosquitto, fleet="will", me="a").close()
+        eventually(lambda: seen == [b"online", b"offline"] * 2)
+    finally:
+        watcher.disconnect()
+        watcher.loop_stop()
 
 
 def test_nobody_there() -> None:
