@@ -91,6 +91,14 @@ class Ops:
         """The element type of `value`."""
         return helper.tensor_dtype_to_np_dtype(self.types[value].tensor_type.elem_type)
 
+    def element(self, value: Value) -> int:
+        """The element type of `value` as ONNX numbers it."""
+        return int(self.types[value].tensor_type.elem_type)
+
+    def floats(self, value: Value) -> bool:
+        """Whether `value` holds floating-point numbers."""
+        return np.issubdtype(self.dtype(value), np.floating)
+
     def sizes(self, value: Value) -> Value:
         """The dimensions of `value` as an int64 vector: a constant where all are known."""
         shape = self.shape(value)

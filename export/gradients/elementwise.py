@@ -1,5 +1,7 @@
 """Gradients of element-wise operators. Every value has the shape of the output Y, up to broadcasting."""
 
+import math
+
 from export.gradients import Adjoints, Node, Ops, Value, gradient, zero_gradient
 
 zero_gradient("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor")
@@ -38,17 +40,6 @@ def div(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [dA, op("Neg", op("Mul", dA, node.outputs[0]))]
 
 
-@gradient("Relu")
-def relu(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """Y = max(X, 0): dX = dY where Y > 0.
-
-    The mask reads Y, not X, so that X's buffer can be reused. Greater + Where was measured faster
-    than Sign + Mul, and leaves no NaN behind where dY is infinite.
-    """
-    positive = op("Greater", node.outputs[0], op.like(dY, 0))
-    return [op("Where", positive, dY, op.like(dY, 0))]
-
-
 @gradient("Tanh")
 def tanh(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = tanh X: dX = dY (1 - Y^2)."""
@@ -61,3 +52,108 @@ def sigmoid(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = 1 / (1 + exp(-X)): dX = dY Y (1 - Y)."""
     Y = node.outputs[0]
     return [op("Mul", dY, op("Mul", Y, op("Sub", op.like(dY, 1), Y)))]
+
+
+@gradient("Neg")
+def neg(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = -X."""
+    return [op("Neg", dY)]
+
+
+@gradient("Abs")
+def absolute(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = |X|: the sign of X, 0 at 0."""
+    return [op("Mul", dY, op("Sign", node.inputs[0]))]
+
+
+@gradient("Reciprocal")
+def reciprocal(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = 1 / X: dX = -dY Y^2."""
+    Y = node.outputs[0]
+    return [op("Neg", op("Mul", dY, op("Mul", Y, Y)))]
+
+
+@gradient("Sqrt")
+def sqrt(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sqrt X: dX = dY / (2 Y)."""
+    return [op("Div", dY, op("Mul", node.outputs[0], op.like(dY, 2)))]
+
+
+@gradient("Exp")
+def exp(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = exp X: dX = dY Y."""
+    return [op("Mul", dY, node.outputs[0])]
+
+
+@gradient("Log")
+def log(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = log X: dX = dY / X."""
+    return [op("Div", dY, node.inputs[0])]
+
+
+@gradient("Erf")
+def erf(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = erf X: y' = 2 / sqrt(pi) exp(-X^2)."""
+    X = node.inputs[0]
+    return [op("Mul", dY, op("Mul", op("Exp", op("Neg", op("Mul", X, X))), op.like(dY, 2 / math.sqrt(math.pi))))]
+
+
+@gradient("Sin")
+def sin(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sin X."""
+    return [op("Mul", dY, op("Cos", node.inputs[0]))]
+
+
+@gradient("Cos")
+def cos(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = cos X."""
+    return [op("Neg", op("Mul", dY, op("Sin", node.inputs[0])))]
+
+
+@gradient("Pow")
+def power(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = A^B: dA = dY B A^(B-1), dB = dY Y log A (0 where A is 0, whose logarithm is not finite)."""
+    A, B = node.inputs
+    exponent = op("CastLike", B, A)
+    dA = op("Mul", dY, op("Mul", exponent, op("Pow", A, op("Sub", exponent, op.like(A, 1)))))
+    if not node.wanted[1]:
+        return [dA, None]
+    zero = op.like(A, 0)
+    logarithm = op("Log", op("Where", op("Greater", A, zero), A, op.like(A, 1)))
+    return [dA, op("Mul", dY, op("Mul", node.outputs[0], logarithm))]
+
+
+@gradient("Sum")
+def total(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = A + B + ..."""
+    return [dY] * len(node.inputs)
+
+
+@gradient("Mean")
+def mean(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = (A + B + ...) / how many."""
+    share = op("Mul", dY, op.like(dY, 1 / len(node.inputs)))
+    return [share] * len(node.inputs)
+
+
+@gradient("Max", "Min")
+def extreme(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = the largest (smallest) of its inputs: dY is shared equally among those that reach it."""
+    masks = [op("CastLike", op("Equal", x, node.outputs[0]), dY) for x in node.inputs]
+    share = op("Div", dY, op("Sum", *masks)) if len(masks) > 1 else dY
+    return [op("Mul", mask, share) for mask in masks]
+
+
+@gradient("Where")
+def where(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = A where the condition holds, B elsewhere."""
+    condition, zero = node.inputs[0], op.like(dY, 0)
+    return [None, op("Where", condition, dY, zero), op("Where", condition, zero, dY)]
+
+
+@gradient("Cast", "CastLike")
+def cast(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Between float types; to or from integers nothing flows."""
+    if not (op.floats(node.inputs[0]) and op.floats(node.outputs[0])):
+        return [None] * len(node.inputs)
+    return [op("CastLike", dY, node.inputs[0]), None][: len(node.inputs)]

@@ -1,5 +1,6 @@
 """Operators that onnx's reference evaluator gets wrong, in plain NumPy and any float type."""
 
+import math
 from itertools import product
 from typing import Any
 
@@ -59,4 +60,22 @@ class MaxPool(OpRun):
         return (Y,)
 
 
-CORRECTED = [ConvTranspose, MaxPool]
+class Erf(OpRun):
+    """In double precision (onnx 1.23 computes it in single)."""
+
+    def _run(self, X: Any) -> tuple[Any]:
+        return (np.vectorize(math.erf, otypes=[X.dtype])(X),)
+
+
+class Gelu(OpRun):
+    """In double precision, likewise."""
+
+    def _run(self, X: Any, approximate: str | None = None) -> tuple[Any]:
+        if approximate == "tanh":
+            inner = np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3))
+        else:
+            inner = np.vectorize(math.erf, otypes=[X.dtype])(X / math.sqrt(2))
+        return (0.5 * X * (1 + inner),)
+
+
+CORRECTED = [ConvTranspose, MaxPool, Erf, Gelu]

@@ -1,9 +1,16 @@
 """Rules of export/gradients/elementwise.py over their attribute grid."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
 
-from tests.export.directional import check
+from export.autodiff import gradients
+from export.errors import ExportError
+from export.ops import Ops
+from tests.export.directional import check, graph_of
 
 BROADCASTS = [
     ((3, 4), (3, 4)),
@@ -41,3 +48,56 @@ def test_unary(op_type: str, shape: tuple[int, ...]) -> None:
 def test_relu_away_from_its_kink() -> None:
     x = random(4, 5)
     check("Relu", np.sign(x) * (0.1 + np.abs(x)))
+
+
+@pytest.mark.parametrize("op_type", ["Neg", "Exp", "Erf", "Sin", "Cos"])
+def test_more_unary(op_type: str) -> None:
+    check(op_type, random(3, 4))
+
+
+@pytest.mark.parametrize("op_type", ["Sqrt", "Log", "Reciprocal", "Abs"])
+def test_unary_on_positive_values(op_type: str) -> None:
+    check(op_type, 0.5 + np.abs(random(3, 4)))
+    if op_type in ("Reciprocal", "Abs"):
+        check(op_type, -0.5 - np.abs(random(3, 4)))
+
+
+@pytest.mark.parametrize(("a", "b"), BROADCASTS)
+def test_pow(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    check("Pow", 0.5 + np.abs(random(*a)), random(*b, seed=1), wanted=(0, 1))
+
+
+@pytest.mark.parametrize("exponent", [2.0, 3.0, -1.0, 1.0])
+def test_pow_of_negative_values(exponent: float) -> None:
+    check("Pow", random(3, 4), np.array(exponent), fixed=(1,))
+
+
+@pytest.mark.parametrize("op_type", ["Sum", "Mean", "Max", "Min"])
+@pytest.mark.parametrize("shapes", [[(3, 4)], [(3, 4), (3, 4)], [(3, 4), (4,), (3, 1)]])
+def test_any_number_of_inputs(op_type: str, shapes: list[tuple[int, ...]]) -> None:
+    inputs = [random(*shape, seed=i) for i, shape in enumerate(shapes)]
+    check(op_type, *inputs, wanted=range(len(inputs)))
+
+
+def test_ties_of_max_share() -> None:
+    same = random(3, 4)
+    _, backward = graph_of("Max", [same, same], wanted=[0, 1])
+    u = np.ones((3, 4))
+    found: Any = ReferenceEvaluator(backward).run(None, {"x0": same, "x1": same, "u": u})
+    np.testing.assert_allclose(found[0] + found[1], u)
+
+
+@pytest.mark.parametrize(("a", "b"), BROADCASTS)
+def test_where(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    condition = random(*np.broadcast_shapes(a, b), seed=2) > 0
+    check("Where", condition, random(*a), random(*b, seed=1), wanted=(1, 2), fixed=(0,))
+
+
+def test_cast_between_floats_and_not_through_integers() -> None:
+    check("Cast", random(3, 4), to=TensorProto.DOUBLE, runtime=False)
+    check("CastLike", random(3, 4), random(2), runtime=False)
+    op = Ops(18)
+    x = op.argument("x", np.float32, [3])
+    y = op("Cast", op("Cast", x, to=TensorProto.INT64), to=TensorProto.FLOAT)
+    with pytest.raises(ExportError, match="nothing flows back to 'x'"):
+        gradients(op, {y: x}, ["x"])
