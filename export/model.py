@@ -90,9 +90,9 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         notes.append(f"the final {last.op_type} was removed: the losses want logits")
     nodes = prune(nodes, [output])
     read = {name for node in nodes for name in node.input}
-    trainable = {
-        k: v for k, v in values.items() if k in read and k not in constants_made and v.dtype == np.float32 and v.ndim
-    }
+    # The running statistics of batch normalization are measured, not trained.
+    fixed = {s for n in nodes if n.op_type == "BatchNormalization" for s in n.input[3:5]} | constants_made
+    trainable = {k: v for k, v in values.items() if k in read - fixed and v.dtype == np.float32 and v.ndim}
     if not trainable:
         raise ExportError(
             f"{origin} has no float32 parameters to train (a quantised model cannot be trained: "

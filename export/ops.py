@@ -18,6 +18,9 @@ Array = npt.NDArray[Any]
 Value = str
 Shape = tuple[int | None, ...]
 
+SAME_SHAPE = {"GroupNormalization"}
+"""Operators whose output has the shape of their first input, which onnx's inference does not say."""
+
 
 class Ops:
     """A graph under construction: `op("Mul", a, b)` appends a node and names its output."""
@@ -110,6 +113,11 @@ class Ops:
         self.types[value] = self.types[same_as]
         return value
 
+    def swapped(self, value: Value) -> Value:
+        """`value` with its last two axes exchanged."""
+        rank = len(self.shape(value))
+        return self("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+
     def sum(self, value: Value, axes: Iterable[int], keepdims: bool = False) -> Value:
         """Sum over `axes`; the value itself where there are none."""
         axes = list(axes)
@@ -143,4 +151,6 @@ class Ops:
             raise ExportError(f"node '{node.name}' ({node.op_type}) cannot be: {brief} [inputs: {shapes}]") from None
         if TensorProto.UNDEFINED in (t.tensor_type.elem_type for t in found.values()):
             raise ExportError(f"node '{node.name}' ({node.op_type}): its output type cannot be inferred")
+        if node.op_type in SAME_SHAPE:
+            found[node.output[0]] = self.types[node.input[0]]
         return found

@@ -36,10 +36,29 @@ def matmul(op: Ops, node: Node, dY: Value) -> Adjoints:
         K, M = node.shape(1)
         if K is not None and M is not None:
             rows = op("Reshape", A, op.const([-1, K])), op("Reshape", dY, op.const([-1, M]))
-            return [op("MatMul", dY, op("Transpose", B, perm=[1, 0])), op("Gemm", *rows, transA=1)]
-    return [op("MatMul", dY, _transposed(op, B)), op("MatMul", _transposed(op, A), dY)]
+            return [op("MatMul", dY, op.swapped(B)), op("Gemm", *rows, transA=1)]
+    return [op("MatMul", dY, op.swapped(B)), op("MatMul", op.swapped(A), dY)]
 
 
-def _transposed(op: Ops, value: Value) -> Value:
-    rank = len(op.shape(value))
-    return op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+@gradient("Einsum")
+def einsum(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sum of products over named axes: each operand's adjoint is such a sum of dY and the others.
+
+    Covers equations without ellipsis in which no operand repeats an axis, and every axis of an operand
+    is in the output or in another operand.
+    """
+    left, arrow, right = node.attr("equation", "").replace(" ", "").partition("->")
+    operands = left.split(",")
+    if not arrow or "." in left or any(len(set(o)) < len(o) for o in operands):
+        raise ExportError(f"node {node}: the equation '{node.attr('equation', '')}' has no gradient rule")
+    adjoints: list[Value | None] = []
+    for i, (operand, wanted) in enumerate(zip(operands, node.wanted, strict=True)):
+        others = [j for j in range(len(operands)) if j != i]
+        if not set(operand) <= set(right).union(*(operands[j] for j in others)):
+            if wanted:
+                raise ExportError(f"node {node}: an axis of '{operand}' is summed alone; use ReduceSum for it")
+            adjoints.append(None)
+            continue
+        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + operand
+        adjoints.append(op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation))
+    return adjoints

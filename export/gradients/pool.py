@@ -105,6 +105,15 @@ def global_average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [op("Expand", share, op("Shape", X))]
 
 
+@gradient("GlobalMaxPool")
+def global_max_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y (N, C, 1...) = max over the image: dY is shared equally among the cells that reach it."""
+    X = node.inputs[0]
+    mask = op("CastLike", op("Equal", X, node.outputs[0]), dY)
+    ties = op.sum(mask, range(2, len(op.shape(X))), keepdims=True)
+    return [op("Mul", mask, op("Div", dY, ties))]
+
+
 def _window(node: Node) -> Window:
     if node.attr("ceil_mode", 0):
         raise ExportError(f"node {node}: ceil_mode is not supported; pad explicitly")

@@ -27,6 +27,23 @@ def reduce_sum_square(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [dX, None][: len(node.inputs)]
 
 
+@gradient("ReduceL2")
+def reduce_l2(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = sqrt(sum X^2): dX = dY X / Y."""
+    dX = op("Mul", node.inputs[0], _kept(op, node, op("Div", dY, node.outputs[0])))
+    return [dX, None][: len(node.inputs)]
+
+
+@gradient("ReduceMax", "ReduceMin")
+def reduce_extreme(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = the largest (smallest) of X: dY is shared equally among the elements that reach it."""
+    X = node.inputs[0]
+    mask = op("CastLike", op("Equal", X, _kept(op, node, node.outputs[0])), dY)
+    axes = node.inputs[1:2] or [op.const(node.attr("axes", list(range(len(op.shape(X))))))]
+    ties = op("ReduceSum", mask, *axes, keepdims=1)
+    return [op("Mul", mask, op("Div", _kept(op, node, dY), ties)), None][: len(node.inputs)]
+
+
 def _kept(op: Ops, node: Node, dY: Value) -> Value:
     """dY with the reduced axes put back at length 1."""
     if node.attr("keepdims", 1):

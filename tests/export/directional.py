@@ -29,6 +29,7 @@ def graph_of(
     wanted: Sequence[int],
     fixed: Sequence[int] = (),
     outputs: int = 1,
+    opset: int = OPSET,
     **attrs: Any,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The operator alone, and the operator with its gradient; inputs x0, x1, ..., adjoint u.
@@ -36,7 +37,7 @@ def graph_of(
     wanted: which inputs to differentiate. fixed: which inputs are constants (shapes, axes).
     The first axis of every other input is left symbolic, as a batch is.
     """
-    op = Ops(OPSET)
+    op = Ops(opset)
     names = []
     for i, value in enumerate(inputs):
         if i in fixed:

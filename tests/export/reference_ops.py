@@ -78,4 +78,23 @@ class Gelu(OpRun):
         return (0.5 * X * (1 + inner),)
 
 
-CORRECTED = [ConvTranspose, MaxPool, Erf, Gelu]
+class GlobalMaxPool(OpRun):
+    """Over all axes of the image (onnx 1.23 forgets all but two)."""
+
+    def _run(self, X: Any) -> tuple[Any]:
+        return (X.max(axis=tuple(range(2, X.ndim)), keepdims=True),)
+
+
+class GroupNormalization(OpRun):
+    """In double precision (the operator's own definition goes through single)."""
+
+    def _run(
+        self, X: Any, scale: Any, bias: Any, epsilon: float = 1e-5, num_groups: int = 1, stash_type: int = 1
+    ) -> tuple[Any]:
+        apart = X.reshape(X.shape[0], num_groups, -1)
+        apart = (apart - apart.mean(axis=2, keepdims=True)) / np.sqrt(apart.var(axis=2, keepdims=True) + epsilon)
+        channel = (-1, *[1] * (X.ndim - 2))
+        return (apart.reshape(X.shape) * scale.reshape(channel) + bias.reshape(channel),)
+
+
+CORRECTED = [ConvTranspose, MaxPool, GlobalMaxPool, GroupNormalization, Erf, Gelu]

@@ -51,3 +51,20 @@ def test_depthwise(multiplier: int) -> None:
 
 def test_unequal_strides() -> None:
     check("Conv", random(2, 2, 7, 9), random(3, 2, 2, 3, seed=1), wanted=(0, 1), strides=[1, 3], pads=[0, 1, 0, 0])
+
+
+@pytest.mark.parametrize(("dilation", "group"), list(product([1, 2], [1, 2])))
+@pytest.mark.parametrize(("stride", "extra"), [(1, 0), (2, 0), (2, 1), (3, 2)])
+def test_conv_transpose(stride: int, dilation: int, group: int, extra: int) -> None:
+    check(
+        "ConvTranspose",
+        random(2, 4, 5, 4),
+        random(4, 6 // group, 3, 2, seed=1),
+        random(6, seed=2),
+        wanted=(0, 1, 2),
+        strides=[stride, stride],
+        dilations=[dilation, dilation],
+        group=group,
+        pads=[1, 0, 0, 1],
+        output_padding=[extra, 0],
+    )

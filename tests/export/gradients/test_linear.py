@@ -37,3 +37,20 @@ def test_gemm_without_bias() -> None:
 )
 def test_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     check("MatMul", random(*a), random(*b, seed=1), wanted=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,jk->ik", [(2, 3), (3, 4)]),
+        ("bij,bjk->bik", [(2, 3, 4), (2, 4, 5)]),
+        ("bhqd,bhkd->bhqk", [(2, 2, 3, 4), (2, 2, 5, 4)]),
+        ("ij->ji", [(2, 3)]),
+        ("i,j->ij", [(2,), (3,)]),
+        ("ij,ij->", [(2, 3), (2, 3)]),
+        ("ij,jk,kl->il", [(2, 3), (3, 4), (4, 2)]),
+    ],
+)
+def test_einsum(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    inputs = [random(*shape, seed=i) for i, shape in enumerate(shapes)]
+    check("Einsum", *inputs, wanted=range(len(inputs)), equation=equation)

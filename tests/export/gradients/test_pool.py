@@ -39,8 +39,9 @@ def test_one_dimension(op_type: str, attributes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 5)])
-def test_global_average_pool(shape: tuple[int, ...]) -> None:
-    check("GlobalAveragePool", random(*shape))
+@pytest.mark.parametrize("op_type", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_global_pools(op_type: str, shape: tuple[int, ...]) -> None:
+    check(op_type, random(*shape))
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,14 @@ def test_split(axis: int, sizes: list[int]) -> None:
 
 @pytest.mark.parametrize("keepdims", [0, 1])
 @pytest.mark.parametrize("axes", [[0], [1], [0, 2], [-1], [0, 1, 2]])
-@pytest.mark.parametrize("op_type", ["ReduceSum", "ReduceMean", "ReduceSumSquare"])
+@pytest.mark.parametrize(
+    "op_type", ["ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2", "ReduceMax", "ReduceMin"]
+)
 def test_reductions(op_type: str, axes: list[int], keepdims: int) -> None:
     check(op_type, random(2, 3, 4), np.array(axes), fixed=(1,), keepdims=keepdims)
 
 
 @pytest.mark.parametrize("keepdims", [0, 1])
-@pytest.mark.parametrize("op_type", ["ReduceSum", "ReduceMean", "ReduceSumSquare"])
+@pytest.mark.parametrize("op_type", ["ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2", "ReduceMax"])
 def test_reductions_over_everything(op_type: str, keepdims: int) -> None:
     check(op_type, random(2, 3, 4), keepdims=keepdims)

@@ -1,0 +1,95 @@
+"""Gradients of normalizations.
+
+With xhat = (X - mean) / deviation over the normalized axes, and g = dY scale:
+
+  dX      (g - mean(g) - xhat mean(g xhat)) / deviation
+  dscale  dY xhat, summed to the scale's shape
+  dbias   dY, summed to the bias's shape
+"""
+
+from export.errors import ExportError
+from export.gradients import Adjoints, Node, Ops, Value, gradient
+
+
+@gradient("LayerNormalization")
+def layer_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Over the axes from `axis` on; scale and bias have their shape."""
+    X, scale = node.inputs[:2]
+    rank = len(op.shape(X))
+    axes = list(range(node.attr("axis", -1) % rank, rank))
+    xhat, deviation = _normalized(op, X, axes, node.attr("epsilon", 1e-5))
+    dX = _input_gradient(op, op("Mul", dY, scale), xhat, deviation, axes)
+    return [dX, op("Mul", dY, xhat), dY][: len(node.inputs)]
+
+
+@gradient("InstanceNormalization")
+def instance_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Over the image, per sample and channel; scale and bias (C,)."""
+    X, scale, _ = node.inputs
+    axes = list(range(2, len(op.shape(X))))
+    xhat, deviation = _normalized(op, X, axes, node.attr("epsilon", 1e-5))
+    dX = _input_gradient(op, op("Mul", dY, _per_channel(op, scale, axes)), xhat, deviation, axes)
+    return [dX, op.sum(op("Mul", dY, xhat), [0, *axes]), op.sum(dY, [0, *axes])]
+
+
+@gradient("GroupNormalization")
+def group_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Over the image and the channels of a group; scale and bias (C,), as from operator set 21 on."""
+    X, scale, _ = node.inputs
+    C, *S = op.sample(X)
+    if op.shape(scale) != (C,):
+        raise ExportError(f"node {node}: scale and bias must be per channel; convert the model to operator set 21")
+    groups = node.attr("num_groups", 1)
+    apart, together = op.const([0, groups, C // groups, *S]), op.const([0, C, *S])
+    axes = list(range(2, 3 + len(S)))
+    xhat, deviation = _normalized(op, op("Reshape", X, apart), axes, node.attr("epsilon", 1e-5))
+    image = list(range(2, 2 + len(S)))
+    g = op("Reshape", op("Mul", dY, _per_channel(op, scale, image)), apart)
+    dX = op("Reshape", _input_gradient(op, g, xhat, deviation, axes), together)
+    dscale = op.sum(op("Mul", dY, op("Reshape", xhat, together)), [0, *image])
+    return [dX, dscale, op.sum(dY, [0, *image])]
+
+
+@gradient("BatchNormalization")
+def batch_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """With frozen statistics: Y = scale (X - mean) / sqrt(var + epsilon) + bias, all but X (C,)."""
+    if node.attr("training_mode", 0):
+        raise ExportError(f"node {node}: training_mode has no gradient rule; export the model in evaluation mode")
+    if node.wanted[3] or node.wanted[4]:
+        raise ExportError(f"node {node}: its statistics cannot be trained")
+    X, scale, _, mean, variance = node.inputs
+    axes = list(range(2, len(op.shape(X))))
+    deviation = op("Sqrt", op("Add", variance, op.like(variance, node.attr("epsilon", 1e-5))))
+    dX = op("Mul", dY, _per_channel(op, op("Div", scale, deviation), axes))
+    centred = op("Sub", X, _per_channel(op, mean, axes))
+    dscale = op("Div", op.sum(op("Mul", dY, centred), [0, *axes]), deviation)
+    return [dX, dscale, op.sum(dY, [0, *axes]), None, None]
+
+
+@gradient("Dropout")
+def dropout(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """As exported for inference it passes everything; in training mode it is refused."""
+    mode = node.constant(2) if node.given(2) else None
+    if node.given(2) and (mode is None or mode.any()):
+        raise ExportError(f"node {node}: Dropout in training mode has no gradient rule; export in evaluation mode")
+    return [dY, None, None][: len(node.inputs)]
+
+
+def _normalized(op: Ops, X: Value, axes: list[int], epsilon: float) -> tuple[Value, Value]:
+    """(xhat, deviation), the axes kept at length 1."""
+    at = op.const(axes)
+    centred = op("Sub", X, op("ReduceMean", X, at, keepdims=1))
+    variance = op("ReduceMean", op("Mul", centred, centred), at, keepdims=1)
+    deviation = op("Sqrt", op("Add", variance, op.like(X, epsilon)))
+    return op("Div", centred, deviation), deviation
+
+
+def _input_gradient(op: Ops, g: Value, xhat: Value, deviation: Value, axes: list[int]) -> Value:
+    at = op.const(axes)
+    slope = op("Mul", xhat, op("ReduceMean", op("Mul", g, xhat), at, keepdims=1))
+    return op("Div", op("Sub", op("Sub", g, op("ReduceMean", g, at, keepdims=1)), slope), deviation)
+
+
+def _per_channel(op: Ops, value: Value, image: list[int]) -> Value:
+    """(C,) -> (C, 1, 1, ...), to broadcast over an image."""
+    return op("Unsqueeze", value, op.const([i - 1 for i in image])) if image else value
