@@ -78,7 +78,8 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str =
     for scalar in hyper:
         op.argument(scalar, np.float32, ())
     parameters = [names.PARAMETER + name for name in model.parameters]
-    adjoints = gradients(op, {loss: names.WEIGHT + t.key for t, loss in losses.items()}, parameters)
+    trained = [names.PARAMETER + name for name in model.parameters if model.trains(name)]
+    adjoints = gradients(op, {loss: names.WEIGHT + t.key for t, loss in losses.items()}, trained)
 
     # Update.
     states: list[Value] = []
@@ -94,7 +95,7 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str =
     results[names.TOTAL] = _total(op, {losses[t]: names.WEIGHT + t.key for t in terms})
     if "labels" in inputs:
         results[names.CORRECT] = _correct(op, pieces["private"], "labels")
-    results |= {names.NEXT + value: after[value] for value in [*parameters, *states]}
+    results |= {names.NEXT + value: after[value] for value in [*trained, *states]}
     manifest = {
         "name": model.name,
         "shape": model.shape,
@@ -103,7 +104,9 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str =
         "optimizer": optimizer,
         "inputs": [{"name": k, "shape": s, "dtype": np.dtype(d).name} for k, (d, s) in inputs.items()],
         "hyper": hyper,
-        "parameters": [{"name": k, "shape": v.shape} for k, v in model.parameters.items()],
+        "parameters": [
+            {"name": k, "shape": v.shape, "trainable": model.trains(k)} for k, v in model.parameters.items()
+        ],
         "state": [{"name": s.removeprefix(names.STATE), "shape": op.shape(s)} for s in states],
         "opset": op.opset,
         "ir_version": IR_VERSION,

@@ -24,6 +24,7 @@ from export import model, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
+from export.trainable import select
 from export.write import export
 
 
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TERMS",
         help="e.g. 'cross_entropy + 1.0*squared_error(reference)', which d-distillation needs; default cross_entropy",
     )
+    parser.add_argument(
+        "--train", default="all", metavar="all|last:N|bias-only|PATTERN", help="which parameters to train"
+    )
     parser.add_argument("--optimizer", default="sgd", metavar="|".join(names("export.optimizers")))
     parser.add_argument("--shape", default="1x28x28", metavar="CxHxW", help="of a sample, for zoo models")
     parser.add_argument("--classes", type=int, default=10, metavar="K", help="for zoo models; default 10")
@@ -65,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace) -> int:
-    read = _model(args)
+    read = select(_model(args), args.train)
     written = export(read, args.output, objective=args.objective, optimizer=args.optimizer)
     return _show(written, read.notes, args.json)
 
@@ -107,9 +111,11 @@ def _show(found: Bundle, notes: tuple[str, ...], as_json: bool) -> int:
     table = Table("parameter", "shape")
     table.add_column("scalars", justify="right")
     table.add_column("share", justify="right")
+    table.add_column("")
     for row in facts["parameters"]:
         share = row["scalars"] / facts["scalars"]
-        table.add_row(row["name"], "x".join(map(str, row["shape"])), f"{row['scalars']:,}", f"{share:.1%}")
+        shape = "x".join(map(str, row["shape"]))
+        table.add_row(row["name"], shape, f"{row['scalars']:,}", f"{share:.1%}", "" if row["trainable"] else "frozen")
     table.add_section()
     table.add_row("all", "", f"{facts['scalars']:,}", "")
     console.print(table)

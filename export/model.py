@@ -35,8 +35,14 @@ class Model:
     output: Value
     parameters: dict[str, Array]
     constants: dict[str, Array]
+    trainable: frozenset[str] | None = None
+    """which parameters are trained; all of them if None (`export.trainable` chooses)"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
+
+    def trains(self, name: str) -> bool:
+        """Whether the parameter is trained."""
+        return self.trainable is None or name in self.trainable
 
 
 def load(path: Path) -> Model:

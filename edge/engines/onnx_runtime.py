@@ -1,7 +1,8 @@
 """The training step on stock ONNX Runtime.
 
 Parameters and state live in two sets of buffers that the runtime owns: a step reads one set and
-writes the other, then they change places. Nothing is allocated that the last step did not.
+writes the other, then they change places (frozen parameters are in both). Nothing is allocated that
+the last step did not.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,13 @@ class OnnxRuntime:
         )
         start = {names.PARAMETER + k: v for k, v in bundle.parameters().items()}
         start |= {names.STATE + s.name: np.zeros(tuple(map(int, s.shape)), s.dtype) for s in manifest.state}
-        self._buffers = [{k: _owned(v) for k, v in start.items()} for _ in range(2)]
+        frozen = {
+            names.PARAMETER + p.name: _owned(start[names.PARAMETER + p.name])
+            for p in manifest.parameters
+            if not p.trainable
+        }
+        self._buffers = [{k: frozen.get(k) or _owned(v) for k, v in start.items()} for _ in range(2)]
+        self._frozen = frozen.keys()
         self._now = 0
         self._hyper = {k: _owned(np.float32(v)) for k, v in manifest.hyper.items()}
         self._hyper_values = dict(manifest.hyper)
@@ -125,7 +132,8 @@ class OnnxRuntime:
         for name, buffer in self._results.items():
             binding.bind_ortvalue_output(name, buffer)
         for name, buffer in self._buffers[new].items():
-            binding.bind_ortvalue_output(names.NEXT + name, buffer)
+            if name not in self._frozen:
+                binding.bind_ortvalue_output(names.NEXT + name, buffer)
         return binding
 
     def _set_hyper(self, given: Mapping[str, float]) -> None:

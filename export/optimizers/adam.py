@@ -12,19 +12,31 @@ from export.optimizers import Hyper, Next, State
 HYPER = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 
-def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
-    """State: m and v a parameter, and the step count t, a scalar."""
-    b1, b2 = hyper["beta1"], hyper["beta2"]
+def build(
+    op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State, *, decay: bool = False, amsgrad: bool = False
+) -> Next:
+    """State: m and v a parameter, and the step count t, a scalar.
+
+    decay: shrink parameters by lr weight_decay first (AdamW). amsgrad: divide by the largest v so far,
+    which is one more state a parameter.
+    """
+    b1, b2, rate = hyper["beta1"], hyper["beta2"], hyper["learning_rate"]
     one = op.like(b1, 1)
     t = state("step", None)
     after: Next = {t: op("Add", t, one)}
-    rate = op("Div", hyper["learning_rate"], op("Sub", one, op("Pow", b1, after[t])))
+    step = op("Div", rate, op("Sub", one, op("Pow", b1, after[t])))
     root = op("Sqrt", op("Sub", one, op("Pow", b2, after[t])))
     rest1, rest2 = op("Sub", one, b1), op("Sub", one, b2)
+    kept = op("Sub", one, op("Mul", rate, hyper["weight_decay"])) if decay else None
     for p, g in gradients.items():
         m, v = state("m", p), state("v", p)
         after[m] = op("Add", op("Mul", m, b1), op("Mul", g, rest1))
         after[v] = op("Add", op("Mul", v, b2), op("Mul", op("Mul", g, g), rest2))
-        scale = op("Add", op("Div", op("Sqrt", after[v]), root), hyper["epsilon"])
-        after[p] = op("Sub", p, op("Mul", op("Div", after[m], scale), rate))
+        second = after[v]
+        if amsgrad:
+            largest = state("v_max", p)
+            second = after[largest] = op("Max", largest, after[v])
+        scale = op("Add", op("Div", op("Sqrt", second), root), hyper["epsilon"])
+        start = op("Mul", p, kept) if kept else p
+        after[p] = op("Sub", start, op("Mul", op("Div", after[m], scale), step))
     return after

@@ -51,7 +51,10 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["zoo:mlp", "--classes", "1"], "2 or more"),
         (["zoo:lenet", "--shape", "1x2x2"], "images"),
         (["zoo:mlp", "--objective", "hinge"], "objective term 'hinge'"),
-        (["zoo:mlp", "--optimizer", "lion"], "unknown optimizer 'lion'; there are: adam, momentum, sgd"),
+        (
+            ["zoo:mlp", "--optimizer", "lion"],
+            "unknown optimizer 'lion'; there are: adam, adamw, amsgrad, momentum, nesterov, rmsprop, sgd",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

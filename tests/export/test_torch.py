@@ -108,10 +108,14 @@ def test_small_cnn_losses_over_a_hundred_steps(tmp_path: Path) -> None:
     [
         ("sgd", "SGD", {"lr": 0.1}),
         ("momentum", "SGD", {"lr": 0.05, "momentum": 0.9}),
+        ("nesterov", "SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
         ("adam", "Adam", {"lr": 0.001}),
+        ("amsgrad", "Adam", {"lr": 0.001, "amsgrad": True}),
+        ("adamw", "AdamW", {"lr": 0.001, "weight_decay": 0.01}),
+        ("rmsprop", "RMSprop", {"lr": 0.001}),
     ],
 )
-def test_optimizers_over_fifty_steps(optimizer: str, theirs: str, settings: dict[str, float], tmp_path: Path) -> None:
+def test_optimizers_over_fifty_steps(optimizer: str, theirs: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """A smooth model (tanh), so that only the update rule can differ."""
     path = tmp_path / "smooth.onnx"
     twin = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))

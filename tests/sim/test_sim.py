@@ -203,7 +203,7 @@ BAD = [
     (["--broker", "mqtt://127.0.0.1:1"], "transport is 'memory'"),
     (["--transport", "mqtt", "--broker", "http://x"], "must be mqtt://HOST[:PORT]"),
     (["--transport", "mqtt", "--broker", "mqtt://127.0.0.1:1"], "no MQTT broker answers at mqtt://127.0.0.1:1"),
-    (["--optimizer", "lion"], "unknown optimizer 'lion'; there are: adam, momentum, sgd"),
+    (["--optimizer", "lion"], "unknown optimizer 'lion'; there are: adam, adamw, amsgrad, momentum, "),
     (["none.toml"], "cannot read none.toml"),
     (["--json", "no/such/folder/o.json"], "there is no folder no/such/folder"),
 ]  # fmt: skip

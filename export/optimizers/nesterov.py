@@ -1,0 +1,19 @@
+"""SGD with Nesterov momentum, as PyTorch writes it: m <- mu m + g, p <- p - lr (g + mu m)."""
+
+from collections.abc import Mapping
+
+from export.ops import Ops, Value
+from export.optimizers import Hyper, Next, State
+
+HYPER = {"learning_rate": 0.1, "momentum": 0.9}
+
+
+def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+    """State: one buffer m a parameter, zero at first."""
+    after: Next = {}
+    for p, g in gradients.items():
+        m = state("momentum", p)
+        after[m] = op("Add", op("Mul", m, hyper["momentum"]), g)
+        ahead = op("Add", g, op("Mul", after[m], hyper["momentum"]))
+        after[p] = op("Sub", p, op("Mul", ahead, hyper["learning_rate"]))
+    return after
