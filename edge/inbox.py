@@ -55,7 +55,7 @@ class Inbox:
     """Messages by sender, kind and round, until they are taken.
 
     Only what is expected is kept: a neighbour can make it hold at most AHEAD + 1 messages of each
-    kind, of the size that was agreed.
+    kind, each of the size that was agreed (as float32, the widest coding) and one chunk.
     """
 
     def __init__(self, neighbours: Collection[NodeId]) -> None:

@@ -11,8 +11,8 @@
     10     2  reserved, 0
     12     4  round, from 1
     16     8  digest: what the values are about
-    24     4  rows of the whole message
-    28     4  columns of the whole message
+    24     4  rows of the whole message, from 1; 0 in a request
+    28     4  columns of the whole message, from 1; 0 in a request
     32     4  length of this chunk's body, in bytes
     36     4  CRC-32 (IEEE 802.3) of bytes 0..35 followed by the body
 
@@ -100,10 +100,14 @@ def decode(payload: bytes) -> Chunk:
         raise MessageError(f"the header announces a body of {length} bytes, there are {len(body)}")
     if zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") != payload[_FORMAT.size : HEADER]:
         raise MessageError("the checksum does not fit: the message was altered on its way")
-    if kind not in _NAMES or zero or zeros:
+    if kind not in _NAMES:
         raise MessageError(f"message kind {kind} is not known to version {VERSION}")
+    if zero or zeros:
+        raise MessageError(f"the reserved bytes of a version {VERSION} header are 0, here {zero} and {zeros}")
     most = 1 + WIDEST * rows * columns // (CHUNK - HEADER)
-    if not index < count <= most or number == 0 or rows * columns > LARGEST:
+    # 2^32 - 1 rows of no columns have no values and no body, and still ask for 32 GB of row sums
+    empty = coding != 0 and rows * columns == 0
+    if not index < count <= most or number == 0 or empty or rows * columns > LARGEST:
         raise MessageError(f"impossible header: chunk {index} of {count}, round {number}, {rows} x {columns} values")
     return Chunk(_NAMES[kind], coding, index, count, number, digest, rows, columns, body)
 

@@ -5,7 +5,7 @@ from functools import cache
 from types import ModuleType
 
 from edge import plugins
-from edge.codec._header import CHUNK, HEADER, LARGEST, Chunk, pack
+from edge.codec._header import CHUNK, HEADER, KINDS, LARGEST, Chunk, pack
 from edge.errors import MessageError
 from edge.interfaces import Message
 
@@ -23,11 +23,16 @@ def encode(message: Message, coding: str) -> list[bytes]:
 
     Raises:
         ConfigError: an unknown coding.
-        ValueError: values the coding cannot take (our own mistake, not a neighbour's).
+        ValueError: what a header cannot say, or values the coding cannot take (our own mistake, not a neighbour's).
     """
     rows, columns = message.values.shape
-    if rows * columns > LARGEST:
-        raise ValueError(f"{rows} x {columns} values are more than a message may have ({LARGEST})")
+    if not 1 <= rows * columns <= LARGEST:
+        raise ValueError(f"a message has 1 to {LARGEST} values, not {rows} x {columns}")
+    if message.kind not in KINDS or not 1 <= message.round < 2**32 or len(message.digest) != 8:
+        raise ValueError(
+            f"a message is of kind {' or '.join(KINDS)}, of round 1 to 2^32 - 1 and has a digest of 8 bytes, "
+            f"not '{message.kind}', {message.round} and {len(message.digest)}"
+        )
     module = plugins.load("edge.codec", coding)
     body: bytes = module.encode(message.values)
     pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]
@@ -43,6 +48,8 @@ def join(chunks: Sequence[Chunk]) -> Message:
     Raises:
         MessageError: a chunk is missing or of another message, the coding is unknown, or the body malformed.
     """
+    if not chunks:
+        raise MessageError("no chunks make no message")
     first = chunks[0]
     ordered = sorted(chunks, key=lambda c: c.index)
     if [c.index for c in ordered] != list(range(first.count)) or {_identity(c) for c in chunks} != {_identity(first)}:

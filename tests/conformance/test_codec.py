@@ -25,10 +25,6 @@ def message(rows: int = 6, columns: int = 10, seed: int = 0) -> Message:
     return Message("soft-labels", 7, DIGEST, distributions(rows, columns, seed))
 
 
-def round_trip(m: Message, coding: str) -> Message:
-    return join([decode(p) for p in encode(m, coding)])
-
-
 @pytest.mark.parametrize("coding", CODINGS)
 @given(
     rows=st.integers(1, 40), columns=st.integers(1, 30), seed=st.integers(0, 10**6), number=st.integers(1, 2**32 - 1)
@@ -36,14 +32,14 @@ def round_trip(m: Message, coding: str) -> Message:
 @settings(max_examples=60, deadline=None)
 def test_round_trip(coding: str, rows: int, columns: int, seed: int, number: int) -> None:
     values = distributions(rows, columns, seed)
-    once = round_trip(Message("soft-labels", number, DIGEST, values), coding)
+    payloads = encode(Message("soft-labels", number, DIGEST, values), coding)
+    once = join([decode(p) for p in payloads])
     assert (once.kind, once.round, once.digest) == ("soft-labels", number, DIGEST)
     assert once.values.dtype == np.float32
     assert once.values.shape == (rows, columns)
     if coding in LIMITS:
         np.testing.assert_allclose(once.values, values, rtol=LIMITS[coding], atol=1e-7)
-    twice = round_trip(once, coding)
-    np.testing.assert_array_equal(twice.values, once.values)  # what was decoded is coded without loss
+    assert encode(once, coding) == payloads  # what was decoded is coded to the same bytes
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -76,6 +72,21 @@ def test_every_bit_flip_is_refused(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
+@given(st.integers(1, 300), st.integers(1, 100), st.data())
+@settings(max_examples=60, deadline=None)
+def test_bit_flips_and_truncations_of_larger_ones_are_refused(
+    coding: str, rows: int, columns: int, data: st.DataObject
+) -> None:
+    (payload,) = encode(message(rows, columns), coding)
+    bit = data.draw(st.integers(0, 8 * len(payload) - 1))
+    flipped = bytearray(payload)
+    flipped[bit // 8] ^= 1 << bit % 8
+    for altered in (bytes(flipped), payload[: data.draw(st.integers(0, len(payload) - 1))]):
+        with pytest.raises(MessageError):
+            decode(altered)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_no_body_raises_anything_else(coding: str, body: bytes) -> None:
@@ -95,6 +106,20 @@ def test_no_body_raises_anything_else(coding: str, body: bytes) -> None:
 def test_values_that_are_not_finite_are_never_sent(coding: str, value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         encode(Message("soft-labels", 1, DIGEST, np.array([[value, 1.0]], np.float32)), coding)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("layout", ["F", "strided", "read-only"])
+def test_the_layout_in_memory_does_not_matter(coding: str, layout: str) -> None:
+    source = message(6, 10)
+    values = source.values.copy()
+    if layout == "F":
+        values = np.asfortranarray(values)
+    elif layout == "strided":
+        values = np.repeat(values, 2, axis=1)[:, ::2]
+    values.flags.writeable = layout != "read-only"
+    assert encode(Message("soft-labels", 7, DIGEST, values), coding) == encode(source, coding)
+    np.testing.assert_array_equal(values, source.values)  # and they are left as they were
 
 
 def test_the_identifiers_differ() -> None:

@@ -1,6 +1,7 @@
 """The inbox: keeps what is expected, counts the rest, and is never stopped."""
 
 import logging
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.codec import encode
-from edge.inbox import AHEAD, Inbox
+from edge.codec import CHUNK, HEADER, encode
+from edge.codec._header import Chunk, pack
+from edge.inbox import AHEAD, CAUSES, Inbox
 from edge.interfaces import Delivery, Expected, Message
 from tests.conformance.test_codec import DIGEST, distributions
 
@@ -113,6 +115,77 @@ def test_chunks_arrive_in_any_order_between_other_messages() -> None:
     assert found is not None
     np.testing.assert_array_equal(found.values, values)
     assert counted(inbox) == {"duplicate": 1}
+
+
+def test_halves_of_two_rounds_make_nothing() -> None:
+    inbox = Inbox(["b"])
+    values = np.ones((1, 200_000), np.float32)
+    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    one, two = (said(n, kind="weights", values=values) for n in (2, 3))
+    put(inbox, [one[0], two[1]])
+    assert inbox.take("b", "weights") is None
+    inbox.expect(Expected("weights", 3, DIGEST, values.shape))
+    assert inbox.take("b", "weights") is None
+    put(inbox, [one[1], two[0]])
+    assert inbox.take("b", "weights") is not None
+    assert counted(inbox) == {"late": 1}
+
+
+def test_chunks_that_make_no_message_can_be_said_again() -> None:
+    inbox = Inbox(["b"])
+    values = np.ones((1, 200_000), np.float32)
+    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    honest = said(2, kind="weights", values=values)
+    short = pack(Chunk("weights", 1, 1, 2, 2, DIGEST, 1, 200_000, b"short"))
+    put(inbox, [honest[0], Delivery("b", "weights", short)])
+    assert counted(inbox) == {"malformed": 1}
+    put(inbox, honest)
+    assert inbox.take("b", "weights") is not None
+
+
+def test_a_neighbour_cannot_make_it_hold_more_than_was_agreed() -> None:
+    scalars = 300_000
+    inbox = Inbox(["b"])
+    inbox.expect(Expected("weights", 10, DIGEST, (1, scalars)))
+    piece = bytes(CHUNK - HEADER)
+    tracemalloc.start()
+    for number in range(1, 40):
+        for index, count in ((0, 3), (1, 3), (0, 2), (1, 1), (2, 65_535)):
+            if index < count:
+                hostile = pack(Chunk("weights", 1, index, count, number, DIGEST, 1, scalars, piece))
+                inbox.put(Delivery("b", "weights", hostile))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < (AHEAD + 1) * (4 * scalars + CHUNK)
+
+
+CHUNKS = st.builds(
+    Chunk,
+    kind=st.sampled_from(["soft-labels", "weights"]),
+    coding=st.integers(0, 4),
+    index=st.integers(0, 2),
+    count=st.integers(0, 3),
+    round=st.integers(0, 10),
+    digest=st.sampled_from([DIGEST, bytes(8)]),
+    rows=st.integers(0, 4),
+    columns=st.integers(0, 5),
+    body=st.binary(max_size=12) | st.just(bytes([255, 0, 0, 0] * 3)) | st.just(bytes(48)),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["b", "x"]), CHUNKS), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_forged_headers_neither_raise_nor_silence_others(forged: list[tuple[str, Chunk]]) -> None:
+    inbox = expecting()
+    for sender, chunk in forged:
+        inbox.put(Delivery(sender, chunk.kind, pack(chunk)))
+    put(inbox, said(sender="c"))
+    assert inbox.take("c", "soft-labels") is not None
+    if (found := inbox.take("b", "soft-labels")) is not None:
+        assert found.values.shape == EXPECTED.shape
+        assert np.isfinite(found.values).all()
+    assert set(inbox.counts) == set(CAUSES)
+    assert sum(inbox.counts.values()) <= len(forged)
 
 
 def test_no_minority_can_pretend_a_round() -> None:

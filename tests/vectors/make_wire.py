@@ -2,31 +2,44 @@
 
     python -m tests.vectors.make_wire
 
-Run it only when the format changes on purpose (and then its version must too): the file is what
-other implementations are tested against.
+Three sorts of case, told apart by what they have:
+    values    a message and its one payload, to be encoded and decoded
+    headers   a message of several payloads, by their headers; all its values are 0, so every body byte is
+    refused   a payload that must be dropped, with a word of the reason
+
+Run it when a case is added. If the payload of an old one changes, the format has, and its version
+must too: the file is what other implementations are tested against.
 """
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge.codec import encode, request
+from edge.codec import HEADER, encode, request
 from edge.interfaces import Expected, Message
 
 PATH = Path(__file__).with_name("wire.json")
 DIGEST = bytes.fromhex("0123456789abcdef")
 SOFT = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]]
 TRACKING = [[1.2, -0.1, -0.1], [0.4, 0.4, 0.2]]
+NOTHING = [[0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -3.0, -4.0]]
+CLOSE = [[0.25, 0.251953125, 0.24951171875, 0.24853515625]]  # 63.75 64.25 63.63 63.38: three would get 64
 WEIGHTS = [[0.0, -1.0, 3.5, 1e-3]]
 CASES = [
     ("soft labels as float32", "soft-labels", 1, "float32", SOFT),
     ("soft labels as float16", "soft-labels", 2, "float16", SOFT),
     ("soft labels in 8 bits", "soft-labels", 300, "probability8", SOFT),
     ("a tracking variable outside the simplex, in 8 bits", "soft-labels", 70000, "probability8", TRACKING),
+    ("rows with nothing above 0 become uniform, in 8 bits", "soft-labels", 3, "probability8", NOTHING),
+    ("the largest stays the first largest, in 8 bits", "soft-labels", 4, "probability8", CLOSE),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
+    ("weights as float16", "weights", 6, "float16", WEIGHTS),
 ]
+LONG = (1, 127_991)
+"""One value more than one payload holds as float32."""
 
 
 def vectors() -> list[dict[str, Any]]:
@@ -36,9 +49,56 @@ def vectors() -> list[dict[str, Any]]:
         (payload,) = encode(Message(kind, number, DIGEST, np.array(values, np.float32)), coding)
         case = {"title": title, "kind": kind, "round": number, "coding": coding, "digest": DIGEST.hex()}
         found.append({**case, "values": values, "payload": payload.hex()})
+    payloads = encode(Message("weights", 7, DIGEST, np.zeros(LONG, np.float32)), "float32")
+    case = {"title": "two chunks", "kind": "weights", "round": 7, "coding": "float32", "digest": DIGEST.hex()}
+    found.append({**case, "shape": list(LONG), "headers": [p[:HEADER].hex() for p in payloads]})
     asked = request(Expected("soft-labels", 5, DIGEST, (2, 3)))
     found.append({"title": "a request for round 5", "kind": "soft-labels", "round": 5, "payload": asked.hex()})
-    return found
+    return found + [{"title": t, "refused": word, "payload": p.hex()} for t, word, p in _refused()]
+
+
+def _refused() -> list[tuple[str, str, bytes]]:
+    coded = {name: encode(Message("soft-labels", 1, DIGEST, np.array(SOFT, np.float32)), name)[0] for name in _NAMES}
+    good = coded["probability8"]
+    return [
+        ("no bytes", "40 to 512000 bytes", b""),
+        ("half a header", "40 to 512000 bytes", good[:20]),
+        ("the last byte is missing", "announces a body", good[:-1]),
+        ("a byte too many", "announces a body", good + b"\0"),
+        ("one bit of the body flipped", "checksum", good[:-1] + b"\1"),
+        ("not ours", "'Mu'", _altered(good, 0, b"mU")),
+        ("version 2", "version 2", _altered(good, 2, b"\2")),
+        ("unknown kind", "kind 9", _altered(good, 3, b"\x09")),
+        ("unknown coding", "coding 9", _altered(good, 4, b"\x09")),
+        ("coding 0 with a body", "coding 0", _altered(good, 4, b"\0")),
+        ("a reserved byte set", "reserved", _altered(good, 5, b"\1")),
+        ("chunk 1 of 1", "impossible", _altered(good, 6, b"\1\0")),
+        ("no chunks", "impossible", _altered(good, 8, b"\0\0")),
+        ("more chunks than values need", "impossible", _altered(good, 8, b"\2\0")),
+        ("the other reserved bytes set", "reserved", _altered(good, 10, b"\0\1")),
+        ("round 0", "impossible", _altered(good, 12, bytes(4))),
+        ("more than 2^26 values", "impossible", _altered(good, 24, b"\xff" * 8)),
+        ("2^32 - 1 rows of no columns", "impossible", _altered(good[:HEADER], 24, b"\xff" * 4 + bytes(8))),
+        ("no rows", "impossible", _altered(good[:HEADER], 24, bytes(4) + b"\3\0\0\0" + bytes(4))),
+        ("a body for one row more", "do not take", _altered(good, 24, b"\3\0\0\0")),
+        ("a row of codes that sums to 254", "sum to 255", _altered(good, HEADER, b"\x7e")),
+        ("a row of codes that sums to 511", "sum to 255", _altered(good, HEADER + 4, b"\xff\1")),
+        ("not a number, as float32", "not finite", _altered(coded["float32"], HEADER, b"\0\0\xc0\x7f")),
+        ("infinity, as float32", "not finite", _altered(coded["float32"], HEADER, b"\0\0\x80\xff")),
+        ("a signalling not-a-number, as float16", "not finite", _altered(coded["float16"], HEADER, b"\1\x7c")),
+        ("infinity, as float16", "not finite", _altered(coded["float16"], HEADER, b"\0\xfc")),
+    ]
+
+
+_NAMES = ("float32", "float16", "probability8")
+
+
+def _altered(payload: bytes, at: int, content: bytes) -> bytes:
+    """`payload` with `content` at a place, and a checksum that fits."""
+    changed = bytearray(payload)
+    changed[at : at + len(content)] = content
+    head, body = bytes(changed[: HEADER - 4]), bytes(changed[HEADER:])
+    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
 
 
 if __name__ == "__main__":

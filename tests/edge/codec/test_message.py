@@ -1,6 +1,9 @@
 """Headers and chunks."""
 
 import random
+import tracemalloc
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +78,8 @@ def test_any_header_with_a_proper_checksum(head: bytes, body: bytes) -> None:
         ("index", 1, "impossible"),
         ("count", 60_000, "impossible"),
         ("rows", 2**31, "impossible"),
+        ("rows", 0, "impossible"),
+        ("columns", 0, "impossible"),
         ("rows", 4, "do not take"),
         ("columns", 11, "do not take"),
     ],
@@ -85,6 +90,44 @@ def test_impossible_headers(field: str, value: int, complaint: str) -> None:
     altered = Chunk(**{**chunk.__dict__, field: value})
     with pytest.raises(MessageError, match=complaint):
         join([decode(pack(altered))])
+
+
+@pytest.mark.parametrize("coding", range(5))
+@pytest.mark.parametrize("shape", [(2**32 - 1, 0), (0, 2**32 - 1), (2**26, 1), (1, 2**26), (8192, 8192)])
+def test_what_a_header_claims_costs_no_memory(coding: int, shape: tuple[int, int]) -> None:
+    payload = pack(Chunk("soft-labels", coding, 0, 1, 1, DIGEST, *shape, b"\xff" * 100))
+    nothing = pack(Chunk("soft-labels", coding, 0, 1, 1, DIGEST, *shape, b""))
+    tracemalloc.start()
+    for hostile in (payload, nothing):
+        with pytest.raises(MessageError):
+            join([decode(hostile)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+
+
+def test_no_chunks_make_no_message() -> None:
+    with pytest.raises(MessageError):
+        join([])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "gossip"},
+        {"round": 0},
+        {"round": 2**32},
+        {"digest": DIGEST[:7]},
+        {"digest": DIGEST + b"!"},
+        {"values": np.zeros((0, 3), np.float32)},
+        {"values": np.zeros((3, 0), np.float32)},
+        {"values": np.broadcast_to(np.float32(0), (2**13 + 1, 2**13))},
+    ],
+    ids=lambda c: str(next(iter(c))),
+)
+def test_what_a_header_cannot_say_is_our_own_mistake(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a message"):
+        encode(replace(message(), **changes), "float32")
 
 
 def test_another_version_is_named() -> None:

@@ -6,36 +6,70 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.codec import decode, encode, join, requested
-from edge.interfaces import Message
+from edge.codec import HEADER, decode, encode, join, requested
+from edge.errors import MessageError
+from edge.interfaces import Array, Message
 from tests.vectors.make_wire import PATH, vectors
 
 CASES = json.loads(PATH.read_text())
 MESSAGES = [case for case in CASES if "values" in case]
+LONG = [case for case in CASES if "headers" in case]
+REFUSED = [case for case in CASES if "refused" in case]
+REQUESTS = [case for case in CASES if case not in MESSAGES + LONG + REFUSED]
 
 
-def test_they_cover_what_is_made_today() -> None:
-    assert [case["title"] for case in CASES] == [case["title"] for case in vectors()]
+def title(case: dict[str, Any]) -> str:
+    return str(case["title"])
 
 
-@pytest.mark.parametrize("case", MESSAGES, ids=lambda c: str(c["title"]))
+def of(case: dict[str, Any], values: Array) -> Message:
+    return Message(case["kind"], case["round"], bytes.fromhex(case["digest"]), values)
+
+
+def test_the_file_is_what_the_script_writes() -> None:
+    assert vectors() == CASES
+
+
+@pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_encoder(case: dict[str, Any]) -> None:
-    values = np.array(case["values"], np.float32)
-    message = Message(case["kind"], case["round"], bytes.fromhex(case["digest"]), values)
-    assert [p.hex() for p in encode(message, case["coding"])] == [case["payload"]]
+    payloads = encode(of(case, np.array(case["values"], np.float32)), case["coding"])
+    assert [p.hex() for p in payloads] == [case["payload"]]
 
 
-@pytest.mark.parametrize("case", MESSAGES, ids=lambda c: str(c["title"]))
+@pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_decoder(case: dict[str, Any]) -> None:
     found = join([decode(bytes.fromhex(case["payload"]))])
     assert (found.kind, found.round, found.digest.hex()) == (case["kind"], case["round"], case["digest"])
     values = np.array(case["values"])
     if case["coding"] == "probability8":
-        values = np.clip(values, 0, None) / np.clip(values, 0, None).sum(axis=1, keepdims=True)
-    tolerance = {"float32": 1e-7, "float16": 1e-3, "probability8": 1 / 255}[case["coding"]]
+        values = np.clip(values, 0, None)
+        values[values.sum(axis=1) == 0] = 1
+        values /= values.sum(axis=1, keepdims=True)
+        np.testing.assert_array_equal(found.values.argmax(axis=1), values.argmax(axis=1))
+    tolerance = {"float32": 1e-7, "float16": 1e-3, "probability8": 2 / 255}[case["coding"]]
     np.testing.assert_allclose(found.values, values, atol=tolerance)
 
 
-def test_request() -> None:
-    (case,) = [case for case in CASES if "values" not in case]
+@pytest.mark.parametrize("case", LONG, ids=title)
+def test_chunks(case: dict[str, Any]) -> None:
+    values = np.zeros(case["shape"], np.float32)
+    payloads = encode(of(case, values), case["coding"])
+    assert [p[:HEADER].hex() for p in payloads] == case["headers"]
+    bodies = [bytes(int.from_bytes(bytes.fromhex(h)[32:36], "little")) for h in case["headers"]]
+    found = join([decode(bytes.fromhex(h) + b) for h, b in zip(case["headers"], bodies, strict=True)])
+    np.testing.assert_array_equal(found.values, values)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=title)
+def test_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(MessageError, match=case["refused"]):
+        join([decode(bytes.fromhex(case["payload"]))])
+
+
+@pytest.mark.parametrize("case", REQUESTS, ids=title)
+def test_request(case: dict[str, Any]) -> None:
     assert requested(bytes.fromhex(case["payload"])) == (case["kind"], case["round"])
+
+
+def test_there_are_more_bad_ones_than_good() -> None:
+    assert len(REFUSED) > len(MESSAGES) + len(LONG) + len(REQUESTS)
