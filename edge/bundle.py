@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,13 @@ FORMAT = 1
 # Names of the graphs' inputs and outputs; a parameter or state tensor NAME is "parameter/NAME" or
 # "state/NAME" going in and "next/parameter/NAME" or "next/state/NAME" coming out.
 PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
-TOTAL, CORRECT, LOGITS, PROBABILITIES = "loss", "correct", "logits", "probabilities"
+NOISE = "noise/"
+TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", "probabilities", "embedding"
+
+
+def of_head(name: str, head: int) -> str:
+    """What "logits", "target", ... is called for a head: head 0 has the plain name."""
+    return f"{name}/{head}" if head else name
 
 
 class Tensor(BaseModel):
@@ -42,11 +49,27 @@ class Tensor(BaseModel):
     shape: tuple[int | str, ...]
     dtype: Literal["float32", "int64"] = "float32"
 
+    @property
+    def size(self) -> int:
+        """How many scalars; only where every dimension is known."""
+        return prod(map(int, self.shape))
+
 
 class Parameter(Tensor):
     """A row of the parameter table."""
 
     trainable: bool = True
+    statistic: bool = False
+    """measured by every step (a running mean or variance), not trained"""
+
+
+class Noise(BaseModel):
+    """A mask that the engine draws for each step: (rows, *shape) of 0 or 1/keep, an element kept with `keep`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    shape: tuple[int, ...]
+    keep: float
 
 
 class Manifest(BaseModel):
@@ -58,11 +81,17 @@ class Manifest(BaseModel):
     shape: tuple[int, ...]
     """of one sample"""
     classes: int
+    heads: int = 1
+    """the main one and the auxiliary ones"""
+    embedding: tuple[int, ...] | None = None
+    """shape of one sample's embedding, if `predict` gives one"""
     objective: tuple[str, ...]
     """terms, e.g. ("cross_entropy", "squared_error(reference)")"""
     optimizer: str
     inputs: tuple[Tensor, ...]
     """of one step, beside hyper-parameters, parameters and state: "x", "labels", ..."""
+    noise: tuple[Noise, ...] = ()
+    """masks of one step, for all its rows: the private ones, then the reference ones"""
     hyper: dict[str, float]
     """scalars a step may be given, and their defaults"""
     parameters: tuple[Parameter, ...]
@@ -82,13 +111,7 @@ class Manifest(BaseModel):
     @property
     def size(self) -> int:
         """P, the number of scalars in all parameters."""
-        total = 0
-        for p in self.parameters:
-            count = 1
-            for d in p.shape:
-                count *= int(d)
-            total += count
-        return total
+        return sum(p.size for p in self.parameters)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _serve(path: Path, as_json: bool) -> int:
             f"{config.data} has {list(setup.x.shape[1:])} and {setup.classes}"
         )
     settings = protocol_settings(module, config.settings, f"{path}: settings")
-    engine: Engine = plugins.load("edge.engines", config.engine).create(found, threads=config.threads)
+    engine: Engine = plugins.load("edge.engines", config.engine).create(found, threads=config.threads, seed=setup.seed)
     protocol: Protocol = module.create(setup, settings)
     checkpoint = here / config.checkpoint if config.checkpoint else None
     first = 1 + (_resume(checkpoint, engine, protocol) if checkpoint else 0)

@@ -137,7 +137,13 @@ def _facts(found: Bundle, notes: tuple[str, ...]) -> dict[str, Any]:
         "hyper": manifest.hyper,
         "state": [{"name": t.name, "shape": list(t.shape)} for t in manifest.state],
         "parameters": [
-            {"name": p.name, "shape": list(p.shape), "scalars": _count(p.shape), "trainable": p.trainable}
+            {
+                "name": p.name,
+                "shape": list(p.shape),
+                "scalars": p.size,
+                "trainable": p.trainable,
+                "statistic": p.statistic,
+            }
             for p in manifest.parameters
         ],
         "scalars": manifest.size,
@@ -156,13 +162,6 @@ def _operators(path: Path) -> Counter[str]:
         return Counter(node.op_type for node in onnx.load(path).graph.node)
     except Exception as reason:  # whatever protobuf raises; the digest fitted, so the exporter wrote it so
         raise ExportError(f"{path} cannot be read: {reason}") from None
-
-
-def _count(shape: tuple[int | str, ...]) -> int:
-    count = 1
-    for d in shape:
-        count *= int(d)
-    return count
 
 
 if __name__ == "__main__":

@@ -37,12 +37,23 @@ class Model:
     constants: dict[str, Array]
     trainable: frozenset[str] | None = None
     """which parameters are trained; all of them if None (`export.trainable` chooses)"""
+    statistics: frozenset[str] = frozenset()
+    """parameters that a step measures rather than trains: running means and variances"""
+    heads: tuple[Value, ...] = ()
+    """logits of auxiliary heads (N, classes), beside the main head's `output`"""
+    embedding: Value | None = None
+    """a value that `predict` gives too, (N, ...)"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 
     def trains(self, name: str) -> bool:
         """Whether the parameter is trained."""
-        return self.trainable is None or name in self.trainable
+        return name not in self.statistics and (self.trainable is None or name in self.trainable)
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """All that the model computes for somebody."""
+        return (self.output, *self.heads, *([self.embedding] if self.embedding else []))
 
 
 def load(path: Path) -> Model:

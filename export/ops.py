@@ -31,23 +31,32 @@ class Ops:
         self.types: dict[Value, TypeProto] = {}
         self.constants: dict[Value, Array] = {}
         self._constant_names: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._made: dict[bytes, list[Value]] = {}
         self._taken: set[str] = set()
+        self._node_names: set[str] = set()
 
     def __call__(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Value:
         """Append one node and return its first output (`all` returns every one)."""
         return self.all(op_type, *inputs, outputs=outputs, **attributes)[0]
 
     def all(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[Value]:
-        """Append one node and return all its outputs."""
-        names = [self.fresh(op_type) for _ in range(outputs)]
-        node = helper.make_node(op_type, list(inputs), names, name=names[0], **attributes)
-        self.append(node)
-        return names
+        """Append one node and return all its outputs; a node that is there already is not made again."""
+        node = helper.make_node(op_type, list(inputs), [""] * outputs, **attributes)
+        key = node.SerializeToString(deterministic=True)
+        if key not in self._made:
+            node.output[:] = [self.fresh(op_type) for _ in range(outputs)]
+            node.name = node.output[0]
+            self.append(node)
+            self._made[key] = list(node.output)
+        return self._made[key]
 
     def append(self, node: onnx.NodeProto) -> None:
         """Append a ready-made node whose output names are free."""
         self.types.update(self._infer(node))
         self._taken.update(node.output)
+        if node.name in self._node_names:
+            node.name = self.fresh(node.name)
+        self._node_names.add(node.name)
         self.nodes.append(node)
 
     def argument(self, name: Value, dtype: Any, shape: Sequence[int | str | None]) -> Value:
@@ -138,7 +147,7 @@ class Ops:
             data = {
                 name: numpy_helper.from_array(self.constants[name], name)
                 for name in node.input
-                if name in self.constants and self.constants[name].size <= 64
+                if name in self.constants and self.constants[name].size <= 4096
             }
             found = onnx.shape_inference.infer_node_outputs(
                 schema, node, inputs, data, opset_imports=[helper.make_opsetid("", self.opset)]

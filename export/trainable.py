@@ -9,6 +9,7 @@ PATTERN       names that match, as in 'conv2.*' or 'output.weight' (shell wildca
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from export import batch_norm
 from export.errors import ExportError
 from export.model import Model
 
@@ -24,12 +25,12 @@ def select(model: Model, spec: str) -> Model:
     elif spec.startswith("last:"):
         chosen = _last(model, spec)
     elif spec == "bias-only":
-        chosen = [name for name, value in model.parameters.items() if value.ndim == 1]
+        chosen = [name for name, value in model.parameters.items() if value.ndim == 1 and name not in model.statistics]
     else:
         chosen = [name for name in model.parameters if fnmatchcase(name, spec)]
     if not chosen:
         raise ExportError(f"--train {spec} matches no parameter; there are: {', '.join(model.parameters)}")
-    return replace(model, trainable=frozenset(chosen))
+    return batch_norm.select(replace(model, trainable=frozenset(chosen)), "as-is")
 
 
 def _last(model: Model, spec: str) -> list[str]:

@@ -8,9 +8,10 @@ import onnx
 from edge.bundle import Bundle, write
 from export.assemble import assemble
 from export.model import Model
+from export.update import Update
 
 
-def export(model: Model, path: Path, *, objective: str = "cross_entropy", optimizer: str = "sgd") -> Bundle:
+def export(model: Model, path: Path, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd") -> Bundle:
     """Write the bundle of `model` to the folder `path`: all of it, or nothing.
 
     Raises:

@@ -16,10 +16,16 @@ from edge.bundle import Bundle
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
 
+NOISE_STEP = "noise/step"
+"""how many steps have drawn noise: with the seed, all that the next masks depend on"""
 
-def create(bundle: Bundle, *, threads: int = 1) -> "OnnxRuntime":
-    """An engine at the bundle's starting point. Engines of one bundle share their sessions."""
-    return OnnxRuntime(bundle, threads=threads)
+
+def create(bundle: Bundle, *, threads: int = 1, seed: int = 0) -> "OnnxRuntime":
+    """An engine at the bundle's starting point. Engines of one bundle share their sessions.
+
+    seed: of the masks of Dropout, where the bundle has any.
+    """
+    return OnnxRuntime(bundle, threads=threads, seed=seed)
 
 
 @lru_cache(maxsize=64)
@@ -42,8 +48,9 @@ def _session(path: str, _digest: str, threads: int) -> ort.InferenceSession:
 class OnnxRuntime:
     """One device's parameters over sessions that may be shared. See `edge.interfaces.Engine`."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, seed: int = 0) -> None:
         self.bundle = bundle
+        self._seed, self._noise_step = seed, 0
         self._manifest = manifest = bundle.manifest
         self._train, self._predict = (
             _session(str(bundle.path / file), manifest.digests[file], threads)
@@ -54,7 +61,7 @@ class OnnxRuntime:
         frozen = {
             names.PARAMETER + p.name: _owned(start[names.PARAMETER + p.name])
             for p in manifest.parameters
-            if not p.trainable
+            if not (p.trainable or p.statistic)
         }
         self._buffers = [{k: frozen.get(k) or _owned(v) for k, v in start.items()} for _ in range(2)]
         self._frozen = frozen.keys()
@@ -76,6 +83,8 @@ class OnnxRuntime:
         binding = self._bindings[self._now]
         for name, value in batch.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name, mask in self._noise(batch).items():
+            binding.bind_cpu_input(name, mask)
         self._train.run_with_iobinding(binding)
         metrics = {name: float(value.numpy()) for name, value in self._results.items()}
         if not np.isfinite(metrics[names.TOTAL]):
@@ -84,6 +93,7 @@ class OnnxRuntime:
                 f"or lower the learning rate ({self._hyper_values.get('learning_rate')})"
             )
         self._now = 1 - self._now
+        self._noise_step += 1
         return metrics
 
     def predict(self, x: Array) -> Floats:
@@ -110,11 +120,15 @@ class OnnxRuntime:
 
     def state(self) -> dict[str, Array]:
         """See `Engine.state`; keys are "parameter/NAME" and "state/NAME"."""
-        return {k: np.array(v.numpy(), copy=True) for k, v in self._buffers[self._now].items()}
+        values = {k: np.array(v.numpy(), copy=True) for k, v in self._buffers[self._now].items()}
+        return values | ({NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {})
 
     def load_state(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_state`."""
         buffers = self._buffers[self._now]
+        if self._manifest.noise and NOISE_STEP in values:
+            self._noise_step = int(values[NOISE_STEP])
+            values = {k: v for k, v in values.items() if k != NOISE_STEP}
         for name, value in values.items():
             if name not in buffers:
                 raise EngineError(f"the model has no '{name}'; it has {', '.join(buffers)}")
@@ -135,6 +149,17 @@ class OnnxRuntime:
             if name not in self._frozen:
                 binding.bind_ortvalue_output(names.NEXT + name, buffer)
         return binding
+
+    def _noise(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """This step's masks: the same for the same seed and step, whatever happened in between."""
+        if not self._manifest.noise:
+            return {}
+        random = np.random.default_rng([self._seed, self._noise_step])
+        rows = sum(len(batch[name]) for name in ("x", "reference_x") if name in batch)
+        return {
+            n.name: (random.random((rows, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
+            for n in self._manifest.noise
+        }
 
     def _set_hyper(self, given: Mapping[str, float]) -> None:
         if unknown := sorted(given.keys() - self._hyper.keys()):

@@ -63,7 +63,7 @@ def devices(
             classes=dataset.classes,
             seed=scenario.seed * 1_000_003 + i,
         )
-        engine = engines.create(bundle, threads=scenario.threads)
+        engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed)
         protocol = module.create(setup, settings)
         transport = network.attach(me)
         inbox = Inbox(setup.neighbours)

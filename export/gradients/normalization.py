@@ -7,6 +7,8 @@ With xhat = (X - mean) / deviation over the normalized axes, and g = dY scale:
   dbias   dY, summed to the bias's shape
 """
 
+import numpy as np
+
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
 
@@ -51,27 +53,49 @@ def group_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("BatchNormalization")
-def batch_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """With frozen statistics: Y = scale (X - mean) / sqrt(var + epsilon) + bias, all but X (C,)."""
-    if node.attr("training_mode", 0):
-        raise ExportError(f"node {node}: training_mode has no gradient rule; export the model in evaluation mode")
+def batch_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+    """Y = scale (X - mean) / deviation + bias, all but X (C,); mean and variance the batch's, or fixed ones.
+
+    With n elements a channel, and sums over all of them, d = dscale = sum(dY (X - mean)) / deviation:
+
+      fixed   dX = dY scale / deviation
+      batch   dX = (dY - sum(dY) / n - (X - mean) d / (n deviation)) scale / deviation
+
+    The second is a dY + (b (X - mean) + c) with a, b, c one number a channel; the bracket is itself a
+    normalization, which the runtime does in one pass.
+    """
     if node.wanted[3] or node.wanted[4]:
         raise ExportError(f"node {node}: its statistics cannot be trained")
     X, scale, _, mean, variance = node.inputs
-    axes = list(range(2, len(op.shape(X))))
+    training = node.attr("training_mode", 0)
+    if training and node.attr("momentum", 0.9) != 0:
+        raise ExportError(f"node {node}: the rule reads the batch's statistics from the node, with momentum 0")
+    if training:
+        mean, variance = node.outputs[1:3]
+    image = list(range(2, len(op.shape(X))))
+    every = [0, *image]
     deviation = op("Sqrt", op("Add", variance, op.like(variance, node.attr("epsilon", 1e-5))))
-    dX = op("Mul", dY, _per_channel(op, op("Div", scale, deviation), axes))
-    centred = op("Sub", X, _per_channel(op, mean, axes))
-    dscale = op("Div", op.sum(op("Mul", dY, centred), [0, *axes]), deviation)
-    return [dX, dscale, op.sum(dY, [0, *axes]), None, None]
+    slope = op("Div", scale, deviation)
+    dX = op("Mul", dY, _per_channel(op, slope, image))
+    dbias = op.sum(dY, every)
+    centred = op("Sub", X, _per_channel(op, mean, image))
+    dscale = op("Div", op.sum(op("Mul", dY, centred), every), deviation)
+    if training:
+        (C, *_) = op.sample(X)
+        n = op("CastLike", op("Div", op("Size", X), op("Size", scale)), X)
+        share = op("Neg", op("Div", slope, n))
+        zeros, ones = (op.const(np.full((C,), v), op.dtype(scale)) for v in (0, 1))
+        b, c = op("Mul", op("Div", dscale, deviation), share), op("Mul", dbias, share)
+        dX = op("Add", dX, op("BatchNormalization", centred, b, c, zeros, ones, epsilon=0.0))
+    return [dX, dscale, dbias, None, None]
 
 
 @gradient("Dropout")
 def dropout(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """As exported for inference it passes everything; in training mode it is refused."""
+    """As exported for inference it passes everything; in training `export.place` writes a product instead."""
     mode = node.constant(2) if node.given(2) else None
     if node.given(2) and (mode is None or mode.any()):
-        raise ExportError(f"node {node}: Dropout in training mode has no gradient rule; export in evaluation mode")
+        raise ExportError(f"node {node}: Dropout that draws its own mask has no gradient rule")
     return [dY, None, None][: len(node.inputs)]
 
 

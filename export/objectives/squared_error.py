@@ -4,14 +4,11 @@ The target may leave the simplex (D-Distillation's tracking variable does, algor
 is why this and not a Kullback-Leibler term pulls towards it. Gradient: 2 (p o e - p (p.e)) / n.
 """
 
-import numpy as np
-
 from export.objectives import Rows
 from export.ops import Ops, Value
 
 
 def build(op: Ops, rows: Rows) -> Value:
     """Target (n, K) float32."""
-    target = rows.argument("target", np.float32, "n", rows.classes)
-    error = op("Sub", op("Softmax", rows.logits, axis=1), target)
+    error = op("Sub", op("Softmax", rows.logits, axis=1), rows.target())
     return op("ReduceMean", op("ReduceSumSquare", error, op.const([1]), keepdims=0), keepdims=0)

@@ -8,19 +8,19 @@ Measured on the small CNN, one thread: step time over PyTorch eager's 0.53 -> 0.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx
 
 
-def apply(nodes: Sequence[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
+def apply(nodes: Sequence[onnx.NodeProto], outputs: Collection[str]) -> list[onnx.NodeProto]:
     """Swap every such pair whose ReLU nobody else reads."""
     readers = Counter(x for node in nodes for x in node.input)
     relu_of = {n.output[0]: n for n in nodes if n.op_type == "Relu" and readers[n.output[0]] == 1}
     moved: list[onnx.NodeProto] = []
     for node in nodes:
         relu = relu_of.get(node.input[0]) if node.op_type == "MaxPool" and len(node.output) == 1 else None
-        if relu is None or relu.output[0] == output:
+        if relu is None or relu.output[0] in outputs:
             moved.append(node)
             continue
         moved.remove(relu)

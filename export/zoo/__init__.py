@@ -26,7 +26,7 @@ def build(spec: str, *, shape: Sequence[int], classes: int, seed: int = 0) -> Mo
     return layers.finish(name, module.build(layers, argument))
 
 
-def widths(argument: str, default: tuple[int, ...]) -> tuple[int, ...]:
+def widths(argument: str, default: tuple[int, ...], *, at_most: int | None = None) -> tuple[int, ...]:
     """Read "256-128" as (256, 128)."""
     if not argument:
         return default
@@ -36,4 +36,23 @@ def widths(argument: str, default: tuple[int, ...]) -> tuple[int, ...]:
         sizes = (0,)
     if min(sizes) < 1:
         raise ConfigError(f"layer widths must be positive numbers joined by '-', as in 256-128; got '{argument}'")
+    if at_most is not None and len(sizes) > at_most:
+        raise ConfigError(f"expected {at_most} width, as in {default[0]}; got '{argument}'")
     return sizes
+
+
+def number(argument: str, default: float) -> float:
+    """Read a positive factor, as in "0.35"."""
+    try:
+        value = float(argument or default)
+    except ValueError:
+        value = 0
+    if not 0 < value < 100:
+        raise ConfigError(f"expected a width multiplier as in {default:g}; got '{argument}'")
+    return value
+
+
+def no_argument(name: str, argument: str) -> None:
+    """Refuse what follows the name."""
+    if argument:
+        raise ConfigError(f"zoo:{name} takes no argument; got '{argument}'")

@@ -2,77 +2,143 @@
 
 from collections.abc import Sequence
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
+import onnx
 
 from export.errors import ExportError
 from export.model import OLDEST, Model
 from export.ops import Array, Ops, Value
 
+Pads = int | Sequence[int]
+
 
 class Layers:
-    """A model under construction: every method appends a layer and returns its output."""
+    """A model under construction: every method appends a layer and returns its output.
+
+    Sizes that have one number for all spatial axes may be given as that number.
+    """
 
     def __init__(self, shape: Sequence[int], classes: int, seed: int) -> None:
         self.input = "input"
         self.sample = tuple(shape)
         self.classes = classes
-        self._ops = Ops(OLDEST)
-        self._ops.argument(self.input, np.float32, ["N", *shape])
+        self.op = Ops(OLDEST)
+        self.op.argument(self.input, np.float32, ["N", *shape])
         self._random = np.random.default_rng(seed)
         self._parameters: dict[str, Array] = {}
+        self._statistics: set[str] = set()
+        self._names: dict[Value, str] = {}
 
     def shape(self, x: Value) -> tuple[int, ...]:
         """Of one sample at this point."""
-        return tuple(d for d in self._ops.shape(x)[1:] if d is not None)
+        return tuple(d for d in self.op.shape(x)[1:] if d is not None)
+
+    def call(self, x: Value, name: str) -> Value:
+        """Give `x` a name that `--split-at` and `--embedding` can refer to."""
+        self._names[x] = name
+        return x
 
     def flatten(self, x: Value) -> Value:
         """(N, ...) -> (N, features)."""
-        return x if len(self.shape(x)) == 1 else self._ops("Flatten", x)
+        return x if len(self.shape(x)) == 1 else self.op("Flatten", x)
 
     def linear(self, x: Value, features: int, name: str) -> Value:
-        """Weight (features, inputs), bias (features,)."""
-        (inputs,) = self.shape(x)
-        weight = self._uniform(f"{name}.weight", (features, inputs), inputs)
-        bias = self._uniform(f"{name}.bias", (features,), inputs)
-        return self._ops("Gemm", x, weight, bias, transB=1)
+        """Weight (features, inputs), bias (features,); for tokens (N, T, inputs) the weight is (inputs, features)."""
+        *tokens, inputs = self.shape(x)
+        bound = 1 / sqrt(inputs)
+        shape = (inputs, features) if tokens else (features, inputs)
+        weight = self.parameter(f"{name}.weight", self.uniform(shape, bound))
+        bias = self.parameter(f"{name}.bias", self.uniform((features,), bound))
+        return (
+            self.op("Add", self.op("MatMul", x, weight), bias) if tokens else self.op("Gemm", x, weight, bias, transB=1)
+        )
 
-    def conv(self, x: Value, channels: int, kernel: int, name: str, *, pad: int = 0, stride: int = 1) -> Value:
-        """Square filters (channels, inputs, kernel, kernel) and a bias."""
+    def conv(
+        self,
+        x: Value,
+        channels: int,
+        kernel: Pads,
+        name: str,
+        *,
+        pad: Pads = 0,
+        stride: Pads = 1,
+        dilation: Pads = 1,
+        group: int = 1,
+        bias: bool = True,
+    ) -> Value:
+        """Filters (channels, inputs / group, *kernel); `pad` one number, or all begins, then all ends."""
         inputs, *space = self.shape(x)
-        if len(space) != 2 or min(space) + 2 * pad < kernel:
+        n = len(space)
+        if n not in (1, 2):
             raise ExportError(
-                f"layer '{name}' needs images (channels, height, width) of at least {kernel}; got {self.shape(x)}"
+                f"layer '{name}' needs (channels, height, width) or (channels, time); got {self.shape(x)}"
             )
-        fan_in = inputs * kernel * kernel
-        weight = self._uniform(f"{name}.weight", (channels, inputs, kernel, kernel), fan_in)
-        bias = self._uniform(f"{name}.bias", (channels,), fan_in)
-        return self._ops("Conv", x, weight, bias, pads=[pad] * 4, strides=[stride] * 2)
+        kernels, strides, dilations, pads = _each(kernel, n), _each(stride, n), _each(dilation, n), _each(pad, 2 * n)
+        for axis, size in enumerate(space):
+            if size + pads[axis] + pads[n + axis] < (kernels[axis] - 1) * dilations[axis] + 1:
+                raise ExportError(f"layer '{name}' has windows of {kernels}; its input {self.shape(x)} is too small")
+        filters = (channels, inputs // group, *kernels)
+        bound = 1 / sqrt(prod(filters[1:]))
+        weights = [self.parameter(f"{name}.weight", self.uniform(filters, bound))]
+        if bias:
+            weights.append(self.parameter(f"{name}.bias", self.uniform((channels,), bound)))
+        return self.op("Conv", x, *weights, pads=pads, strides=strides, dilations=dilations, group=group)
+
+    def batch_norm(self, x: Value, name: str) -> Value:
+        """Scale 1, bias 0, running mean 0 and variance 1; over the batch's own statistics while training."""
+        C = self.shape(x)[0]
+        start = {"scale": 1.0, "bias": 0.0, "mean": 0.0, "variance": 1.0}
+        values = [self.parameter(f"{name}.{k}", np.full(C, v, np.float32)) for k, v in start.items()]
+        self._statistics.update(values[2:])
+        return self.op("BatchNormalization", x, *values, training_mode=1, outputs=3)
 
     def relu(self, x: Value) -> Value:
         """max(x, 0)."""
-        return self._ops("Relu", x)
+        return self.op("Relu", x)
 
     def max_pool(self, x: Value, size: int) -> Value:
         """Windows of size x size, side by side."""
         if min(self.shape(x)[1:]) < size:
             raise ExportError(f"images of {self.shape(x)[1:]} are too small for the model's {size}x{size} pooling")
-        return self._ops("MaxPool", x, kernel_shape=[size] * 2, strides=[size] * 2)
+        return self.op("MaxPool", x, kernel_shape=[size] * 2, strides=[size] * 2)
+
+    def average(self, x: Value) -> Value:
+        """(N, C, ...) -> (N, C), the mean over space or time."""
+        return self.op("Flatten", self.op("GlobalAveragePool", x))
+
+    def parameter(self, name: str, value: Array) -> Value:
+        """A parameter with its starting value."""
+        self._parameters[name] = value.astype(np.float32)
+        return self.op.argument(name, np.float32, value.shape)
+
+    def uniform(self, shape: Sequence[int], bound: float) -> Array:
+        """Starting values, uniform between -bound and bound."""
+        return self._random.uniform(-bound, bound, prod(shape)).reshape(shape)
 
     def finish(self, name: str, logits: Value) -> Model:
         """The model, whose output is `logits`."""
         return Model(
             name=name,
             opset=OLDEST,
-            nodes=tuple(self._ops.nodes),
+            nodes=tuple(_renamed(node, self._names) for node in self.op.nodes),
             input=self.input,
             shape=self.sample,
-            output=logits,
+            output=self._names.get(logits, logits),
             parameters=self._parameters,
-            constants=dict(self._ops.constants),
+            constants=dict(self.op.constants),
+            statistics=frozenset(self._statistics),
         )
 
-    def _uniform(self, name: str, shape: tuple[int, ...], fan_in: int) -> Value:
-        bound = 1 / sqrt(fan_in)
-        self._parameters[name] = self._random.uniform(-bound, bound, prod(shape)).reshape(shape).astype(np.float32)
-        return self._ops.argument(name, np.float32, shape)
+
+def _each(sizes: Pads, n: int) -> list[int]:
+    return [sizes] * n if isinstance(sizes, int) else list(sizes)
+
+
+def _renamed(node: Any, names: dict[Value, str]) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for values in (copy.input, copy.output):
+        values[:] = [names.get(v, v) for v in values]
+    return copy

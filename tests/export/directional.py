@@ -24,30 +24,35 @@ OPSET = 20
 
 def graph_of(
     op_type: str,
-    inputs: Sequence[Array],
+    inputs: Sequence[Array | None],
     *,
     wanted: Sequence[int],
     fixed: Sequence[int] = (),
     outputs: int = 1,
+    of: Sequence[int] = (0,),
     opset: int = OPSET,
     **attrs: Any,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The operator alone, and the operator with its gradient; inputs x0, x1, ..., adjoint u.
 
-    wanted: which inputs to differentiate. fixed: which inputs are constants (shapes, axes).
+    wanted: which inputs to differentiate. fixed: which inputs are constants (shapes, axes). An input that is
+    None is left out. of: the outputs that are judged, one after another in a row if there are several.
     The first axis of every other input is left symbolic, as a batch is.
     """
     op = Ops(opset)
     names = []
     for i, value in enumerate(inputs):
-        if i in fixed:
+        if value is None:
+            names.append("")
+        elif i in fixed:
             names.append(op.const(value, value.dtype))
         else:
             names.append(op.argument(f"x{i}", value.dtype, value.shape))
-    feeds = [n for i, n in enumerate(names) if i not in fixed]
-    y = op.all(op_type, *names, outputs=outputs, **attrs)[0]
+    feeds = [n for i, n in enumerate(names) if n and i not in fixed]
+    ys = op.all(op_type, *names, outputs=outputs, **attrs)
+    y = ys[of[0]] if len(of) == 1 else op("Concat", *(op("Reshape", ys[i], op.const([-1])) for i in of), axis=0)
     forward = model_of(op, feeds, [y])
-    u = op.argument("u", inputs[wanted[0]].dtype, op.shape(y))
+    u = op.argument("u", op.dtype(names[wanted[0]]), op.shape(y))
     adjoints = gradients(op, {y: u}, [names[i] for i in wanted])
     return forward, model_of(op, [*feeds, u], [adjoints[names[i]] for i in wanted])
 
@@ -72,10 +77,11 @@ def model_of(op: Ops, feeds: Sequence[str], results: Sequence[str]) -> onnx.Mode
 
 def check(
     op_type: str,
-    *inputs: Array,
+    *inputs: Array | None,
     wanted: Sequence[int] = (0,),
     fixed: Sequence[int] = (),
     outputs: int = 1,
+    of: Sequence[int] = (0,),
     seed: int = 0,
     tolerance: float = 1e-5,
     runtime: bool = True,
@@ -83,11 +89,9 @@ def check(
 ) -> None:
     """Assert that the rule agrees with central differences, and the runtime with the rule."""
     rng = np.random.default_rng(seed)
-    inputs = tuple(
-        np.asarray(x, np.float64) if np.issubdtype(np.asarray(x).dtype, np.floating) else np.asarray(x) for x in inputs
-    )
-    forward, backward = graph_of(op_type, inputs, wanted=wanted, fixed=fixed, outputs=outputs, **attrs)
-    feeds = {f"x{i}": x for i, x in enumerate(inputs) if i not in fixed}
+    inputs = tuple(None if x is None else _double(x) for x in inputs)
+    forward, backward = graph_of(op_type, inputs, wanted=wanted, fixed=fixed, outputs=outputs, of=of, **attrs)
+    feeds = {f"x{i}": x for i, x in enumerate(inputs) if x is not None and i not in fixed}
     f = ReferenceEvaluator(forward, new_ops=CORRECTED)
 
     def y(step: float, directions: Mapping[str, Array]) -> Array:
@@ -98,8 +102,9 @@ def check(
     u = np.asarray(rng.standard_normal(y(0, {}).shape))
     rule = [np.asarray(g) for g in ReferenceEvaluator(backward, new_ops=CORRECTED).run(None, {**feeds, "u": u})]
     for i, got in zip(wanted, rule, strict=True):
-        name, v = f"x{i}", np.asarray(rng.standard_normal(inputs[i].shape))
-        h = 1e-6 * max(1.0, float(np.abs(inputs[i]).max()))
+        name = f"x{i}"
+        v = np.asarray(rng.standard_normal(feeds[name].shape))
+        h = 1e-6 * max(1.0, float(np.abs(feeds[name]).max()))
         numeric = float(np.vdot(u, (y(h, {name: v}) - y(-h, {name: v})) / (2 * h)))
         analytic = float(np.vdot(got, v))
         scale = max(abs(numeric), abs(analytic), float(np.linalg.norm(u) * np.linalg.norm(v)) * 1e-3)
@@ -107,19 +112,19 @@ def check(
             f"{op_type} input {i} {attrs}, seed {seed}: differences say {numeric}, the rule says {analytic}"
         )
     if runtime:
-        _runtime_agrees(op_type, inputs, feeds, u, rule, wanted=wanted, fixed=fixed, outputs=outputs, **attrs)
+        _runtime_agrees(op_type, inputs, feeds, u, rule, wanted=wanted, fixed=fixed, outputs=outputs, of=of, **attrs)
 
 
 def _runtime_agrees(
     op_type: str,
-    inputs: Sequence[Array],
+    inputs: Sequence[Array | None],
     feeds: Mapping[str, Array],
     u: Array,
     rule: Sequence[Any],
     **case: Any,
 ) -> None:
     """The same gradient graph in float32 on ONNX Runtime."""
-    single = tuple(_single(x) for x in inputs)
+    single = tuple(None if x is None else _single(x) for x in inputs)
     _, backward = graph_of(op_type, single, **case)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -127,6 +132,11 @@ def _runtime_agrees(
     got = session.run(None, {k: _single(x) for k, x in {**feeds, "u": u}.items()})
     for mine, theirs in zip(got, rule, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-4 * max(1.0, float(np.abs(theirs).max())))
+
+
+def _double(x: Array) -> Array:
+    x = np.asarray(x)
+    return x.astype(np.float64) if np.issubdtype(x.dtype, np.floating) else x
 
 
 def _single(x: Array) -> Array:

@@ -97,4 +97,56 @@ class GroupNormalization(OpRun):
         return (apart.reshape(X.shape) * scale.reshape(channel) + bias.reshape(channel),)
 
 
-CORRECTED = [ConvTranspose, MaxPool, GlobalMaxPool, GroupNormalization, Erf, Gelu]
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def _directions(kind: str) -> list[bool]:
+    return {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[kind]
+
+
+class GRU(OpRun):
+    """The definition, step by step (onnx 1.23 knows one direction only)."""
+
+    def _run(self, X: Any, W: Any, R: Any, B: Any = None, lens: Any = None, h0: Any = None, **attributes: Any) -> Any:
+        T, H, late = len(X), R.shape[-1], attributes.get("linear_before_reset") or 0
+        D = len(W)
+        Y = np.zeros((T, D, X.shape[1], H), X.dtype)
+        for d, backwards in enumerate(_directions(attributes.get("direction") or "forward")):
+            h = np.zeros_like(Y[0, 0]) if h0 is None else h0[d]
+            b = np.zeros(6 * H) if B is None else B[d]
+            (wz, wr, wh), (rz, rr, rh) = np.split(W[d], 3), np.split(R[d], 3)
+            bz, br, bh, cz, cr, ch = np.split(b, 6)
+            for t in reversed(range(T)) if backwards else range(T):
+                z = _sigmoid(X[t] @ wz.T + h @ rz.T + bz + cz)
+                r = _sigmoid(X[t] @ wr.T + h @ rr.T + br + cr)
+                inner = r * (h @ rh.T + ch) if late else (r * h) @ rh.T + ch
+                h = (1 - z) * np.tanh(X[t] @ wh.T + inner + bh) + z * h
+                Y[t, d] = h
+        last = [Y[0 if back else -1, d] for d, back in enumerate(_directions(attributes.get("direction") or "forward"))]
+        return Y, np.stack(last)
+
+
+class LSTM(OpRun):
+    """The definition, step by step (onnx 1.23 knows one direction only)."""
+
+    def _run(
+        self, X: Any, W: Any, R: Any, B: Any = None, lens: Any = None, h0: Any = None, c0: Any = None, **attributes: Any
+    ) -> Any:
+        T, H, D = len(X), R.shape[-1], len(W)
+        Y = np.zeros((T, D, X.shape[1], H), X.dtype)
+        ends = []
+        for d, backwards in enumerate(_directions(attributes.get("direction") or "forward")):
+            h = np.zeros_like(Y[0, 0]) if h0 is None else h0[d]
+            c = np.zeros_like(Y[0, 0]) if c0 is None else c0[d]
+            b = np.zeros(4 * H) if B is None else B[d].reshape(2, -1).sum(axis=0)
+            for t in reversed(range(T)) if backwards else range(T):
+                i, o, f, g = np.split(X[t] @ W[d].T + h @ R[d].T + b, 4, axis=-1)
+                c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+                h = _sigmoid(o) * np.tanh(c)
+                Y[t, d] = h
+            ends.append((h, c))
+        return Y, np.stack([h for h, _ in ends]), np.stack([c for _, c in ends])
+
+
+CORRECTED = [ConvTranspose, MaxPool, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM]

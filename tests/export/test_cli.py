@@ -45,7 +45,7 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     ("arguments", "complaint"),
     [
         (["none.onnx"], "no ONNX file at none.onnx"),
-        (["zoo:vgg"], "there are: lenet, mlp, small-cnn"),
+        (["zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
         (["zoo:mlp:0"], "positive numbers"),
         (["zoo:mlp", "--shape", "28by28"], "expected sizes as in 1x28x28"),
         (["zoo:mlp", "--classes", "1"], "2 or more"),

@@ -23,13 +23,15 @@ def test_terms_are_read() -> None:
         "cross_entropy",
         "squared_error(reference)",
     ]
+    aux = parse("cross_entropy + 0.5*soft_cross_entropy(reference, 2)")[1]
+    assert (aux, aux.key) == (Term("soft_cross_entropy", "reference", 0.5, head=2), "soft_cross_entropy(reference,2)")
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "is not"),
-        ("hinge", "NAME one of: cross_entropy, squared_error"),
+        ("hinge", "NAME one of: cross_entropy, embedding_distance, kullback_leibler"),
         ("cross_entropy + ", "is not"),
         ("x*cross_entropy", "is not"),
         ("cross_entropy(elsewhere)", "is not"),
@@ -42,15 +44,19 @@ def test_bad_objectives(text: str, complaint: str) -> None:
         parse(text)
 
 
-def gradient_of(term: str, logits: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
-    """dL/dlogits in float64."""
+def gradient_of(term: str, logits: np.ndarray, *, embedding: bool = False, **inputs: np.ndarray) -> np.ndarray:
+    """dL/dlogits in float64 (or dL/dembedding, when `logits` plays that part)."""
     op = Ops(18)
-    z = op.argument("z", np.float64, logits.shape)
+    z = op.argument("z", np.float64, ["n", *logits.shape[1:]])
 
     def argument(name: str, dtype: type, *_: object) -> str:
         return op.argument(name, np.float64 if dtype is np.float32 else dtype, inputs[name].shape)
 
-    loss = Term(term, "private", 1.0).build(op, Rows(z, logits.shape[1], argument))
+    def scalar(name: str, default: float) -> str:
+        return op.argument(name, np.float64, ())
+
+    rows = Rows(z, logits.shape[1], 0, z if embedding else None, argument, scalar)
+    loss = Term(term, "private", 1.0).build(op, rows)
     (dz,) = gradients(op, {loss: op.like(z, 1)}, [z]).values()
     model = model_of(op, ["z", *inputs], [dz])
     found: Any = ReferenceEvaluator(model).run(None, {"z": logits, **inputs})
@@ -82,3 +88,29 @@ def test_squared_error_gradient_even_outside_the_simplex() -> None:
         return float(((softmax(x) - q) ** 2).sum(axis=1).mean())
 
     assert (loss(z + h * v) - loss(z - h * v)) / (2 * h) == pytest.approx(float((expected * v).sum()), rel=1e-5)
+
+
+def test_soft_cross_entropy_is_p_minus_q() -> None:
+    random = np.random.default_rng(2)
+    z, q = random.standard_normal((5, 4)), softmax(random.standard_normal((5, 4)))
+    np.testing.assert_allclose(gradient_of("soft_cross_entropy", z, target=q), (softmax(z) - q) / 5, atol=1e-12)
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0])
+def test_kullback_leibler_with_temperature(T: float) -> None:
+    """T (softmax(z/T) - softmax(teacher/T)): algorithms 0."""
+    random = np.random.default_rng(3)
+    z, teacher = random.standard_normal((5, 4)), random.standard_normal((5, 4))
+    got = gradient_of("kullback_leibler", z, target_logits=teacher, temperature=np.array(T))
+    np.testing.assert_allclose(got, T * (softmax(z / T) - softmax(teacher / T)) / 5, atol=1e-12)
+
+
+def test_embedding_distance_of_directions() -> None:
+    """With unit vectors u, t: L = mean |u - t|^2, so that dL/de = -2 (t - (t.u) u) / (n |e|)."""
+    random = np.random.default_rng(4)
+    e, t = random.standard_normal((5, 6)), random.standard_normal((5, 6))
+    length = np.linalg.norm(e, axis=1, keepdims=True)
+    u, direction = e / length, t / np.linalg.norm(t, axis=1, keepdims=True)
+    expected = -2 * (direction - (direction * u).sum(axis=1, keepdims=True) * u) / (5 * length)
+    got = gradient_of("embedding_distance", e, embedding=True, target_embedding=t)
+    np.testing.assert_allclose(got, expected, atol=1e-9)

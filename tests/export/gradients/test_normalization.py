@@ -34,3 +34,10 @@ def test_batch_normalization_with_frozen_statistics(shape: tuple[int, ...]) -> N
 
 def test_dropout_as_exported_for_inference() -> None:
     check("Dropout", random(3, 4))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 6), (2, 3, 4, 5)])
+def test_batch_normalization_by_the_batch(shape: tuple[int, ...]) -> None:
+    statistics = random(3, seed=3), 0.5 + np.abs(random(3, seed=4))
+    inputs = random(*shape), random(3, seed=1), random(3, seed=2), *statistics
+    check("BatchNormalization", *inputs, wanted=(0, 1, 2), outputs=3, training_mode=1, momentum=0.0)

@@ -1,0 +1,56 @@
+"""Batch normalization: over the batch's own statistics while training, or over fixed ones.
+
+train     every step normalizes by its batch and moves the running mean and variance, which predict uses
+frozen    the running statistics stay as they are: right for small batches, and for models only fine-tuned
+as-is     whichever the model's own nodes say (`training_mode`)
+"""
+
+from dataclasses import replace
+
+import onnx
+from onnx import helper
+
+from export.errors import ExportError
+from export.model import Model
+
+MODES = ("as-is", "train", "frozen")
+
+
+def select(model: Model, mode: str) -> Model:
+    """The model with its normalizations in `mode`, and the running statistics where they belong.
+
+    Where neither scale nor bias is trained the statistics are frozen too: nothing there would follow them.
+
+    Raises:
+        ExportError: no such mode.
+    """
+    if mode not in MODES:
+        raise ExportError(f"--batch-norm {mode}: expected one of {', '.join(MODES)}")
+    nodes = [_set(model, node, mode) if node.op_type == "BatchNormalization" else node for node in model.nodes]
+    moving = {s for n in nodes if n.op_type == "BatchNormalization" and is_training(n) for s in n.input[3:5]}
+    values = {**model.parameters, **model.constants}
+    held = (model.parameters.keys() - model.statistics) | moving
+    return replace(
+        model,
+        nodes=tuple(nodes),
+        parameters={k: v for k, v in values.items() if k in held},
+        constants={k: v for k, v in values.items() if k not in held},
+        statistics=frozenset(moving),
+    )
+
+
+def is_training(node: onnx.NodeProto) -> bool:
+    """Whether a BatchNormalization node uses the statistics of its batch."""
+    return any(a.name == "training_mode" and a.i for a in node.attribute)
+
+
+def _set(model: Model, node: onnx.NodeProto, mode: str) -> onnx.NodeProto:
+    wanted = is_training(node) if mode == "as-is" else mode == "train"
+    wanted = wanted and any(p in model.parameters and model.trains(p) for p in node.input[1:3])
+    changed = onnx.NodeProto()
+    changed.CopyFrom(node)
+    del changed.attribute[:], changed.output[1:]
+    changed.attribute.extend(a for a in node.attribute if a.name != "training_mode")
+    if wanted:
+        changed.attribute.append(helper.make_attribute("training_mode", 1))
+    return changed

@@ -1,0 +1,31 @@
+"""Distance of normalized embeddings (Zhmoginov et al. 2022): mean over rows of ||e/|e| - t/|t|| ||^2.
+
+e is the model's embedding (`--embedding`), t the teacher's; both need the same number of features.
+"""
+
+from math import prod
+
+import numpy as np
+
+from export.errors import ExportError
+from export.objectives import Rows
+from export.ops import Ops, Value
+
+SMALLEST = 1e-12
+"""added to squared lengths, so that an embedding of zeros has a direction: none"""
+
+
+def build(op: Ops, rows: Rows) -> Value:
+    """Target_embedding (n, features) float32, of any length."""
+    if rows.embedding is None:
+        raise ExportError("embedding_distance needs a model whose embedding is named; export with --embedding")
+    features = prod(op.sample(rows.embedding))
+    ours = op("Reshape", rows.embedding, op.const([-1, features]))
+    theirs = rows.argument("target_embedding", np.float32, "n", features)
+    error = op("Sub", _direction(op, ours), _direction(op, theirs))
+    return op("ReduceMean", op("ReduceSumSquare", error, op.const([1]), keepdims=0), keepdims=0)
+
+
+def _direction(op: Ops, vectors: Value) -> Value:
+    squared = op("ReduceSumSquare", vectors, op.const([1]), keepdims=1)
+    return op("Div", vectors, op("Sqrt", op("Add", squared, op.like(squared, SMALLEST))))

@@ -1,0 +1,13 @@
+"""Cross-entropy with soft labels: -mean over rows of target . log softmax(logits).
+
+Where the rows of target sum to 1 the gradient is (p - target) / n; it is exact for any target.
+"""
+
+from export.objectives import Rows
+from export.ops import Ops, Value
+
+
+def build(op: Ops, rows: Rows) -> Value:
+    """Target (n, K) float32, probabilities."""
+    products = op("Mul", rows.target(), op("LogSoftmax", rows.logits, axis=1))
+    return op("Neg", op("ReduceMean", op("ReduceSum", products, op.const([1]), keepdims=0), keepdims=0))

@@ -1,0 +1,12 @@
+"""ResNet-110 with bottlenecks, twelve a stage, as FedGKT uses it; see resnet56 for the split."""
+
+from export.ops import Value
+from export.zoo import no_argument
+from export.zoo._layers import Layers
+from export.zoo._residual import bottleneck_stages
+
+
+def build(layers: Layers, argument: str) -> Value:
+    """Takes no argument."""
+    no_argument("resnet110", argument)
+    return bottleneck_stages(layers, 12)
