@@ -1,8 +1,8 @@
 """One training step, side by side: the exported graph on stock ONNX Runtime, and PyTorch eager.
 
-    python -m benchmarks.step [--batches 1,8,32] [--json]
+    python -m benchmarks.step [--models resnet8,gru] [--batches 1,8,32] [--compile] [--json]
 
-One thread each, one process, SGD, the same weights. The two take turns in short bursts, so that a
+One thread each, one process, SGD, the same model and batch. The two take turns in short bursts, so that a
 noisy neighbour slows both; the table gives medians over all steps, and the ratio of the medians.
 """
 
@@ -14,52 +14,53 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.twin import Twin
 from edge.engines.onnx_runtime import create
 from export import zoo
+from export.model import Model
 from export.write import export
 
-SHAPE, CLASSES, RATE = (1, 28, 28), 10, 0.01
-BURST = 10
+RATE, BURST = 0.01, 10
+CLASSES = 10
+SHAPES: dict[str, tuple[int, ...]] = {
+    "mlp:200": (1, 28, 28),
+    "small-cnn": (1, 28, 28),
+    "lenet": (1, 28, 28),
+    "resnet8": (3, 32, 32),
+    "ds-cnn": (1, 49, 10),
+    "mobilenet-v2": (3, 32, 32),
+    "tcn": (9, 128),
+    "gru": (9, 128),
+    "tiny-transformer": (9, 128),
+}
 
 
-def torch_twin(spec: str) -> torch.nn.Module:
-    """The same architecture in PyTorch, for the specs of `MODELS`."""
-    nn = torch.nn
-    if spec == "mlp:200":
-        return nn.Sequential(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, CLASSES))
-    if spec == "lenet":
-        features = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
-        head = [nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, CLASSES)]
-        return nn.Sequential(*features, nn.MaxPool2d(2), nn.Flatten(), *head)
-    features = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    features += [nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*features, nn.Flatten(), nn.Linear(1568, CLASSES))
-
-
-MODELS = ("small-cnn", "mlp:200", "lenet")
-
-
-def ours(spec: str, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
+def ours(model: Model, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
     """A step of the exported graph on this batch."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = create(export(zoo.build(spec, shape=SHAPE, classes=CLASSES), Path(folder) / "bundle"))
+        engine = create(export(model, Path(folder) / "bundle"))
     return lambda: engine.step({"x": x, "labels": y}, learning_rate=RATE)
 
 
-def theirs(spec: str, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
-    """A step of PyTorch eager on this batch, its loss read back as ours is."""
-    model = torch_twin(spec)
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-    loss_of = torch.nn.CrossEntropyLoss()
+def theirs(model: Model, x: np.ndarray, y: np.ndarray, *, compiled: bool = False) -> Callable[[], object]:
+    """A step of PyTorch on this batch, its loss read back as ours is."""
+    twin = Twin(model)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=RATE)
     xt, yt = torch.from_numpy(x), torch.from_numpy(y)
+
+    def loss_of(xb: Any, yb: Any) -> Any:
+        return torch.nn.functional.cross_entropy(twin(xb), yb)
+
+    loss_of = torch.compile(loss_of) if compiled else loss_of
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = loss_of(model(xt), yt)
+        loss = loss_of(xt, yt)
         loss.backward()
         optimizer.step()
         return float(loss.item())
@@ -86,28 +87,36 @@ def measure(steps: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 def main() -> int:
     """Print the table (or JSON)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", default=",".join(SHAPES))
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--seconds", type=float, default=4.0, help="per row")
+    parser.add_argument("--compile", action="store_true", help="torch.compile beside eager")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     rows = []
     for spec in args.models.split(","):
+        shape = SHAPES[spec]
         for batch in map(int, args.batches.split(",")):
-            x = random.random((batch, *SHAPE), dtype=np.float32)
+            x = random.random((batch, *shape), dtype=np.float32)
             y = random.integers(0, CLASSES, batch)
-            found = measure({"ours": ours(spec, x, y), "torch": theirs(spec, x, y)}, args.seconds)
-            rows.append({"model": spec, "batch": batch, **found, "ratio": found["ours"] / found["torch"]})
+            model = zoo.build(spec, shape=shape, classes=CLASSES)
+            steps = {"ours": ours(model, x, y), "torch": theirs(model, x, y)}
+            if args.compile:
+                steps["compiled"] = theirs(model, x, y, compiled=True)
+            found = measure(steps, args.seconds)
+            ratios = {name: found["ours"] / ms for name, ms in found.items() if name != "ours"}
+            rows.append({"model": spec, "batch": batch, "ms": found, "ratio": ratios})
             if not args.json:
-                print(
-                    f"{spec:>10} batch {batch:>3}: ours {found['ours']:7.3f} ms   "
-                    f"torch {found['torch']:7.3f} ms   ratio {rows[-1]['ratio']:.2f}",
-                    flush=True,
-                )
+                times = "   ".join(f"{name} {ms:8.3f} ms" for name, ms in found.items())
+                print(f"{spec:>16} batch {batch:>3}: {times}   ratio {ratios['torch']:.2f}", flush=True)
+    mean = statistics.geometric_mean(row["ratio"]["torch"] for row in rows)
     if args.json:
-        json.dump({"threads": 1, "torch": torch.__version__, "rows": rows}, sys.stdout, indent=1)
+        facts = {"threads": 1, "torch": torch.__version__, "geometric_mean": mean, "rows": rows}
+        json.dump(facts, sys.stdout, indent=1)
+    else:
+        print(f"geometric mean over PyTorch eager: {mean:.2f}")
     return 0
 
 

@@ -50,6 +50,10 @@ class Ops:
             self._made[key] = list(node.output)
         return self._made[key]
 
+    def forget(self) -> None:
+        """From here on make every node anew, whatever was made before."""
+        self._made.clear()
+
     def append(self, node: onnx.NodeProto) -> None:
         """Append a ready-made node whose output names are free."""
         self.types.update(self._infer(node))

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 import edge.bundle as names
 from export.batch_norm import is_training
 from export.errors import ExportError
+from export.lowering import lower
 from export.model import Model
 from export.node import Node
 from export.ops import Ops, Value
@@ -156,7 +157,7 @@ def model_proto(op: Ops, name: str, inputs: Iterable[Value], results: Mapping[st
             op.append(helper.make_node("Identity", [value], [fresh := op.fresh("result")], name=fresh))
             results = {**results, key: fresh}
         made.discard(value)
-    nodes = prune(op.nodes, results.values())
+    nodes = lower(op, prune(op.nodes, results.values()))
     public = {value: key for key, value in results.items()}
     for node in nodes:
         for values in (node.input, node.output):

@@ -40,6 +40,11 @@ class Window:
         """Whether the windows lie side by side: no overlap, no gap, no padding."""
         return self.strides == self.kernel and set(self.dilations) <= {1} and not any(self.pads)
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether every window is one cell, and every cell is read."""
+        return self.tiles and set(self.kernel) == {1}
+
     def skipped(self, size: Sequence[int], out: Sequence[int]) -> tuple[int, ...]:
         """How many of the last rows, per axis, no window reaches."""
         n = len(self.kernel)

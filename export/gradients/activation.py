@@ -111,16 +111,11 @@ def gelu(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 @gradient("Clip")
 def clip(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """Y = X between min and max: dY there, 0 outside. ReLU6 is min 0, max 6."""
-    inside: Value | None = None
-    for index, compare in ((1, "GreaterOrEqual"), (2, "LessOrEqual")):
-        if node.given(index):
-            if node.wanted[index]:
-                raise ExportError(f"node {node}: bounds that are learnt have no gradient rule")
-            held = op(compare, node.inputs[0], node.inputs[index])
-            inside = held if inside is None else op("And", inside, held)
-    dX = dY if inside is None else op("Where", inside, dY, op.like(dY, 0))
-    return [dX, None, None][: len(node.inputs)]
+    """Y = X between min and max: dY where Y is X, 0 outside. ReLU6 is min 0, max 6."""
+    if any(node.wanted[1:]):
+        raise ExportError(f"node {node}: bounds that are learnt have no gradient rule")
+    inside = op("Cast", op("Equal", node.inputs[0], node.outputs[0]), to=op.element(dY))
+    return [op("Mul", dY, inside), None, None][: len(node.inputs)]
 
 
 def _positive(op: Ops, node: Node) -> Value:

@@ -82,8 +82,7 @@ def batch_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -
     dscale = op("Div", op.sum(op("Mul", dY, centred), every), deviation)
     if training:
         (C, *_) = op.sample(X)
-        n = op("CastLike", op("Div", op("Size", X), op("Size", scale)), X)
-        share = op("Neg", op("Div", slope, n))
+        share = op("Mul", slope, op("Div", op.like(X, -C), op("CastLike", op("Size", X), X)))
         zeros, ones = (op.const(np.full((C,), v), op.dtype(scale)) for v in (0, 1))
         b, c = op("Mul", op("Div", dscale, deviation), share), op("Mul", dbias, share)
         dX = op("Add", dX, op("BatchNormalization", centred, b, c, zeros, ones, epsilon=0.0))

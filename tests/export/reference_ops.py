@@ -78,6 +78,18 @@ class Gelu(OpRun):
         return (0.5 * X * (1 + inner),)
 
 
+class Pad(OpRun):
+    """A constant border, which may be negative (onnx 1.23 refuses that)."""
+
+    def _run(self, X: Any, pads: Any, value: Any = None, axes: Any = None, mode: str | None = None) -> tuple[Any]:
+        axes = range(X.ndim) if axes is None else axes
+        ends = np.zeros((X.ndim, 2), int)
+        for at, axis in enumerate(axes):
+            ends[axis] = pads[at], pads[len(axes) + at]
+        keep = tuple(slice(max(0, -b), X.shape[i] - max(0, -e)) for i, (b, e) in enumerate(ends))
+        return (np.pad(X[keep], np.maximum(ends, 0), constant_values=0 if value is None else value),)
+
+
 class GlobalMaxPool(OpRun):
     """Over all axes of the image (onnx 1.23 forgets all but two)."""
 
@@ -149,4 +161,4 @@ class LSTM(OpRun):
         return Y, np.stack([h for h, _ in ends]), np.stack([c for _, c in ends])
 
 
-CORRECTED = [ConvTranspose, MaxPool, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM]
+CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM]
