@@ -8,6 +8,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edge.bundle as names
+from export import toeplitz
 from export.batch_norm import is_training
 from export.errors import ExportError
 from export.lowering import lower
@@ -127,7 +128,13 @@ def _dropout(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> N
     op.append(helper.make_node("Mul", [X, mask], [Y], name=node.name))
 
 
+def _conv(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
+    if not training or not toeplitz.apply(op, node):
+        op.append(node)
+
+
 SPECIAL: dict[str, Callable[[Ops, onnx.NodeProto, Placed, bool], None]] = {
+    "Conv": _conv,
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
 }

@@ -45,6 +45,14 @@ class Window:
         """Whether every window is one cell, and every cell is read."""
         return self.tiles and set(self.kernel) == {1}
 
+    def positions(self, size: Sequence[int]) -> tuple[int, ...]:
+        """How many windows there are along each axis of an image."""
+        n = len(self.kernel)
+        return tuple(
+            (s + self.pads[i] + self.pads[n + i] - (self.kernel[i] - 1) * self.dilations[i] - 1) // self.strides[i] + 1
+            for i, s in enumerate(size)
+        )
+
     def skipped(self, size: Sequence[int], out: Sequence[int]) -> tuple[int, ...]:
         """How many of the last rows, per axis, no window reaches."""
         n = len(self.kernel)

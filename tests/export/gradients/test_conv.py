@@ -2,10 +2,17 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
-from tests.export.directional import check
+from export import toeplitz
+from export.autodiff import gradients
+from export.ops import Ops
+from tests.export.directional import check, model_of
 from tests.export.gradients.test_elementwise import random
+from tests.export.reference_ops import CORRECTED
 
 GRID = list(product([1, 2, 3], [1, 2], [1, 2, 4], [0, 1, 2]))
 
@@ -68,3 +75,28 @@ def test_conv_transpose(stride: int, dilation: int, group: int, extra: int) -> N
         pads=[1, 0, 0, 1],
         output_padding=[extra, 0],
     )
+
+
+@pytest.mark.parametrize(("stride", "kernel", "pads"), [(1, 3, [1] * 4), (2, 3, [1] * 4), (1, 2, [0, 1, 0, 1])])
+def test_small_depthwise_images_become_one_product(stride: int, kernel: int, pads: list[int]) -> None:
+    """export/toeplitz.py: the same values, and the differentiated product the same gradients as the convolution's."""
+    X, W, B = random(2, 3, 4, 4), random(3, 1, kernel, kernel, seed=1), random(3, seed=2)
+    ops = []
+    for rewrite in (True, False):
+        op = Ops(18)
+        names = [
+            op.argument(n, np.float64, ["N", *v.shape[1:]] if n == "x" else v.shape)
+            for n, v in zip("xwb", (X, W, B), strict=True)
+        ]
+        node = helper.make_node("Conv", names, ["y"], name="y", group=3, strides=[stride] * 2, pads=pads)
+        if not rewrite or not toeplitz.apply(op, node):
+            op.append(node)
+        u = op.argument("u", np.float64, op.shape("y"))
+        adjoints = gradients(op, {"y": u}, names)
+        ops.append((op, model_of(op, [*names, u], ["y", *adjoints.values()])))
+    assert "Conv" not in {n.op_type for n in ops[0][0].nodes}
+    shape = (2, *[d for d in ops[1][0].shape("y")[1:] if d is not None])
+    feeds = {"x": X, "w": W, "b": B, "u": random(*shape, seed=4)}
+    one, two = (ReferenceEvaluator(m, new_ops=CORRECTED).run(None, feeds) for _, m in ops)
+    for mine, theirs in zip(one, two, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
