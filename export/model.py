@@ -43,6 +43,8 @@ class Model:
     """logits of auxiliary heads (N, classes), beside the main head's `output`"""
     embedding: Value | None = None
     """a value that `predict` gives too, (N, ...)"""
+    exported_batch: int | None = None
+    """the number of samples its input was fixed at, if it was; the exporter frees it"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 
@@ -61,12 +63,23 @@ def load(path: Path) -> Model:
     if not path.is_file():
         raise ExportError(f"no ONNX file at {path}")
     try:
-        proto = onnx.load(path)
+        proto = onnx.load(path, load_external_data=False)
     except Exception as reason:  # protobuf's DecodeError, missing external data, ... have no common base
         brief = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
         raise ExportError(
             f"{path} is not a readable ONNX file ({brief}); it may be cut short: export it again"
         ) from None
+    for tensor in proto.graph.initializer:
+        where = next((e.value for e in tensor.external_data if e.key == "location"), None)
+        if where and not (path.parent / where).is_file():
+            raise ExportError(
+                f"{path} keeps '{tensor.name}' in '{where}', which is not beside it; copy it there, "
+                "or export the model with its weights inside"
+            )
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as reason:  # onnx raises what its C++ side does
+        raise ExportError(f"{path}: its external data cannot be read: {str(reason).splitlines()[0]}") from None
     return from_proto(proto, name=path.stem, origin=str(path))
 
 
@@ -91,6 +104,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         raise ExportError(
             f"{origin} uses operators of {', '.join(foreign)}; only standard ONNX operators can be trained"
         )
+    _refuse(graph, origin)
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     nodes = []
     for node in graph.node:
@@ -106,6 +120,8 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         output = last.input[0]
         notes.append(f"the final {last.op_type} was removed: the losses want logits")
     nodes = prune(nodes, [output])
+    if batch := x.type.tensor_type.shape.dim[0].dim_value:
+        notes.append(f"its batch, fixed at {batch}, was made free")
     read = {name for node in nodes for name in node.input}
     # The running statistics of batch normalization are measured, not trained.
     fixed = {s for n in nodes if n.op_type == "BatchNormalization" for s in n.input[3:5]} | constants_made
@@ -121,11 +137,30 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         nodes=tuple(nodes),
         input=x.name,
         shape=_sample_shape(x, origin),
+        exported_batch=batch or None,
         output=output,
         parameters=trainable,
         constants={k: v for k, v in values.items() if k in read and k not in trainable},
         notes=tuple(notes),
     )
+
+
+CONTROL = {"If", "Loop", "Scan"}
+INTEGER = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+
+
+def _refuse(graph: onnx.GraphProto, origin: str) -> None:
+    """Say of what cannot be trained where it is, and the way out."""
+    for node in graph.node:
+        where = f"{origin}: node '{node.name or node.output[0]}' ({node.op_type})"
+        if node.op_type in CONTROL:
+            raise ExportError(
+                f"{where}: control flow has no gradient rule; export with the condition fixed, or the loop unrolled"
+            )
+        if node.op_type in INTEGER or node.op_type.startswith("QLinear"):
+            raise ExportError(f"{where}: a quantised model cannot be trained; start from the float one it was made of")
+        if node.op_type in ("SequenceConstruct", "SplitToSequence", "Optional"):
+            raise ExportError(f"{where}: sequences have no gradient rule; export the model with plain tensors")
 
 
 def _converted(proto: onnx.ModelProto, opset: int, origin: str) -> onnx.ModelProto:

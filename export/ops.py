@@ -56,7 +56,7 @@ class Ops:
 
     def append(self, node: onnx.NodeProto) -> None:
         """Append a ready-made node whose output names are free."""
-        self.types.update(self._infer(node))
+        self.types.update(self.infer(node))
         self._taken.update(node.output)
         if node.name in self._node_names:
             node.name = self.fresh(node.name)
@@ -144,7 +144,8 @@ class Ops:
         self._taken.add(name)
         return name
 
-    def _infer(self, node: onnx.NodeProto) -> dict[Value, TypeProto]:
+    def infer(self, node: onnx.NodeProto) -> dict[Value, TypeProto]:
+        """The types of a node's outputs."""
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
             inputs = {name: self.types[name] for name in node.input if name}

@@ -11,12 +11,14 @@ import edge.bundle as names
 from export import toeplitz
 from export.batch_norm import is_training
 from export.errors import ExportError
+from export.fold import Folder
 from export.lowering import lower
 from export.model import Model
 from export.node import Node
 from export.ops import Ops, Value
 from export.passes import optimize
 from export.prune import prune
+from export.window import explicit
 
 IR_VERSION = 8
 """What the oldest supported runtime reads; the graphs need nothing newer."""
@@ -56,7 +58,7 @@ def place(op: Ops, model: Model, rows: Value, *, training: bool = False) -> Plac
     rename = {model.input: rows, "": ""}
     rename |= {name: names.PARAMETER + name for name in model.parameters}
     rename |= {name: "constant/" + name for name in model.constants}
-    placed = Placed((), None)
+    placed, folder = Placed((), None), Folder(op, model.exported_batch)
     for node in optimize(model.nodes, model.outputs):
         rename |= {made: "model/" + made for made in node.output if made}
         copy = onnx.NodeProto()
@@ -65,6 +67,10 @@ def place(op: Ops, model: Model, rows: Value, *, training: bool = False) -> Plac
         copy.input.extend(rename[x] for x in node.input)
         copy.output.extend(rename[y] for y in node.output)
         copy.name = node.name or node.output[0]
+        if folder.visit(copy):
+            continue
+        if copy.op_type == "Reshape":
+            folder.reshape(copy)
         if (special := SPECIAL.get(node.op_type)) is not None:
             special(op, copy, placed, training)
         else:
@@ -128,13 +134,22 @@ def _dropout(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> N
     op.append(helper.make_node("Mul", [X, mask], [Y], name=node.name))
 
 
+def _pool(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
+    explicit(op, node)
+    op.append(node)
+
+
 def _conv(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
+    explicit(op, node)
     if not training or not toeplitz.apply(op, node):
         op.append(node)
 
 
 SPECIAL: dict[str, Callable[[Ops, onnx.NodeProto, Placed, bool], None]] = {
     "Conv": _conv,
+    "ConvTranspose": _pool,
+    "MaxPool": _pool,
+    "AveragePool": _pool,
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
 }

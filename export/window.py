@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+from onnx import helper
+
 from export.errors import ExportError
 from export.node import Node
+from export.ops import Ops
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Window:
 
     @classmethod
     def of(cls, node: Node, kernel: Sequence[int]) -> "Window":
-        """Read the attributes of `node`; refuse what is not explicit."""
+        """Read the attributes of `node`; refuse what `explicit` could not settle."""
         if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             raise ExportError(f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads")
         n = len(kernel)
@@ -61,3 +65,26 @@ class Window:
             reach = (o - 1) * self.strides[i] + (self.kernel[i] - 1) * self.dilations[i] + 1
             rows.append(s + self.pads[i] + self.pads[n + i] - reach)
         return tuple(rows)
+
+
+def explicit(op: Ops, proto: onnx.NodeProto) -> None:
+    """Write out the padding that `auto_pad` leaves to the runtime: as much as keeps ceil(size / stride) windows."""
+    node = Node(op, proto, [])
+    mode = node.attr("auto_pad", "NOTSET")
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        return
+    if proto.op_type == "ConvTranspose":
+        raise ExportError(f"node {node}: auto_pad={mode} is not supported on ConvTranspose; write pads")
+    size = op.sample(node.inputs[0])[1:]
+    kernel = node.attr("kernel_shape", None) or op.sample(node.inputs[1])[1:]
+    strides, dilations = (node.attr(k, [1] * len(size)) for k in ("strides", "dilations"))
+    missing = [
+        max(0, (-(-s // t) - 1) * t + (k - 1) * d + 1 - s)
+        for s, t, k, d in zip(size, strides, kernel, dilations, strict=True)
+    ]
+    less, more = [m // 2 for m in missing], [m - m // 2 for m in missing]
+    kept = [a for a in proto.attribute if a.name not in ("auto_pad", "pads")]
+    del proto.attribute[:]
+    proto.attribute.extend(kept)
+    pads = less + more if mode == "SAME_UPPER" else more + less
+    proto.attribute.append(helper.make_attribute("pads", pads))

@@ -86,6 +86,94 @@ def test_a_newer_operator_set_is_kept(tmp_path: Path) -> None:
     assert load(saved(classifier(opset=20), tmp_path)).opset == 20
 
 
+def sized(nodes: list[Any], x: Any, weights: dict[str, Any], folder: Path) -> Any:
+    """An engine for a model, and its loss falls."""
+    model = load(saved(classifier(nodes, x=x, weights=weights), folder))
+    engine = create(export(model, folder / "bundle"))
+    random = np.random.default_rng(0)
+    batch = {"x": random.random((5, *model.shape), np.float32), "labels": np.array([0, 1, 2, 0, 1])}
+    losses = [engine.step(batch, learning_rate=0.3)["loss"] for _ in range(20)]
+    assert losses[-1] < losses[0]
+    return model
+
+
+def test_sizes_worked_out_at_run_time_are_followed(tmp_path: Path) -> None:
+    """As PyTorch's exporter writes view(x.size(0), -1, 4): everything but the batch is known."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["n"]),
+        helper.make_node("Unsqueeze", ["n", "zeros"], ["n1"]),
+        helper.make_node("Gather", ["shape", "one"], ["c"]),
+        helper.make_node("Gather", ["shape", "two"], ["t"]),
+        helper.make_node("Mul", ["c", "t"], ["ct"]),
+        helper.make_node("Unsqueeze", ["ct", "zeros"], ["ct1"]),
+        helper.make_node("Concat", ["n1", "ct1"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["y"]),
+    ]
+    weights = {
+        "w": np.full((8, 3), 0.1, np.float32),
+        "b": np.zeros(3, np.float32),
+        **{k: np.array(v) for k, v in {"zero": 0, "zeros": [0], "one": 1, "two": 2}.items()},
+    }
+    sized(nodes, ("batch", 2, 4), weights, tmp_path)
+
+
+@pytest.mark.parametrize("target", [[1, 8], [1, -1], [-1, 8], [0, 8]])
+def test_a_batch_fixed_at_one_is_freed(target: list[int], tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "target"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["y"]),
+    ]
+    weights = {"w": np.full((8, 3), 0.1, np.float32), "b": np.zeros(3, np.float32), "target": np.array(target)}
+    model = sized(nodes, (1, 2, 4), weights, tmp_path)
+    assert "its batch, fixed at 1, was made free" in model.notes
+
+
+def test_a_batch_that_is_fixed_for_good(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["z"]),
+        helper.make_node("Add", ["z", "each"], ["y"]),
+    ]
+    weights = {"w": np.ones((4, 3), np.float32), "b": np.zeros(3, np.float32), "each": np.ones((2, 3), np.float32)}
+    with pytest.raises(ExportError, match="fixes its batch at 2 inside"):
+        assemble(load(saved(classifier(nodes, x=(2, 4), weights=weights), tmp_path)))
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_automatic_padding_is_written_out(mode: str, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], auto_pad=mode, strides=[2, 2]),
+        helper.make_node("MaxPool", ["c"], ["p"], auto_pad=mode, kernel_shape=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["p"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["y"]),
+    ]
+    random = np.random.default_rng(0)
+    weights = {
+        "k": random.standard_normal((4, 1, 3, 3)).astype(np.float32),
+        "w": random.standard_normal((4, 3)).astype(np.float32),
+        "b": np.zeros(3, np.float32),
+    }
+    model = sized(nodes, ("batch", 1, 8, 7), weights, tmp_path)
+    import onnxruntime as ort  # noqa: TID251
+
+    x = random.random((5, 1, 8, 7), np.float32)
+    start = create(export(model, tmp_path / "again")).predict(x)
+    plain = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    e = np.exp(plain - plain.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(start, e / e.sum(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_weights_in_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(classifier(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert list(load(path).parameters) == ["w", "b"]
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ExportError, match=r"keeps 'w' in 'weights.bin', which is not beside it"):
+        load(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not a model at all", bytes(range(256)) * 8])
 def test_not_onnx(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
@@ -109,6 +197,17 @@ def test_missing(tmp_path: Path) -> None:
 
 
 LAYER = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
+QUANTIZE = helper.make_node("QuantizeLinear", ["x", "step"], ["xq"], name="q")
+THEN = helper.make_graph(
+    [helper.make_node("Identity", ["x"], ["t"])], "t", [], [helper.make_tensor_value_info("t", F, None)]
+)
+BRANCH = helper.make_node("If", ["condition"], ["z"], name="if", then_branch=THEN, else_branch=THEN)
+STEP = {
+    "w": np.ones((4, 3), np.float32),
+    "b": np.ones(3, np.float32),
+    "step": np.array(0.1, np.float32),
+    "condition": np.array(True),
+}
 WHOLE = {"w": np.ones((4, 3), np.int64), "b": np.ones(3, np.int64)}
 UNUSABLE = [
     (classifier([helper.make_node("Gemm", ["x", "w", "nobody"], ["y"])]), "not a valid ONNX model"),
@@ -117,6 +216,8 @@ UNUSABLE = [
     (classifier([LAYER], weights=WHOLE, dtype=TensorProto.INT64), "no float32 parameters"),
     (classifier([LAYER, helper.make_node("Identity", ["w"], ["w2"])], outputs=("y", "w2")), "has 'y', 'w2'"),
     (classifier(x=("batch", "features")), "fixed sizes"),
+    (classifier([QUANTIZE, LAYER], weights=STEP), r"node 'q' \(QuantizeLinear\): a quantised model cannot be trained"),
+    (classifier([BRANCH, LAYER], weights=STEP), r"node 'if' \(If\): control flow has no gradient rule"),
     (classifier(x=None), "not a valid ONNX model"),
 ]
 
