@@ -83,6 +83,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "BatchNormalization": _batch_norm,
     "GRU": _gru,
     "Relu": lambda _, _a, x: F.relu(x),
+    "Softplus": lambda _, _a, x: F.softplus(x, threshold=80),
+    "Tanh": lambda _, _a, x: torch.tanh(x),
     "Clip": lambda _, _a, x, low, high: F.hardtanh(x, float(low), float(high)),
     "Add": lambda _, _a, x, y: x + y,
     "Gemm": lambda _, _a, x, w, b: F.linear(x, w, b),

@@ -10,6 +10,7 @@ This file is the whole contract between exporter and device; neither imports the
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -39,6 +40,10 @@ TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", 
 def of_head(name: str, head: int) -> str:
     """What "logits", "target", ... is called for a head: head 0 has the plain name."""
     return f"{name}/{head}" if head else name
+
+
+_INSIDE = re.compile(r"(ort_training/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""names of files a bundle may list: in the folder itself, or in its one folder of another runtime's artifacts"""
 
 
 class Tensor(BaseModel):
@@ -150,7 +155,7 @@ def read(path: Path) -> Bundle:
     if missing := sorted({"train.onnx", "predict.onnx", "parameters.safetensors"} - manifest.digests.keys()):
         raise BundleError(f"{path / MANIFEST}: digests: nothing about {', '.join(missing)}")
     for name, digest in manifest.digests.items():
-        if "/" in name or name.startswith("."):
+        if not _INSIDE.fullmatch(name):
             raise BundleError(f"{path / MANIFEST}: '{name}' is not the name of a file in the bundle")
         found = _sha256(path / name)
         if found != digest:
@@ -188,6 +193,7 @@ def write(
             fresh = Path(name) / "new"
             fresh.mkdir()
             for file, content in files.items():
+                (fresh / file).parent.mkdir(exist_ok=True)
                 (fresh / file).write_bytes(content)
             (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1) + "\n")
             if path.exists():

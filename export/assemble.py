@@ -4,8 +4,8 @@ The private and the reference batch go through the model as *one* batch, their r
 other, and the logits are cut apart again: half the nodes of two passes, and larger products.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from export.errors import ExportError
 from export.model import Model
 from export.objectives import Rows, Term, parse
 from export.ops import Ops, Value
-from export.place import IR_VERSION, declare, model_proto, place, predict
+from export.place import IR_VERSION, Placed, declare, model_proto, place, predict
 from export.update import Update
 
 
@@ -30,6 +30,22 @@ class Training:
     manifest: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Forward:
+    """A model and its losses in a graph under construction.
+
+    inputs: what a step reads, name -> (dtype, dimensions). losses: name of the weight -> scalar loss.
+    scalars: run-time scalars of the terms, weights included, with their defaults. logits: the main head's, of
+    the private batch.
+    """
+
+    placed: Placed
+    inputs: dict[Value, tuple[Any, tuple[int | str, ...]]]
+    losses: dict[Value, Value]
+    scalars: dict[Value, float]
+    logits: Value
+
+
 def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd") -> Training:
     """Write the training step of `model`.
 
@@ -37,57 +53,17 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str |
         ExportError: an unknown term, an operator without a rule, a model that is no classifier.
         ConfigError: an unknown optimizer.
     """
-    terms = parse(objective)
     update = Update(optimizer) if isinstance(optimizer, str) else optimizer
     op = Ops(model.opset)
-    inputs: dict[Value, tuple[Any, tuple[int | str, ...]]] = {}
-
-    def argument(name: Value, dtype: Any, *shape: int | str) -> Value:
-        if name not in inputs:
-            inputs[name] = (dtype, shape)
-            op.argument(name, dtype, shape)
-        return name
-
-    # Forward: x and reference_x in one pass.
-    batches = {"private": argument("x", np.float32, "N", *model.shape)}
-    if any(t.batch == "reference" for t in terms):
-        batches["reference"] = argument("reference_x", np.float32, "R", *model.shape)
-    declare(op, model)
-    placed = place(op, model, op("Concat", *batches.values(), axis=0) if len(batches) > 1 else "x", training=True)
-    cut = {value: dict(zip(batches, _cut(op, value, list(batches.values())), strict=True)) for value in placed.heads}
-    if placed.embedding is not None:
-        cut[placed.embedding] = dict(zip(batches, _cut(op, placed.embedding, list(batches.values())), strict=True))
-
-    # Objective and backward.
-    hyper = {names.WEIGHT + t.key: t.weight for t in terms} | update.hyper()
-    losses: dict[Value, Value] = {}
-
-    def rows(term: Term) -> Rows:
-        prefix, n = ("", "N") if term.batch == "private" else (f"{term.batch}_", "R")
-        if term.head >= len(placed.heads):
-            raise ExportError(f"{term.key}: the model has heads 0 to {len(placed.heads) - 1}; add some with --heads")
-
-        def of_batch(name: str, dtype: Any, *shape: int | str) -> Value:
-            return argument(prefix + name, dtype, *(n if d == "n" else d for d in shape))
-
-        def scalar(name: str, default: float) -> Value:
-            hyper[f"{name}/{term.key}"] = default
-            return op.argument(f"{name}/{term.key}", np.float32, ())
-
-        logits = cut[placed.heads[term.head]][term.batch]
-        embedding = None if placed.embedding is None else cut[placed.embedding][term.batch]
-        return Rows(logits, op.sample(logits)[0], term.head, embedding, of_batch, scalar)
-
-    for term in terms:
-        losses[names.WEIGHT + term.key] = term.build(op, rows(term))
-    for name in hyper:
-        if name not in op.types:
-            op.argument(name, np.float32, ())
+    forward = place_objective(op, model, objective)
+    placed, inputs = forward.placed, forward.inputs
+    hyper = forward.scalars | update.hyper()
+    for name in update.hyper():
+        op.argument(name, np.float32, ())
     parameters = [names.PARAMETER + name for name in model.parameters]
     trained = [names.PARAMETER + name for name in model.parameters if model.trains(name)]
-    adjoints = gradients(op, {loss: weight for weight, loss in losses.items()}, trained)
+    adjoints = gradients(op, {loss: weight for weight, loss in forward.losses.items()}, trained)
 
-    # Update.
     states: list[Value] = []
 
     def state(kind: str, like: Value | None) -> Value:
@@ -97,18 +73,18 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str |
 
     after = update.build(op, adjoints, {h: h for h in hyper}, state) | placed.updates
 
-    results = {names.LOSS + w.removeprefix(names.WEIGHT): loss for w, loss in losses.items()}
-    results[names.TOTAL] = _total(op, losses)
+    results = {names.LOSS + w.removeprefix(names.WEIGHT): loss for w, loss in forward.losses.items()}
+    results[names.TOTAL] = total(op, forward)
     if "labels" in inputs:
-        results[names.CORRECT] = _correct(op, cut[placed.heads[0]]["private"], "labels")
+        results[names.CORRECT] = _correct(op, forward.logits, "labels")
     results |= {names.NEXT + value: after[value] for value in [*parameters, *states] if value in after}
     manifest = {
         "name": model.name,
         "shape": model.shape,
-        "classes": op.sample(placed.heads[0])[0],
+        "classes": op.sample(forward.logits)[0],
         "heads": len(placed.heads),
         "embedding": None if placed.embedding is None else op.sample(placed.embedding),
-        "objective": [t.key for t in terms],
+        "objective": [w.removeprefix(names.WEIGHT) for w in forward.losses],
         "optimizer": update.optimizer,
         "inputs": [{"name": k, "shape": s, "dtype": np.dtype(d).name} for k, (d, s) in inputs.items()],
         "noise": [{"name": k, "shape": op.sample(k), "keep": keep} for k, keep in placed.noise.items()],
@@ -125,6 +101,50 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str |
     return Training(train, predict(model), manifest)
 
 
+def place_objective(op: Ops, model: Model, objective: str) -> Forward:
+    """Append the model, on all the batches the objective names in one pass, and its losses."""
+    terms = parse(objective)
+    inputs: dict[Value, tuple[Any, tuple[int | str, ...]]] = {}
+
+    def argument(name: Value, dtype: Any, *shape: int | str) -> Value:
+        if name not in inputs:
+            inputs[name] = (dtype, shape)
+            op.argument(name, dtype, shape)
+        return name
+
+    batches = {"private": argument("x", np.float32, "N", *model.shape)}
+    if any(t.batch == "reference" for t in terms):
+        batches["reference"] = argument("reference_x", np.float32, "R", *model.shape)
+    declare(op, model)
+    rows = op("Concat", *batches.values(), axis=0) if len(batches) > 1 else "x"
+    placed = place(op, model, rows, training=True)
+    shown = [*placed.heads, *([placed.embedding] if placed.embedding else [])]
+    cut = {value: dict(zip(batches, _cut(op, value, list(batches.values())), strict=True)) for value in shown}
+    scalars = {names.WEIGHT + t.key: t.weight for t in terms}
+    losses: dict[Value, Value] = {}
+
+    def read(term: Term) -> Rows:
+        prefix, n = ("", "N") if term.batch == "private" else (f"{term.batch}_", "R")
+        if term.head >= len(placed.heads):
+            raise ExportError(f"{term.key}: the model has heads 0 to {len(placed.heads) - 1}; add some with --heads")
+
+        def of_batch(name: str, dtype: Any, *shape: int | str) -> Value:
+            return argument(prefix + name, dtype, *(n if d == "n" else d for d in shape))
+
+        def scalar(name: str, default: float) -> Value:
+            scalars[f"{name}/{term.key}"] = default
+            return op.argument(f"{name}/{term.key}", np.float32, ())
+
+        logits = cut[placed.heads[term.head]][term.batch]
+        embedding = None if placed.embedding is None else cut[placed.embedding][term.batch]
+        return Rows(logits, op.sample(logits)[0], term.head, embedding, of_batch, scalar)
+
+    for term in terms:
+        op.argument(names.WEIGHT + term.key, np.float32, ())
+        losses[names.WEIGHT + term.key] = term.build(op, read(term))
+    return Forward(placed, inputs, losses, scalars, cut[placed.heads[0]]["private"])
+
+
 def _cut(op: Ops, value: Value, batches: list[Value]) -> list[Value]:
     """The rows of each batch."""
     if len(batches) == 1:
@@ -133,9 +153,9 @@ def _cut(op: Ops, value: Value, batches: list[Value]) -> list[Value]:
     return [op.assume(part, value) for part in op.all("Split", value, sizes, outputs=len(batches), axis=0)]
 
 
-def _total(op: Ops, losses: Mapping[Value, Value]) -> Value:
-    """The weighted sum of the losses, given by weight."""
-    return op("Sum", *(op("Mul", loss, weight) for weight, loss in losses.items()))
+def total(op: Ops, forward: Forward) -> Value:
+    """The weighted sum of the losses."""
+    return reduce(lambda a, b: op("Add", a, b), (op("Mul", loss, weight) for weight, loss in forward.losses.items()))
 
 
 def _correct(op: Ops, logits: Value, labels: Value) -> Value:

@@ -47,7 +47,10 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
                 adjoints[x] = op("Add", adjoints[x], dX) if x in adjoints else dX
 
     if lost := [value for value in wanted if value not in adjoints]:
-        raise ExportError(f"nothing flows back to {', '.join(map(repr, lost))}: the loss does not depend on it")
+        raise ExportError(
+            f"nothing flows back to {', '.join(map(repr, lost))}: the objective does not depend on it; "
+            "add a term that does, or freeze it with --train"
+        )
     return {value: adjoints[value] for value in wanted}
 
 

@@ -7,161 +7,171 @@ edge-export inspect BUNDLE
 import argparse
 import json
 import sys
-from collections import Counter
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnx
-from rich.console import Console
-from rich.table import Table
-
 from edge import bundle as bundles
-from edge.bundle import Bundle
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.plugins import names
-from export import model, zoo
+from edge.plugins import load, names
+from export import batch_norm, heads, model, ort_artifacts, zoo
+from export.assemble import assemble
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
+from export.place import sample_shape
+from export.show import facts, plot, show
+from export.split import split
 from export.trainable import select
-from export.write import export
+from export.update import Update
+from export.write import export, save
+
+SHAPE, CLASSES = "1x28x28", 10
 
 
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["inspect"]:
-        parser = argparse.ArgumentParser(prog="edge-export inspect", description="What a bundle holds, checked.")
-        parser.add_argument("bundle", type=Path)
-        parser.add_argument("--json", action="store_true")
-        args = parser.parse_args(arguments[1:])
-        return guarded("edge-export", lambda: _show(bundles.read(args.bundle), (), args.json))
+        args = _inspect_parser().parse_args(arguments[1:])
+        return guarded("edge-export", lambda: _inspect(args))
     args = _parser().parse_args(arguments)
     return guarded("edge-export", lambda: _export(args))
+
+
+def _inspect_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-export inspect", description="What a bundle holds and costs, checked.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
+    parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
-        "       edge-export inspect BUNDLE [--json]",
+        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",
         description="Write the training step of a model as a graph of standard ONNX operators.",
         epilog=f"zoo: {', '.join(names('export.zoo'))}. Operators with a gradient: {', '.join(supported())}.",
     )
-    parser.add_argument("model")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder to write")
-    parser.add_argument(
+    add = parser.add_argument
+    add("model")
+    add("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder to write")
+    add(
         "--objective",
         default="cross_entropy",
-        metavar="TERMS",
-        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', which d-distillation needs; default cross_entropy",
+        metavar="TERMS|PROTOCOL",
+        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation",
     )
-    parser.add_argument(
-        "--train", default="all", metavar="all|last:N|bias-only|PATTERN", help="which parameters to train"
-    )
-    parser.add_argument("--optimizer", default="sgd", metavar="|".join(names("export.optimizers")))
-    parser.add_argument("--shape", default="1x28x28", metavar="CxHxW", help="of a sample, for zoo models")
-    parser.add_argument("--classes", type=int, default=10, metavar="K", help="for zoo models; default 10")
-    parser.add_argument("--seed", type=int, default=0, help="of a zoo model's starting parameters")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN", help="which parameters to train")
+    add("--batch-norm", default="as-is", metavar="|".join(batch_norm.MODES), help="as-is: what the model says")
+    add("--heads", type=int, default=0, metavar="H", help="auxiliary heads on the embedding")
+    add("--embedding", metavar="NAME", help="a value or node that predict gives too; found by itself for --heads")
+    add("--split-at", metavar="NAME", help="cut here: BUNDLE/edge gives features, BUNDLE/server takes them")
+    add("--edge", metavar="MODEL", help="with --split-at: the device's model, with a value of that name and shape")
+    add("--optimizer", default="sgd", metavar="|".join(names("export.optimizers")))
+    add("--weight-decay", type=float, metavar="X", help="add X times the parameter to its gradient")
+    add("--clip-norm", type=float, metavar="X", help="scale all gradients together down to a norm of X")
+    add("--accumulate", action="store_true", help="average gradients; parameters move where the scalar apply is 1")
+    add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
+    add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
+    add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
+    add("--seed", type=int, default=0, help="of starting values: a zoo model's, new heads', lora's")
+    add("--json", action="store_true", help="one JSON object instead of tables")
     return parser
 
 
-def _export(args: argparse.Namespace) -> int:
-    read = select(_model(args), args.train)
-    written = export(read, args.output, objective=args.objective, optimizer=args.optimizer)
-    return _show(written, read.notes, args.json)
-
-
-def _model(args: argparse.Namespace) -> Model:
-    kind, _, rest = args.model.partition(":")
-    if kind != "zoo":
-        return model.load(Path(args.model))
-    try:
-        shape = tuple(int(d) for d in args.shape.split("x"))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1 or args.classes < 2:
-        raise ConfigError(
-            f"--shape {args.shape} --classes {args.classes}: expected sizes as in 1x28x28, and 2 or more classes"
-        )
-    return zoo.build(rest, shape=shape, classes=args.classes, seed=args.seed)
-
-
-def _show(found: Bundle, notes: tuple[str, ...], as_json: bool) -> int:
-    facts = _facts(found, notes)
-    if as_json:
-        print(json.dumps(facts, indent=1))
-        return 0
-    console = Console()
-    console.print(f"[bold]{facts['name']}[/] in {facts['bundle']}: all digests fit", highlight=False)
-    for note in notes:
-        console.print(f"  note: {note}", highlight=False)
-    summary = Table(show_header=False, box=None)
-    summary.add_row("sample -> classes", f"{'x'.join(map(str, facts['shape']))} -> {facts['classes']}")
-    summary.add_row("objective", " + ".join(facts["objective"]))
-    summary.add_row("optimizer", facts["optimizer"])
-    summary.add_row("run-time inputs", ", ".join(facts["inputs"]))
-    summary.add_row("scalars", ", ".join(f"{k} = {v:g}" for k, v in facts["hyper"].items()))
-    summary.add_row("graph", f"{facts['train_nodes']} nodes to train, {facts['predict_nodes']} to predict")
-    summary.add_row("operator set", f"{facts['opset']}, standard operators only")
-    summary.add_row("size", f"{facts['bytes'] / 1000:.1f} kB")
-    console.print(summary)
-    table = Table("parameter", "shape")
-    table.add_column("scalars", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("")
-    for row in facts["parameters"]:
-        share = row["scalars"] / facts["scalars"]
-        shape = "x".join(map(str, row["shape"]))
-        table.add_row(row["name"], shape, f"{row['scalars']:,}", f"{share:.1%}", "" if row["trainable"] else "frozen")
-    table.add_section()
-    table.add_row("all", "", f"{facts['scalars']:,}", "")
-    console.print(table)
+def _inspect(args: argparse.Namespace) -> int:
+    if args.batch < 1:
+        raise ConfigError(f"--batch {args.batch}: expected 1 or more rows")
+    found = bundles.read(args.bundle)
+    if args.json:
+        print(json.dumps(facts(found, batch=args.batch), indent=1))
+    elif args.plot:
+        plot(found, batch=args.batch)
+    else:
+        show(found, batch=args.batch)
     return 0
 
 
-def _facts(found: Bundle, notes: tuple[str, ...]) -> dict[str, Any]:
-    manifest = found.manifest
-    graphs = {name: _operators(found.path / f"{name}.onnx") for name in ("train", "predict")}
-    return {
-        "bundle": str(found.path),
-        "name": manifest.name,
-        "notes": list(notes),
-        "shape": list(manifest.shape),
-        "classes": manifest.classes,
-        "objective": list(manifest.objective),
-        "optimizer": manifest.optimizer,
-        "inputs": [t.name for t in manifest.inputs],
-        "hyper": manifest.hyper,
-        "state": [{"name": t.name, "shape": list(t.shape)} for t in manifest.state],
-        "parameters": [
-            {
-                "name": p.name,
-                "shape": list(p.shape),
-                "scalars": p.size,
-                "trainable": p.trainable,
-                "statistic": p.statistic,
-            }
-            for p in manifest.parameters
-        ],
-        "scalars": manifest.size,
-        "train_nodes": sum(graphs["train"].values()),
-        "predict_nodes": sum(graphs["predict"].values()),
-        "operators": dict(graphs["train"].most_common()),
-        "opset": manifest.opset,
-        "ir_version": manifest.ir_version,
-        "model_digest": manifest.model_digest.hex(),
-        "bytes": sum(f.stat().st_size for f in found.path.iterdir()),
-    }
+def _export(args: argparse.Namespace) -> int:
+    update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
+    objective = _objective(args.objective)
+    whole = _model(args, args.model)
+    if args.edge and not args.split_at:
+        raise ConfigError("--edge is the device's model of a split; it needs --split-at")
+    if args.split_at:
+        edge = _model(args, args.edge) if args.edge else None
+        parts = dict(zip(("edge", "server"), split(whole, args.split_at, edge=edge, seed=args.seed), strict=True))
+        folders = {args.output / part: found for part, found in parts.items()}
+    else:
+        folders = {args.output: whole}
+    # All is worked out before anything is written, so that a split is there whole or not at all.
+    ready = {}
+    for folder, found in folders.items():
+        chosen, free = _prepared(args, found)
+        training = assemble(chosen, objective=objective, optimizer=update)
+        official = ort_artifacts.build(chosen, objective, args.optimizer) if args.ort_training else {}
+        ready[folder] = (chosen, free, training, official)
+    said = []
+    for folder, (chosen, free, training, official) in ready.items():
+        written = save(training, chosen, folder, official)
+        saved = _facts_of(free, objective, update) if args.train != "all" else None
+        if args.json:
+            said.append(facts(written, chosen.notes) | ({} if saved is None else {"if_all_were_trained": saved}))
+        else:
+            show(written, chosen.notes, saved=saved)
+    if args.json:
+        print(json.dumps(said[0] if len(said) == 1 else dict(zip(("edge", "server"), said, strict=True)), indent=1))
+    return 0
 
 
-def _operators(path: Path) -> Counter[str]:
+def _prepared(args: argparse.Namespace, found: Model) -> tuple[Model, Model]:
+    """(the model as it is to be trained, the same with everything trained)."""
+    if args.embedding:
+        found = heads.embed(found, args.embedding)
+    found = heads.add(found, args.heads, seed=args.seed)
+    found = batch_norm.select(found, args.batch_norm)
+    if args.classes and not args.model.startswith("zoo:"):
+        (classes,) = sample_shape(found, found.output) or (0,)
+        if classes != args.classes:
+            raise ExportError(
+                f"{args.model} gives {classes} logits, and --classes says {args.classes}; replace its last layer, "
+                "or number your labels to fit"
+            )
+    return select(found, args.train, seed=args.seed), found
+
+
+def _facts_of(found: Model, objective: str, update: Update) -> dict[str, Any]:
+    """The costs of a bundle that is written nowhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        known = facts(export(found, Path(folder) / "whole", objective=objective, optimizer=update))
+    return {k: known[k] for k in ("macs", "activation_bytes", "state_bytes")}
+
+
+def _objective(text: str) -> str:
+    """The terms; a protocol's name stands for those it needs."""
+    if text in names("edge.protocols"):
+        terms: tuple[str, ...] = load("edge.protocols", text).OBJECTIVE
+        return " + ".join(terms)
+    return text
+
+
+def _model(args: argparse.Namespace, spec: str) -> Model:
+    kind, _, rest = spec.partition(":")
+    if kind != "zoo":
+        return model.load(Path(spec))
+    text, classes = args.shape or SHAPE, CLASSES if args.classes is None else args.classes
     try:
-        return Counter(node.op_type for node in onnx.load(path).graph.node)
-    except Exception as reason:  # whatever protobuf raises; the digest fitted, so the exporter wrote it so
-        raise ExportError(f"{path} cannot be read: {reason}") from None
+        shape = tuple(int(d) for d in text.split("x"))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1 or classes < 2:
+        raise ConfigError(f"--shape {text} --classes {classes}: expected sizes as in {SHAPE}, and 2 or more classes")
+    return zoo.build(rest, shape=shape, classes=classes, seed=args.seed)
 
 
 if __name__ == "__main__":

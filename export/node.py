@@ -9,6 +9,11 @@ from onnx import helper
 from export.ops import Array, Ops, Shape, Value
 
 
+def attributes(proto: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes written on a node, by name."""
+    return {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+
+
 class Node:
     """One node of the forward graph: inputs, outputs, attributes, and the shapes around it."""
 
@@ -20,7 +25,7 @@ class Node:
         self.outputs: list[Value] = list(proto.output)
         self.wanted = list(wanted)
         """per input: whether anybody asks for its adjoint (a rule may skip the others)"""
-        self._attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+        self._attributes = attributes(proto)
 
     def __str__(self) -> str:
         return f"'{self.proto.name or self.outputs[0]}' ({self.op_type})"

@@ -148,7 +148,8 @@ class Ops:
         """The types of a node's outputs."""
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
-            inputs = {name: self.types[name] for name in node.input if name}
+            # An input that is left out has a type too: onnx before 1.17 looks for it.
+            inputs = {name: self.types[name] if name else TypeProto() for name in node.input}
             data = {
                 name: numpy_helper.from_array(self.constants[name], name)
                 for name in node.input

@@ -1,7 +1,7 @@
 """A model's nodes put into a graph under construction, and a finished graph written out."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -46,11 +46,11 @@ def declare(op: Ops, model: Model) -> None:
         op.name_constant("constant/" + name, value)
 
 
-def place(op: Ops, model: Model, rows: Value, *, training: bool = False) -> Placed:
+def place(op: Ops, model: Model, rows: Value, *, training: bool = False, logits: bool = True) -> Placed:
     """Append the model's nodes, rewritten by `export.passes`, reading `rows`.
 
     training: normalize by the batch and drop out where the model's nodes say so; otherwise both are
-    as in inference.
+    as in inference. logits: insist that the model's heads give such.
 
     Raises:
         ExportError: the model gives no logits, or its batch size is fixed inside.
@@ -76,10 +76,21 @@ def place(op: Ops, model: Model, rows: Value, *, training: bool = False) -> Plac
         else:
             op.append(copy)
     heads = tuple(rename[head] for head in (model.output, *model.heads))
-    for head in heads:
+    for head in heads if logits else ():
         _must_be_logits(op, model, head)
     embedding = None if model.embedding is None else rename[model.embedding]
     return Placed(heads, embedding, placed.updates, placed.noise)
+
+
+def sample_shape(model: Model, value: Value) -> tuple[int, ...]:
+    """Dimensions of one sample of a value that the model computes."""
+    op = Ops(model.opset)
+    op.argument("x", np.float32, ["N", *model.shape])
+    declare(op, model)
+    shown = replace(model, heads=(), embedding=value)
+    placed = place(op, shown, "x", logits=False)
+    assert placed.embedding is not None
+    return op.sample(placed.embedding)
 
 
 def _must_be_logits(op: Ops, model: Model, head: Value) -> None:

@@ -3,23 +3,27 @@
 all           every parameter
 last:N        those of the last N layers that have any
 bias-only     those with one axis: biases, and scales of normalizations
+lora:R        small layers of rank R beside the frozen ones (`export.lora`)
 PATTERN       names that match, as in 'conv2.*' or 'output.weight' (shell wildcards)
 """
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from export import batch_norm
+from export import batch_norm, lora
 from export.errors import ExportError
 from export.model import Model
 
 
-def select(model: Model, spec: str) -> Model:
+def select(model: Model, spec: str, *, seed: int = 0) -> Model:
     """The model with only the parameters named by `spec` trainable.
 
     Raises:
-        ExportError: none matches, or N is no number of layers the model has.
+        ExportError: none matches, or N is no number of layers the model has, or R no rank.
     """
+    if spec.startswith("lora:"):
+        rank = spec.removeprefix("lora:")
+        return batch_norm.select(lora.adapt(model, int(rank) if rank.isdecimal() else 0, seed=seed), "as-is")
     if spec == "all":
         chosen = list(model.parameters)
     elif spec.startswith("last:"):

@@ -37,7 +37,7 @@ class Update:
         own: dict[str, float] = load("export.optimizers", self.optimizer).HYPER
         asked = {CLIP: self.clip_norm, DECAY: self.weight_decay}
         for name, value in asked.items():
-            if value is not None and (not value >= 0 or (name == CLIP and value == 0)):
+            if value is not None and not (value > 0 or (name == DECAY and value == 0)):
                 raise ExportError(f"{name} must be a positive number, not {value:g}")
         given = {name: value for name, value in asked.items() if value is not None}
         return {**own, **given, **({APPLY: 1.0} if self.accumulate else {})}

@@ -1,12 +1,13 @@
 """From a model to a bundle on disk: the exporter in one call."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
 from edge.bundle import Bundle, write
-from export.assemble import assemble
+from export.assemble import Training, assemble
 from export.model import Model
 from export.update import Update
 
@@ -18,14 +19,13 @@ def export(model: Model, path: Path, *, objective: str = "cross_entropy", optimi
         ExportError: the model or the objective cannot be trained.
         BundleError: the folder cannot be written.
     """
-    training = assemble(model, objective=objective, optimizer=optimizer)
+    return save(assemble(model, objective=objective, optimizer=optimizer), model, path)
+
+
+def save(training: Training, model: Model, path: Path, more: Mapping[str, bytes] | None = None) -> Bundle:
+    """Write what was assembled, and files beside it. Raises BundleError."""
     written_with = {"murmur-edge": version("murmur-edge"), "onnx": onnx.__version__}
+    graphs = {"train.onnx": training.train.SerializeToString(), "predict.onnx": training.predict.SerializeToString()}
     return write(
-        path,
-        {**training.manifest, "written_with": written_with},
-        {
-            "train.onnx": training.train.SerializeToString(),
-            "predict.onnx": training.predict.SerializeToString(),
-        },
-        model.parameters,
+        path, {**training.manifest, "written_with": written_with}, {**graphs, **(more or {})}, model.parameters
     )

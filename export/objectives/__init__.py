@@ -75,7 +75,7 @@ def parse(objective: str) -> list[Term]:
     """Read an objective. Raises ExportError that names the bad term and lists what there is."""
     known = [n.replace("-", "_") for n in names("export.objectives")]
     terms = []
-    for text in objective.split(" + ") if " + " in objective else objective.split("+"):
+    for text in re.split(r"(?<![0-9.]e)\+", objective):  # the plus of 1e+3 is not one between terms
         found = _TERM.fullmatch(text.strip())
         if found is None or found["name"] not in known or (found["batch"] or "private") not in BATCHES:
             raise ExportError(

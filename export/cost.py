@@ -1,0 +1,172 @@
+"""What a graph costs: multiply-accumulates by node and phase, and the memory its activations need.
+
+    forward    what the losses depend on
+    backward   what the gradients need besides
+    update     what the optimizer's scalars have a part in
+
+Convolutions with constant filters only copy (patches of a weight gradient) and count as element-wise. Memory
+is planned by liveness over the nodes in their order: a value lives from its node to its last reader, views
+cost nothing, and an element-wise result takes the place of an operand that dies there.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+import edge.bundle as names
+from export.errors import ExportError
+from export.fold import Folder
+from export.node import Node
+from export.ops import Ops, Value
+
+PHASES = ("forward", "backward", "update")
+VIEWS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+IN_PLACE = {
+    *("Add", "Sub", "Mul", "Div", "Neg", "Exp", "Log", "Sqrt", "Relu", "Clip", "Tanh", "Sigmoid", "Softmax"),
+    *("Erf", "Abs", "Reciprocal", "Sum", "LogSoftmax", "LeakyRelu", "Elu", "Selu", "Softplus"),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node. macs: multiply-accumulates; elements: of its first output; both for the batch asked for."""
+
+    name: str
+    op_type: str
+    phase: str
+    macs: int
+    elements: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run of a graph. Memory in bytes: activations at their highest, and all inputs."""
+
+    layers: tuple[Layer, ...]
+    activations: int
+    inputs: int
+
+    @property
+    def macs(self) -> dict[str, int]:
+        """By phase."""
+        total = Counter(dict.fromkeys(PHASES, 0))
+        for layer in self.layers:
+            total[layer.phase] += layer.macs
+        return dict(total)
+
+
+def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
+    """Count a graph of ours, with a number for each symbolic dimension ("N", "R", "rows").
+
+    Raises:
+        ExportError: a dimension that has none.
+    """
+    op = _sized(model, sizes)
+    phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
+    layers = tuple(
+        Layer(n.name, n.op_type, phase[n.output[0]], macs(op, n), prod(_dims(op, n.output[0])) if n.output[0] else 0)
+        for n in op.nodes
+    )
+    given = sum(_bytes(op, i.name) for i in model.graph.input)
+    return Cost(layers, _peak(op, {o.name for o in model.graph.output}), given)
+
+
+def macs(op: Ops, proto: onnx.NodeProto) -> int:
+    """Multiply-accumulates of a node whose shapes are all known."""
+    node = Node(op, proto, [])
+    first = [_dims(op, x) if x else () for x in node.inputs]
+    Y = _dims(op, node.outputs[0]) if node.outputs[0] else ()
+    if node.op_type == "Conv":
+        return 0 if node.constant(1) is not None else prod(Y) * prod(first[1][1:])
+    if node.op_type == "ConvTranspose":
+        return 0 if node.constant(1) is not None else prod(first[0]) * prod(first[1][1:])
+    if node.op_type in ("Gemm", "MatMul"):
+        K = first[0][0] if node.attr("transA", 0) else first[0][-1]
+        return prod(Y) * K
+    if node.op_type in ("GRU", "LSTM"):
+        (T, N, inputs), (D, gates, H) = first[0], first[2]
+        return T * N * D * gates * (inputs + H)
+    if node.op_type == "Einsum":
+        letters = node.attr("equation", "").replace(" ", "").split("->")[0].split(",")
+        return prod(
+            {c: d for word, dims in zip(letters, first, strict=True) for c, d in zip(word, dims, strict=True)}.values()
+        )
+    return 0
+
+
+def _sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Ops:
+    """The graph again, with numbers for all dimensions."""
+    op = Ops(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
+    for tensor in model.graph.initializer:
+        op.name_constant(tensor.name, numpy_helper.to_array(tensor))
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else sizes.get(d.dim_param, -1) for d in tensor.shape.dim]
+        if -1 in shape:
+            raise ExportError(f"'{value.name}' has a dimension without a number; give one of {', '.join(sizes)}")
+        op.argument(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
+    folder = Folder(op, None)
+    for node in model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        if not folder.visit(copy):
+            op.append(copy)
+    return op
+
+
+def _phases(op: Ops, outputs: list[Value], inputs: list[Value]) -> dict[Value, str]:
+    """The phase of each node, by its first output."""
+    losses = [o for o in outputs if not o.startswith(names.NEXT)]
+    needed = set(losses or outputs)
+    for node in reversed(op.nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    moved = {i for i in inputs if i.startswith(names.STATE) or (op.shape(i) == () and "/" not in i)}
+    for node in op.nodes:
+        if moved.intersection(node.input):
+            moved.update(node.output)
+
+    def of(node: onnx.NodeProto) -> str:
+        if needed.intersection(node.output):
+            return "forward"
+        return "update" if moved.intersection(node.output) else "backward"
+
+    return {node.output[0]: of(node) for node in op.nodes}
+
+
+def _peak(op: Ops, results: set[Value]) -> int:
+    """Bytes of activations when most are alive. Results are the caller's, and not counted."""
+    owner: dict[Value, Value] = {}
+    last: dict[Value, int] = {}
+    for i, node in enumerate(op.nodes):
+        if node.op_type in VIEWS:
+            owner[node.output[0]] = owner.get(node.input[0], node.input[0])
+        for x in node.input:
+            last[owner.get(x, x)] = i
+    made = {y for node in op.nodes for y in node.output if y}
+    alive = highest = 0
+    for i, node in enumerate(op.nodes):
+        fresh = [y for y in node.output if y and y not in owner and y not in results]
+        dying = {owner.get(x, x) for x in node.input} & made - results
+        dying = {x for x in dying if last[x] == i}
+        reused = 0
+        if node.op_type in IN_PLACE and fresh:
+            reused = max((_bytes(op, x) for x in dying if _bytes(op, x) == _bytes(op, fresh[0])), default=0)
+        alive += sum(_bytes(op, y) for y in fresh)
+        highest = max(highest, alive - reused)
+        alive -= sum(_bytes(op, x) for x in dying)
+        alive -= sum(_bytes(op, y) for y in fresh if y not in last)
+    return highest
+
+
+def _dims(op: Ops, value: Value) -> tuple[int, ...]:
+    return tuple(d or 0 for d in op.shape(value))
+
+
+def _bytes(op: Ops, value: Value) -> int:
+    return prod(_dims(op, value)) * np.dtype(op.dtype(value)).itemsize

@@ -1,0 +1,80 @@
+"""Costs against closed forms, and freezing shown to save what it should."""
+
+import pytest
+
+from export import zoo
+from export.assemble import assemble
+from export.cost import Cost, cost
+from export.lora import adapt
+from export.model import Model
+from export.split import split
+from export.trainable import select
+
+
+def of(model: Model, batch: int = 1, objective: str = "cross_entropy") -> Cost:
+    return cost(assemble(model, objective=objective).train, {"N": batch, "R": batch, "rows": batch})
+
+
+def test_multilayer_perceptron() -> None:
+    """Forward sum of layers; backward twice that, but for the first layer's input gradient."""
+    found = of(zoo.build("mlp:300-100", shape=(784,), classes=10), batch=4).macs
+    forward = 4 * (784 * 300 + 300 * 100 + 100 * 10)
+    assert found == {"forward": forward, "backward": 2 * forward - 4 * 784 * 300, "update": 0}
+
+
+def test_convolutions() -> None:
+    found = of(zoo.build("small-cnn", shape=(1, 28, 28), classes=10)).macs
+    first, second, last = 16 * 9 * 28 * 28, 32 * 16 * 9 * 14 * 14, 1568 * 10
+    assert found["forward"] == first + second + last
+    assert found["backward"] == first + 2 * second + 2 * last
+
+
+def test_recurrent() -> None:
+    T, I, H, K = 64, 9, 64, 6
+    found = of(zoo.build("gru", shape=(I, T), classes=K)).macs
+    assert found["forward"] == T * 3 * H * (I + H) + H * K
+
+
+def test_fedgkt_macs() -> None:
+    """Algorithms 5, G1: 9.62, 87.2 and 167.4 million a sample, ratios 9.07 and 17.41."""
+    macs = {}
+    for name in ("gkt-edge", "resnet56", "resnet110"):
+        model = zoo.build(name, shape=(3, 32, 32), classes=10)
+        macs[name] = sum(cost(assemble(model).predict, {"N": 1}).macs.values())
+    assert macs["gkt-edge"] == 9_618_048
+    assert [round(macs[n] / macs["gkt-edge"], 2) for n in ("resnet56", "resnet110")] == [9.07, 17.41]
+    device, server = split(zoo.build("resnet56", shape=(3, 32, 32), classes=10), "stem")
+    assert of(server).macs["forward"] == macs["resnet56"] - 3 * 16 * 9 * 32 * 32
+    assert of(device).macs["forward"] == 3 * 16 * 9 * 32 * 32 + 16 * 10
+
+
+def test_the_batch_scales_everything_but_parameters() -> None:
+    model = zoo.build("resnet8", shape=(3, 16, 16), classes=10)
+    one, eight = of(model), of(model, 8)
+    assert eight.macs["forward"] == 8 * one.macs["forward"]
+    assert one.activations < eight.activations < 8 * one.activations
+
+
+@pytest.mark.parametrize(("spec", "share"), [("last:1", 0.4), ("bias-only", 0.7), ("lora:2", 0.8)])
+def test_freezing_saves(spec: str, share: float) -> None:
+    model = zoo.build("small-cnn:64", shape=(1, 28, 28), classes=10)
+    whole, part = of(model, 8), of(select(model, spec), 8)
+    assert sum(part.macs.values()) < share * sum(whole.macs.values())
+    assert part.activations <= whole.activations
+
+
+def test_last_layer_only_costs_no_more_than_its_own_backward() -> None:
+    found = of(select(zoo.build("mlp:64", shape=(100,), classes=10), "last:1"), batch=3).macs
+    assert found["backward"] == 3 * 64 * 10
+
+
+def test_activations_of_a_chain() -> None:
+    """x -> h (N, 1000) -> relu -> logits: the ReLU takes h's place, and its mask and gradient come later."""
+    found = of(select(zoo.build("mlp:1000", shape=(10,), classes=2), "last:1"), batch=5)
+    assert 5 * 1000 * 4 <= found.activations < 2 * 5 * 1000 * 4
+
+
+def test_adapters_count_as_what_they_are() -> None:
+    plain = zoo.build("mlp:300", shape=(784,), classes=10)
+    extra = of(adapt(plain, 2)).macs["forward"] - of(plain).macs["forward"]
+    assert extra == 2 * (784 + 300) + 2 * (300 + 10)

@@ -1,0 +1,84 @@
+"""The official on-device-training artifacts: trained by the official API, they follow our graph.
+
+Run in an environment where onnxruntime-training-cpu stands in for onnxruntime (`make ort-training`): the same
+library then executes both, the official artifacts and ours.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import bundle as bundles
+from edge.engines.onnx_runtime import create
+from export import cli, ort_artifacts, zoo
+from export.assemble import assemble
+from export.batch_norm import select
+from export.errors import ExportError
+from export.write import save
+
+MODELS = {
+    "mlp:32": (1, 28, 28),
+    "small-cnn": (1, 28, 28),
+    "lenet": (1, 28, 28),
+    "tcn": (9, 64),
+    "tiny-transformer": (9, 64),
+    "ds-cnn": (1, 49, 10),
+}
+
+
+@pytest.mark.parametrize("spec", MODELS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_fifty_steps(spec: str, optimizer: str, tmp_path: Path) -> None:
+    """Losses equal to 1e-4 at a low rate (long trajectories of two correct implementations drift apart)."""
+    model = select(zoo.build(spec, shape=MODELS[spec], classes=5, seed=1), "frozen")
+    files = ort_artifacts.build(model, "cross_entropy", optimizer)
+    training = assemble(model, optimizer=optimizer)
+    bundle = bundles.read(save(training, model, tmp_path / "bundle", files).path)
+    engine = create(bundle)
+
+    from onnxruntime.training import api  # noqa: TID251
+
+    home = bundle.path / ort_artifacts.FOLDER
+    state = api.CheckpointState.load_checkpoint(str(home / "checkpoint"))
+    official = api.Module(str(home / "training_model.onnx"), state, str(home / "eval_model.onnx"))
+    update = api.Optimizer(str(home / "optimizer_model.onnx"), official)
+    rate = {"sgd": 0.01, "adamw": 0.00003}[optimizer]
+    update.set_learning_rate(rate)
+    random = np.random.default_rng(0)
+    worst = 0.0
+    for _ in range(50):
+        x, y = random.random((16, *model.shape), np.float32), random.integers(0, 5, 16)
+        theirs = float(official(x, y))
+        update.step()
+        official.lazy_reset_grad()
+        ours = engine.step({"x": x, "labels": y}, learning_rate=rate)["loss"]
+        worst = max(worst, abs(ours - theirs))
+    print(f"{spec} {optimizer}: largest difference of the loss over 50 steps {worst:.1e}")
+    assert worst < 1e-4
+
+
+def test_frozen_parameters_stay(tmp_path: Path) -> None:
+    from export.trainable import select as train_only
+
+    model = train_only(zoo.build("mlp:8", shape=(4,), classes=3), "last:1")
+    files = ort_artifacts.build(model, "cross_entropy", "sgd")
+    assert set(files) == {f"ort_training/{n}" for n in FILES}
+
+
+FILES = ("checkpoint", "eval_model.onnx", "optimizer_model.onnx", "training_model.onnx")
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["edge-export", "zoo:mlp:8", "-o", str(tmp_path / "b"), "--ort-training", "--json"])
+    assert cli.main() == 0
+    assert sorted(f.name for f in (tmp_path / "b" / "ort_training").iterdir()) == list(FILES)
+    assert "ort_training/checkpoint" in bundles.read(tmp_path / "b").manifest.digests
+
+
+def test_what_the_official_gradient_does_not_know() -> None:
+    model = zoo.build("ds-cnn", shape=(1, 49, 10), classes=3)
+    with pytest.raises(ExportError, match="--batch-norm frozen"):
+        ort_artifacts.build(model, "cross_entropy", "sgd")
+    with pytest.raises(ExportError, match="knows the optimizers sgd, adamw, not adam"):
+        ort_artifacts.build(select(model, "frozen"), "cross_entropy", "adam")
