@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
-from onnx.inliner import inline_local_functions
+from onnx.inliner import inline_local_functions, inline_selected_functions
 
 from export.errors import ExportError
+from export.gradients import RULES, ZERO
 from export.ops import Array, Value
 from export.prune import prune
 
@@ -97,6 +98,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
         opset = OLDEST
     if proto.functions:
         proto = inline_local_functions(proto)
+    proto = expanded(proto)
 
     graph = proto.graph
     foreign = sorted({n.domain for n in graph.node if n.domain not in ("", "ai.onnx")})
@@ -109,7 +111,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
     nodes = []
     for node in graph.node:
         if node.op_type == "Constant":
-            values[node.output[0]] = _constant(node)
+            values[node.output[0]] = constant_value(node)
         else:
             nodes.append(node)
     constants_made = {n.output[0] for n in graph.node if n.op_type == "Constant"}
@@ -145,6 +147,28 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
     )
 
 
+def expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Operators without a rule that the specification defines by others are replaced by their definition."""
+    unknown = {n.op_type for n in proto.graph.node if n.domain in ("", "ai.onnx")} - RULES.keys() - ZERO
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    defined = []
+    for name in sorted(unknown - CONTROL - INTEGER):
+        schema = onnx.defs.get_schema(name, opset)
+        if schema.has_function or schema.has_context_dependent_function:  # type: ignore[attr-defined]
+            defined.append(("", name))
+    if not defined:
+        return proto
+    filled = onnx.ModelProto()
+    filled.CopyFrom(proto)
+    for node in filled.graph.node:
+        if ("", node.op_type) in defined:  # the inliner knows no defaults
+            written = {a.name for a in node.attribute}
+            usual = onnx.defs.get_schema(node.op_type, opset).attributes
+            defaults = (a.default_value for name, a in usual.items() if name not in written)
+            node.attribute.extend(a for a in defaults if a.name)
+    return inline_selected_functions(filled, defined, inline_schema_functions=True)
+
+
 CONTROL = {"If", "Loop", "Scan"}
 INTEGER = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 
@@ -171,7 +195,8 @@ def _converted(proto: onnx.ModelProto, opset: int, origin: str) -> onnx.ModelPro
         raise ExportError(f"{origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}") from None
 
 
-def _constant(node: onnx.NodeProto) -> Array:
+def constant_value(node: onnx.NodeProto) -> Array:
+    """What a Constant node holds."""
     attribute = node.attribute[0]
     value = helper.get_attribute_value(attribute)
     if attribute.name == "value":

@@ -150,6 +150,13 @@ def _pool(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None
     op.append(node)
 
 
+def _recurrent(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
+    """Its gradient reads the states of all steps, which need a name even where nobody else asks for them."""
+    if not node.output[0]:
+        node.output[0] = op.fresh("states")
+    op.append(node)
+
+
 def _conv(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
     explicit(op, node)
     if not training or not toeplitz.apply(op, node):
@@ -161,6 +168,8 @@ SPECIAL: dict[str, Callable[[Ops, onnx.NodeProto, Placed, bool], None]] = {
     "ConvTranspose": _pool,
     "MaxPool": _pool,
     "AveragePool": _pool,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
 }

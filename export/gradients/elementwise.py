@@ -98,18 +98,6 @@ def erf(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [op("Mul", dY, op("Mul", op("Exp", op("Neg", op("Mul", X, X))), op.like(dY, 2 / math.sqrt(math.pi))))]
 
 
-@gradient("Sin")
-def sin(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """Y = sin X."""
-    return [op("Mul", dY, op("Cos", node.inputs[0]))]
-
-
-@gradient("Cos")
-def cos(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """Y = cos X."""
-    return [op("Neg", op("Mul", dY, op("Sin", node.inputs[0])))]
-
-
 @gradient("Pow")
 def power(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = A^B: dA = dY B A^(B-1), dB = dY Y log A (0 where A is 0, whose logarithm is not finite)."""

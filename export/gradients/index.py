@@ -110,6 +110,53 @@ def gather(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [op("Transpose", added, perm=np.argsort(order).tolist()), None]
 
 
+@gradient("GatherElements")
+def gather_elements(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y[i, j] = X[indices[i, j], j] (axis 0): every element of dY is added where it came from."""
+    X, indices = node.inputs
+    zeros = op("Expand", op.like(dY, 0), op.sizes(X))
+    return [op("ScatterElements", zeros, indices, dY, axis=node.attr("axis", 0), reduction="add"), None]
+
+
+@gradient("GatherND")
+def gather_nd(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y[i] = X[indices[i]]: every slice of dY is added where it came from."""
+    X, indices = node.inputs
+    if node.attr("batch_dims", 0):
+        raise ExportError(f"node {node}: batch_dims has no gradient rule")
+    zeros = op("Expand", op.like(dY, 0), op.sizes(X))
+    return [op("ScatterND", zeros, indices, dY, reduction="add"), None]
+
+
+@gradient("Trilu")
+def trilu(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y = the upper or lower triangle of X, zeros elsewhere: so is dX of dY."""
+    return [op("Trilu", dY, *node.inputs[1:], upper=node.attr("upper", 1)), None][: len(node.inputs)]
+
+
+@gradient("CumSum")
+def cumulative_sum(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """Y[i] = the sum of X up to i: dX[i] is the sum of dY from i on."""
+    exclusive, reverse = node.attr("exclusive", 0), node.attr("reverse", 0)
+    return [op("CumSum", dY, node.inputs[1], exclusive=exclusive, reverse=1 - reverse), None]
+
+
+@gradient("DepthToSpace")
+def depth_to_space(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """X (N, C b b, H, W) -> Y (N, C, H b, W b): the elements go back, block by block."""
+    b, (C, H, W) = node.attr("blocksize", 1), op.sample(node.inputs[0])
+    apart = op("Reshape", dY, op.const([0, C // (b * b), H, b, W, b]))
+    blocks_first = node.attr("mode", "DCR") == "DCR"
+    turned = op("Transpose", apart, perm=[0, 3, 5, 1, 2, 4] if blocks_first else [0, 1, 3, 5, 2, 4])
+    return [op("Reshape", turned, op.const([0, C, H, W]))]
+
+
+@gradient("SpaceToDepth")
+def space_to_depth(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """X (N, C, H b, W b) -> Y (N, C b b, H, W): the inverse of DepthToSpace's DCR."""
+    return [op("DepthToSpace", dY, blocksize=node.attr("blocksize", 1))]
+
+
 def _sizes(op: Ops, value: Value, order: list[int]) -> Value:
     """The dimensions of `value`, in another order."""
     known = [d for d in op.shape(value) if d is not None]

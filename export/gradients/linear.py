@@ -29,7 +29,7 @@ def matmul(op: Ops, node: Node, dY: Value) -> Adjoints:
     A, B = node.inputs
     ranks = len(node.shape(0)), len(node.shape(1))
     if min(ranks) < 2:
-        raise ExportError(f"node {node}: no gradient for a vector operand; reshape it to a matrix first")
+        return _with_vectors(op, node, dY)
     if ranks == (2, 2):
         return [op("Gemm", dY, B, transB=1), op("Gemm", A, dY, transA=1)]
     if ranks[1] == 2:
@@ -40,25 +40,42 @@ def matmul(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [op("MatMul", dY, op.swapped(B)), op("MatMul", op.swapped(A), dY)]
 
 
+def _with_vectors(op: Ops, node: Node, dY: Value) -> Adjoints:
+    """A vector on the left is a row, on the right a column, and its axis is not in Y."""
+    A, B = node.inputs
+    row, column = len(node.shape(0)) == 1, len(node.shape(1)) == 1
+    A = op("Unsqueeze", A, op.const([0])) if row else A
+    B = op("Unsqueeze", B, op.const([1])) if column else B
+    if column:
+        dY = op("Unsqueeze", dY, op.const([-1]))
+    if row:
+        dY = op("Unsqueeze", dY, op.const([-2]))
+    dA, dB = op("MatMul", dY, op.swapped(B)), op("MatMul", op.swapped(A), dY)
+    # The walk sums leading axes away; the one that was put in goes first.
+    return [op("Squeeze", dA, op.const([-2])) if row else dA, op("Squeeze", dB, op.const([-1])) if column else dB]
+
+
 @gradient("Einsum")
 def einsum(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = sum of products over named axes: each operand's adjoint is such a sum of dY and the others.
 
-    Covers equations without ellipsis in which no operand repeats an axis, and every axis of an operand
-    is in the output or in another operand.
+    An axis of one operand alone was summed: its adjoint is the same all along it. Without an arrow, the
+    axes named once are the output's, in alphabetical order. No ellipsis, and no axis twice in an operand.
     """
     left, arrow, right = node.attr("equation", "").replace(" ", "").partition("->")
     operands = left.split(",")
-    if not arrow or "." in left or any(len(set(o)) < len(o) for o in operands):
+    if not arrow:
+        right = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
+    if "." in left or any(len(set(o)) < len(o) for o in operands):
         raise ExportError(f"node {node}: the equation '{node.attr('equation', '')}' has no gradient rule")
     adjoints: list[Value | None] = []
-    for i, (operand, wanted) in enumerate(zip(operands, node.wanted, strict=True)):
+    for i, operand in enumerate(operands):
         others = [j for j in range(len(operands)) if j != i]
-        if not set(operand) <= set(right).union(*(operands[j] for j in others)):
-            if wanted:
-                raise ExportError(f"node {node}: an axis of '{operand}' is summed alone; use ReduceSum for it")
-            adjoints.append(None)
-            continue
-        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + operand
-        adjoints.append(op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation))
+        there = set(right).union(*(operands[j] for j in others))
+        found = "".join(c for c in operand if c in there)
+        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + found
+        adjoint = op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation)
+        if alone := [at for at, c in enumerate(operand) if c not in there]:
+            adjoint = op("Expand", op("Unsqueeze", adjoint, op.const(alone)), op.sizes(node.inputs[i]))
+        adjoints.append(adjoint)
     return adjoints

@@ -13,14 +13,12 @@ from export.window import Window
 
 
 @gradient("MaxPool")
-def max_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
+def max_pool(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
     """Y = max over the window. Each window's dY is shared equally among the cells that reach the maximum.
 
     A compare mask alone would give the whole of dY to *every* cell that ties, which constant image
     backgrounds do; dividing by the number of ties keeps it a subgradient (a convex combination).
     """
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise ExportError(f"node {node}: the Indices output cannot be trained through")
     window = _window(node)
     return [_tiled(op, node, window, dY) if window.tiles else _overlapping(op, node, window, dY)]
 

@@ -20,23 +20,49 @@ def log_softmax(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("SoftmaxCrossEntropyLoss")
-def softmax_cross_entropy(op: Ops, node: Node, dL: Value, d_log_p: Value | None = None) -> Adjoints:
-    """L = -mean log p[label], logits (N, K), labels (N,): dlogits = dL (p - onehot) / N.
+def softmax_cross_entropy(op: Ops, node: Node, dL: Value | None, d_log_p: Value | None = None) -> Adjoints:
+    """L = -w[label] log p[label], averaged, summed, or a row each; scores (N, K, ...), labels (N, ...).
 
-    p is recovered from the second output, log p, which the loss computed anyway.
+    dscores = c (p - onehot), with c = dL w[label] for each row (over the sum of all w[label] for the mean),
+    and 0 where the label is the one to ignore. p is recovered from the second output, log p, which the loss
+    computed anyway.
     """
     scores, labels = node.inputs[:2]
-    if (
-        d_log_p is not None
-        or len(node.inputs) > 2
-        or node.has("ignore_index")
-        or node.attr("reduction", "mean") != "mean"
-    ):
-        raise ExportError(f"node {node}: only the plain mean over rows has a gradient rule")
-    if len(node.outputs) < 2 or len(op.shape(scores)) != 2:
-        raise ExportError(f"node {node}: needs logits (N, K) and its second output, log_prob")
-    (K,) = op.sample(scores)
-    values = op("CastLike", op.const([0.0, 1.0], op.dtype(scores)), scores)
-    onehot = op("OneHot", labels, op.const(K), values)
-    rows = op("CastLike", op("Shape", labels), scores)
-    return [op("Mul", op("Sub", op("Exp", node.outputs[1]), onehot), op("Div", dL, rows)), None]
+    if len(node.outputs) < 2 or not node.outputs[1]:
+        raise ExportError(f"node {node}: needs its second output, log_prob")
+    K = op.shape(scores)[1]
+    if K is None:
+        raise ExportError(f"node {node}: the number of classes must be known")
+    p = op("Exp", node.outputs[1])
+    found: Value | None = None
+    if dL is not None:
+        values = op("CastLike", op.const([0.0, 1.0], op.dtype(scores)), scores)
+        onehot = op("OneHot", labels, op.const(K), values, axis=1)
+        reduction, plain = node.attr("reduction", "mean"), not (node.given(2) or node.has("ignore_index"))
+        if reduction == "mean" and plain:
+            scale = op("Div", dL, op("CastLike", op("Size", labels), scores))
+        else:
+            weights = _label_weights(op, node, labels, scores)
+            if reduction == "none":
+                scale = op("Unsqueeze", op("Mul", weights, dL), op.const([1]))
+            else:
+                share = dL if reduction == "sum" else op("Div", dL, op("ReduceSum", weights, keepdims=0))
+                scale = op("Unsqueeze", op("Mul", weights, share), op.const([1]))
+        found = op("Mul", op("Sub", p, onehot), scale)
+    if d_log_p is not None:
+        through = op("Sub", d_log_p, op("Mul", p, op.sum(d_log_p, [1], keepdims=True)))
+        found = through if found is None else op("Add", found, through)
+    return [found, None, None][: len(node.inputs)]
+
+
+def _label_weights(op: Ops, node: Node, labels: Value, scores: Value) -> Value:
+    """The weight of each row's class, in the labels' shape; 0 where the label is the one to ignore."""
+    ones = op("Expand", op.like(scores, 1), op.sizes(labels))
+    ignored = None
+    if node.has("ignore_index"):
+        ignored = op("Equal", labels, op("CastLike", op.const(node.attr("ignore_index", 0)), labels))
+    if node.given(2):
+        zero = op("CastLike", op.const(0), labels)
+        readable = labels if ignored is None else op("Where", ignored, zero, labels)
+        ones = op("Gather", node.inputs[2], readable)
+    return ones if ignored is None else op("Where", ignored, op.like(scores, 0), ones)

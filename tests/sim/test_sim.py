@@ -196,7 +196,7 @@ BAD = [
     (["--data", "mnist"], "there are: digits, idx, npz"),
     (["--split", "classes:99"], "only 10 classes"),
     (["--reference", "5000"], "a number of rows from 1 to 1346"),
-    (["--model", "zoo:vgg"], "there are: lenet, mlp, small-cnn"),
+    (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
     (["--model", "none.onnx"], "no ONNX file at none.onnx"),
     (["--model", "something"], "neither zoo:NAME, nor a bundle's folder, nor a .onnx file"),
     (["--coding", "zip"], "unknown coding 'zip'; there are: float16, float32, probability8"),

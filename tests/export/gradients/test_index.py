@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.export.directional import check
+from export.errors import ExportError
+from tests.export.directional import check, graph_of
 from tests.export.gradients.test_elementwise import random
 
 FAR = 2**31 - 1
@@ -57,3 +58,35 @@ def test_tile(repeats: list[int]) -> None:
 )
 def test_gather(axis: int, indices: np.ndarray) -> None:
     check("Gather", random(3, 4, 5), indices, fixed=(1,), axis=axis)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_gather_elements(axis: int) -> None:
+    indices = np.random.default_rng(0).integers(0, 3, (3, 4))
+    check("GatherElements", random(3, 4), indices, fixed=(1,), axis=axis)
+
+
+def test_gather_nd() -> None:
+    check("GatherND", random(3, 4, 2), np.array([[0, 1], [2, 3], [0, 1]]), fixed=(1,))
+    with pytest.raises(ExportError, match="batch_dims"):
+        graph_of("GatherND", [random(3, 4, 2), np.zeros((3, 1), int)], wanted=[0], fixed=[1], batch_dims=1)
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+def test_trilu(upper: int) -> None:
+    check("Trilu", random(2, 4, 5), np.array(1), fixed=(1,), upper=upper)
+
+
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_cumulative_sum(exclusive: int, reverse: int) -> None:
+    check("CumSum", random(3, 4), np.array(1), fixed=(1,), exclusive=exclusive, reverse=reverse)
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_depth_to_space(mode: str) -> None:
+    check("DepthToSpace", random(2, 12, 2, 3), blocksize=2, mode=mode)
+
+
+def test_space_to_depth() -> None:
+    check("SpaceToDepth", random(2, 3, 4, 6), blocksize=2)
