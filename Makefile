@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit ort-training format bench-step clean
+.PHONY: help demo test check unit oldest ort-training sources format bench-step clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
 	@$(RUN)/edge-sim scenarios/demo.toml
 
-test: check unit ort-training  ## everything CI runs
+test: check unit oldest ort-training  ## everything CI runs
 
 check: $(VENV)/test.stamp  ## lint, format, types, layers
 	$(RUN)/ruff check .
@@ -34,6 +34,20 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 
 unit: $(VENV)/test.stamp  ## the tests
 	$(RUN)/pytest
+
+# Wheels of that age are for Python up to 3.12.
+OLDEST := .venv-oldest
+
+$(OLDEST)/stamp: pyproject.toml constraints-oldest.txt
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[onnxruntime]'
+	@touch $@
+
+oldest: $(VENV)/test.stamp  ## bundles of the whole zoo in the oldest supported runtime
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory $(OLDEST)/stamp && \
+		rm -rf $(OLDEST)/bundles && mkdir $(OLDEST)/bundles && $(RUN)/python -m tests.oldest.write $(OLDEST)/bundles && \
+		$(OLDEST)/bin/python -m tests.oldest.check $(OLDEST)/bundles; \
+	else echo "onnxruntime 1.17 has no wheel for this Python: the check is left out"; fi
 
 # The official training package takes onnxruntime's import name, so it has an environment of its own; its last
 # release has wheels for x86-64 and Python up to 3.12 only.
@@ -51,6 +65,25 @@ ort-training:  ## the official on-device-training artifacts against our graph
 		MURMUR_ORT_TRAINING=1 $(TRAINING)/bin/python -m pytest -q -p no:cacheprovider tests/ort_training; \
 	else echo "onnxruntime-training-cpu has no wheel for this machine or Python: its tests are left out"; fi
 
+SOURCES := .venv-sources
+
+$(SOURCES)/torch.stamp:
+	$(PYTHON) -m venv $(SOURCES)/torch
+	$(SOURCES)/torch/bin/python -m pip install --quiet torch==2.13.0 onnxscript==0.7.2 skl2onnx==1.20.0 scikit-learn
+	@touch $@
+
+$(SOURCES)/keras.stamp:
+	$(PYTHON) -m venv $(SOURCES)/keras
+	$(SOURCES)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.19.1 tf2onnx==1.17.0
+	@touch $@
+
+sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## models of PyTorch, scikit-learn, Keras (1 GB)
+	@mkdir -p $(SOURCES)/models
+	$(SOURCES)/torch/bin/python benchmarks/exporters/torch_models.py $(SOURCES)/models >/dev/null 2>&1
+	$(SOURCES)/torch/bin/python -W ignore benchmarks/exporters/sklearn_models.py $(SOURCES)/models
+	$(SOURCES)/keras/bin/python benchmarks/exporters/keras_models.py $(SOURCES)/models >/dev/null 2>&1
+	$(RUN)/python -m benchmarks.sources $(SOURCES)/models
+
 format: $(VENV)/test.stamp  ## put the code in shape
 	$(RUN)/ruff check --fix . ; $(RUN)/ruff format .
 
@@ -58,4 +91,4 @@ bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch e
 	$(RUN)/python -m benchmarks.step
 
 clean:
-	rm -rf $(VENV) $(TRAINING) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis

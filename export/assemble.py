@@ -46,8 +46,12 @@ class Forward:
     logits: Value
 
 
-def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd") -> Training:
+def assemble(
+    model: Model, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd", segments: int = 1
+) -> Training:
     """Write the training step of `model`.
+
+    segments: above 1, activations are computed again instead of kept (`export.recompute`).
 
     Raises:
         ExportError: an unknown term, an operator without a rule, a model that is no classifier.
@@ -62,7 +66,7 @@ def assemble(model: Model, *, objective: str = "cross_entropy", optimizer: str |
         op.argument(name, np.float32, ())
     parameters = [names.PARAMETER + name for name in model.parameters]
     trained = [names.PARAMETER + name for name in model.parameters if model.trains(name)]
-    adjoints = gradients(op, {loss: weight for weight, loss in forward.losses.items()}, trained)
+    adjoints = gradients(op, {loss: weight for weight, loss in forward.losses.items()}, trained, segments=segments)
 
     states: list[Value] = []
 

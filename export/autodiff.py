@@ -11,15 +11,20 @@ from export.errors import ExportError
 from export.gradients import RULES, ZERO, supported
 from export.node import Node
 from export.ops import Ops, Value
+from export.recompute import Recomputed
 
 
-def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) -> dict[Value, Value]:
+def gradients(
+    op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value], *, segments: int = 1
+) -> dict[Value, Value]:
     """Append the backward graph; return the adjoint of each of `wanted`.
 
     Args:
         op: holds the forward graph; receives the backward one.
         roots: value -> its adjoint, of the value's own shape (for a loss, the scalar 1 or its weight).
         wanted: the values to differentiate with respect to, usually the parameters.
+        segments: into how many pieces the forward graph is cut, all but the last of which are computed again
+            instead of kept (`export.recompute`).
 
     Raises:
         ExportError: an operator on the way has no rule, or a wanted value does not reach the roots.
@@ -30,16 +35,18 @@ def gradients(op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value]) 
         if proto.op_type not in ZERO and moving.intersection(proto.input):
             moving.update(proto.output)
 
+    again = Recomputed(op, forward, segments)
     adjoints = {value: adjoint for value, adjoint in roots.items() if value in moving}
     for proto in reversed(forward):
         dYs = [adjoints.get(y) for y in proto.output]
         if not moving.intersection(proto.output) or not any(dYs):
             continue
-        node = Node(op, proto, [x in moving for x in proto.input])
         if proto.op_type not in RULES:
             raise ExportError(
-                f"no gradient rule for '{proto.op_type}' (node {node}); rules exist for: {', '.join(supported())}"
+                f"no gradient rule for '{proto.op_type}' (node {Node(op, proto, [])}); "
+                f"rules exist for: {', '.join(supported())}"
             )
+        node = Node(op, again.view(proto, next(filter(None, dYs))), [x in moving for x in proto.input])
         given = RULES[proto.op_type](op, node, *dYs[: 1 + max(i for i, d in enumerate(dYs) if d)])
         for x, dX in zip(proto.input, given, strict=True):
             if dX is not None and x in moving:

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TERMS|PROTOCOL",
         help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation",
     )
+    add("--logits", metavar="NAME", help="the output to train, where a model has several")
     add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN", help="which parameters to train")
     add("--batch-norm", default="as-is", metavar="|".join(batch_norm.MODES), help="as-is: what the model says")
     add("--heads", type=int, default=0, metavar="H", help="auxiliary heads on the embedding")
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight-decay", type=float, metavar="X", help="add X times the parameter to its gradient")
     add("--clip-norm", type=float, metavar="X", help="scale all gradients together down to a norm of X")
     add("--accumulate", action="store_true", help="average gradients; parameters move where the scalar apply is 1")
+    add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
     add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
@@ -101,6 +103,8 @@ def _export(args: argparse.Namespace) -> int:
     update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
     objective = _objective(args.objective)
     whole = _model(args, args.model)
+    if not 1 <= args.recompute <= 64:
+        raise ConfigError(f"--recompute {args.recompute}: expected 1 (keep all) to 64 segments")
     if args.edge and not args.split_at:
         raise ConfigError("--edge is the device's model of a split; it needs --split-at")
     if args.split_at:
@@ -113,7 +117,7 @@ def _export(args: argparse.Namespace) -> int:
     ready = {}
     for folder, found in folders.items():
         chosen, free = _prepared(args, found)
-        training = assemble(chosen, objective=objective, optimizer=update)
+        training = assemble(chosen, objective=objective, optimizer=update, segments=args.recompute)
         official = ort_artifacts.build(chosen, objective, args.optimizer) if args.ort_training else {}
         ready[folder] = (chosen, free, training, official)
     said = []
@@ -163,7 +167,7 @@ def _objective(text: str) -> str:
 def _model(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
-        return model.load(Path(spec))
+        return model.load(Path(spec), args.logits)
     text, classes = args.shape or SHAPE, CLASSES if args.classes is None else args.classes
     try:
         shape = tuple(int(d) for d in text.split("x"))

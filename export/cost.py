@@ -34,7 +34,10 @@ IN_PLACE = {
 
 @dataclass(frozen=True)
 class Layer:
-    """One node. macs: multiply-accumulates; elements: of its first output; both for the batch asked for."""
+    """One node, called by the parameter it reads if it does.
+
+    macs: multiply-accumulates; elements: of its first output; both for the batch asked for.
+    """
 
     name: str
     op_type: str
@@ -69,11 +72,16 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
     op = _sized(model, sizes)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
     layers = tuple(
-        Layer(n.name, n.op_type, phase[n.output[0]], macs(op, n), prod(_dims(op, n.output[0])) if n.output[0] else 0)
+        Layer(_label(n), n.op_type, phase[n.output[0]], macs(op, n), prod(_dims(op, n.output[0])) if n.output[0] else 0)
         for n in op.nodes
     )
     given = sum(_bytes(op, i.name) for i in model.graph.input)
     return Cost(layers, _peak(op, {o.name for o in model.graph.output}), given)
+
+
+def _label(node: onnx.NodeProto) -> str:
+    """The parameter it reads, by which people know a layer, or its own name."""
+    return next((x.removeprefix(names.PARAMETER) for x in node.input if x.startswith(names.PARAMETER)), node.name)
 
 
 def macs(op: Ops, proto: onnx.NodeProto) -> int:

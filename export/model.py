@@ -4,6 +4,7 @@ Constants are told from parameters: a parameter is a float initializer of at lea
 reaches the output; scalars, shapes and `Constant` nodes stay fixed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,11 @@ class Model:
         return (self.output, *self.heads, *([self.embedding] if self.embedding else []))
 
 
-def load(path: Path) -> Model:
-    """Read an ONNX file. Raises ExportError: not there, not ONNX, corrupt, or not a classifier."""
+def load(path: Path, logits: str | None = None) -> Model:
+    """Read an ONNX file. Raises ExportError: not there, not ONNX, corrupt, or not a classifier.
+
+    logits: the value to train, where the model has several outputs.
+    """
     if not path.is_file():
         raise ExportError(f"no ONNX file at {path}")
     try:
@@ -81,16 +85,18 @@ def load(path: Path) -> Model:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as reason:  # onnx raises what its C++ side does
         raise ExportError(f"{path}: its external data cannot be read: {str(reason).splitlines()[0]}") from None
-    return from_proto(proto, name=path.stem, origin=str(path))
+    return from_proto(proto, name=path.stem, origin=str(path), logits=logits)
 
 
-def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
+def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | None = None) -> Model:
     """Bring a model to the exporter's form. `origin` is only for messages."""
     notes: list[str] = []
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, RuntimeError) as reason:
         raise ExportError(f"{origin} is not a valid ONNX model: {str(reason).splitlines()[0]}") from None
+    output = _logits(proto.graph, logits, origin, notes)
+    proto = _reduced(proto, output)
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST:
         proto = _converted(proto, opset, origin)
@@ -117,16 +123,14 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str) -> Model:
     constants_made = {n.output[0] for n in graph.node if n.op_type == "Constant"}
 
     x = _only([i for i in graph.input if i.name not in values], "input", origin)
-    output = _only(list(graph.output), "output", origin).name
-    if nodes and (last := _producer(nodes, output)) is not None and last.op_type in ("Softmax", "LogSoftmax"):
+    if (last := _squashing(nodes, output)) is not None:
         output = last.input[0]
         notes.append(f"the final {last.op_type} was removed: the losses want logits")
     nodes = prune(nodes, [output])
     if batch := x.type.tensor_type.shape.dim[0].dim_value:
         notes.append(f"its batch, fixed at {batch}, was made free")
     read = {name for node in nodes for name in node.input}
-    # The running statistics of batch normalization are measured, not trained.
-    fixed = {s for n in nodes if n.op_type == "BatchNormalization" for s in n.input[3:5]} | constants_made
+    fixed = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]} | constants_made
     trainable = {k: v for k, v in values.items() if k in read - fixed and v.dtype == np.float32 and v.ndim}
     if not trainable:
         raise ExportError(
@@ -169,6 +173,50 @@ def expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
     return inline_selected_functions(filled, defined, inline_schema_functions=True)
 
 
+def _logits(graph: onnx.GraphProto, wanted: str | None, origin: str, notes: list[str]) -> Value:
+    """The value to train: the one named, the only output, or the only one in float (labels come in integers)."""
+    if wanted is not None:
+        if wanted not in {y for node in graph.node for y in node.output}:
+            raise ExportError(f"{origin} has no value '{wanted}' for --logits; its outputs are {_quoted(graph.output)}")
+        return wanted
+    floats = [o.name for o in graph.output if o.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    if len(graph.output) != 1 and len(floats) == 1:
+        notes.append(f"of its outputs {_quoted(graph.output)}, '{floats[0]}' is trained")
+        return str(floats[0])
+    if len(graph.output) != 1:
+        raise ExportError(
+            f"{origin} must have exactly one output; it has {_quoted(graph.output)}: say which with --logits"
+        )
+    return str(graph.output[0].name)
+
+
+def _quoted(values: Iterable[onnx.ValueInfoProto]) -> str:
+    return ", ".join(f"'{v.name}'" for v in values) or "none"
+
+
+def _reduced(proto: onnx.ModelProto, output: Value) -> onnx.ModelProto:
+    """The model with one output, and only what it depends on."""
+    nodes = prune(proto.graph.node, [output])
+    reduced = onnx.ModelProto()
+    reduced.CopyFrom(proto)
+    known = [o for o in proto.graph.output if o.name == output]
+    del reduced.graph.node[:], reduced.graph.output[:]
+    reduced.graph.node.extend(nodes)
+    reduced.graph.output.extend(known or [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)])
+    return reduced
+
+
+SETTINGS = {
+    "BatchNormalization": (3, 4),  # running statistics are measured, not trained
+    "Clip": (1, 2),
+    "Dropout": (1,),
+    "OneHot": (2,),
+    "Pad": (2,),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+}
+"""Inputs that are settings of their operator, in float though they may be."""
+
 CONTROL = {"If", "Loop", "Scan"}
 INTEGER = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 
@@ -210,13 +258,17 @@ def constant_value(node: onnx.NodeProto) -> Array:
 
 def _only(values: list[onnx.ValueInfoProto], noun: str, origin: str) -> onnx.ValueInfoProto:
     if len(values) != 1:
-        found = ", ".join(f"'{v.name}'" for v in values) or "none"
-        raise ExportError(f"{origin} must have exactly one {noun}; it has {found}")
+        raise ExportError(f"{origin} must have exactly one {noun}; it has {_quoted(values)}")
     return values[0]
 
 
-def _producer(nodes: list[onnx.NodeProto], value: Value) -> onnx.NodeProto | None:
-    return next((n for n in nodes if value in n.output), None)
+def _squashing(nodes: list[onnx.NodeProto], value: Value) -> onnx.NodeProto | None:
+    """The node that turns logits into the probabilities that `value` holds, if it does."""
+    made = {y: node for node in nodes for y in node.output}
+    node = made.get(value)
+    while node is not None and node.op_type in ("Identity", "Cast"):
+        node = made.get(node.input[0])
+    return node if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid") else None
 
 
 def _sample_shape(x: onnx.ValueInfoProto, origin: str) -> tuple[int, ...]:

@@ -126,6 +126,13 @@ class Ops:
         self.types[value] = self.types[same_as]
         return value
 
+    def expanded(self, value: Value, like: Value) -> Value:
+        """`value` stretched to the shape of `like`."""
+        wide = self("Expand", value, self.sizes(like))
+        if self.dtype(value) == self.dtype(like):
+            self.assume(wide, like)
+        return wide
+
     def swapped(self, value: Value) -> Value:
         """`value` with its last two axes exchanged."""
         rank = len(self.shape(value))

@@ -12,14 +12,21 @@ from export.model import Model
 from export.update import Update
 
 
-def export(model: Model, path: Path, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd") -> Bundle:
+def export(
+    model: Model,
+    path: Path,
+    *,
+    objective: str = "cross_entropy",
+    optimizer: str | Update = "sgd",
+    segments: int = 1,
+) -> Bundle:
     """Write the bundle of `model` to the folder `path`: all of it, or nothing.
 
     Raises:
         ExportError: the model or the objective cannot be trained.
         BundleError: the folder cannot be written.
     """
-    return save(assemble(model, objective=objective, optimizer=optimizer), model, path)
+    return save(assemble(model, objective=objective, optimizer=optimizer, segments=segments), model, path)
 
 
 def save(training: Training, model: Model, path: Path, more: Mapping[str, bytes] | None = None) -> Bundle:

@@ -114,7 +114,7 @@ def gather(op: Ops, node: Node, dY: Value) -> Adjoints:
 def gather_elements(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y[i, j] = X[indices[i, j], j] (axis 0): every element of dY is added where it came from."""
     X, indices = node.inputs
-    zeros = op("Expand", op.like(dY, 0), op.sizes(X))
+    zeros = op.expanded(op.like(dY, 0), X)
     return [op("ScatterElements", zeros, indices, dY, axis=node.attr("axis", 0), reduction="add"), None]
 
 
@@ -124,7 +124,7 @@ def gather_nd(op: Ops, node: Node, dY: Value) -> Adjoints:
     X, indices = node.inputs
     if node.attr("batch_dims", 0):
         raise ExportError(f"node {node}: batch_dims has no gradient rule")
-    zeros = op("Expand", op.like(dY, 0), op.sizes(X))
+    zeros = op.expanded(op.like(dY, 0), X)
     return [op("ScatterND", zeros, indices, dY, reduction="add"), None]
 
 

@@ -76,6 +76,6 @@ def einsum(op: Ops, node: Node, dY: Value) -> Adjoints:
         equation = ",".join([right, *(operands[j] for j in others)]) + "->" + found
         adjoint = op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation)
         if alone := [at for at, c in enumerate(operand) if c not in there]:
-            adjoint = op("Expand", op("Unsqueeze", adjoint, op.const(alone)), op.sizes(node.inputs[i]))
+            adjoint = op.expanded(op("Unsqueeze", adjoint, op.const(alone)), node.inputs[i])
         adjoints.append(adjoint)
     return adjoints

@@ -7,7 +7,7 @@ from export.gradients import Adjoints, Node, Ops, Value, gradient
 @gradient("ReduceSum")
 def reduce_sum(op: Ops, node: Node, dY: Value) -> Adjoints:
     """Y = sum X: every element gets dY."""
-    dX = op("Expand", _kept(op, node, dY), op.sizes(node.inputs[0]))
+    dX = op.expanded(_kept(op, node, dY), node.inputs[0])
     return [dX, None][: len(node.inputs)]
 
 
@@ -17,7 +17,7 @@ def reduce_mean(op: Ops, node: Node, dY: Value) -> Adjoints:
     X, Y = node.inputs[0], node.outputs[0]
     count = op("Div", op("Size", X), op("Size", Y))
     scaled = op("Div", _kept(op, node, dY), op("CastLike", count, dY))
-    return [op("Expand", scaled, op.sizes(X)), None][: len(node.inputs)]
+    return [op.expanded(scaled, X), None][: len(node.inputs)]
 
 
 @gradient("ReduceSumSquare")

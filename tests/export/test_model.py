@@ -197,7 +197,11 @@ def test_missing(tmp_path: Path) -> None:
 
 
 LAYER = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
-QUANTIZE = helper.make_node("QuantizeLinear", ["x", "step"], ["xq"], name="q")
+QUANTIZED = [
+    helper.make_node("QuantizeLinear", ["x", "step"], ["xq"], name="q"),
+    helper.make_node("DequantizeLinear", ["xq", "step"], ["z"], name="d"),
+]
+NEXT = helper.make_node("Gemm", ["z", "w", "b"], ["y"])
 THEN = helper.make_graph(
     [helper.make_node("Identity", ["x"], ["t"])], "t", [], [helper.make_tensor_value_info("t", F, None)]
 )
@@ -216,8 +220,8 @@ UNUSABLE = [
     (classifier([LAYER], weights=WHOLE, dtype=TensorProto.INT64), "no float32 parameters"),
     (classifier([LAYER, helper.make_node("Identity", ["w"], ["w2"])], outputs=("y", "w2")), "has 'y', 'w2'"),
     (classifier(x=("batch", "features")), "fixed sizes"),
-    (classifier([QUANTIZE, LAYER], weights=STEP), r"node 'q' \(QuantizeLinear\): a quantised model cannot be trained"),
-    (classifier([BRANCH, LAYER], weights=STEP), r"node 'if' \(If\): control flow has no gradient rule"),
+    (classifier([*QUANTIZED, NEXT], weights=STEP), r"node 'q' \(QuantizeLinear\): a quantised model cannot be trained"),
+    (classifier([BRANCH, NEXT], weights=STEP), r"node 'if' \(If\): control flow has no gradient rule"),
     (classifier(x=None), "not a valid ONNX model"),
 ]
 
@@ -226,6 +230,13 @@ UNUSABLE = [
 def test_unusable(model: onnx.ModelProto, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=complaint):
         load(saved(model, tmp_path))
+
+
+def test_of_several_outputs_one_is_named(tmp_path: Path) -> None:
+    two = classifier([LAYER, helper.make_node("Relu", ["y"], ["r"])], outputs=("y", "r"))
+    assert load(saved(two, tmp_path), "y").output == "y"
+    with pytest.raises(ExportError, match="has no value 'q' for --logits; its outputs are 'y', 'r'"):
+        load(saved(two, tmp_path), "q")
 
 
 def test_an_operator_without_a_rule_is_named_with_its_node(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Models that other tools exported (benchmarks/exporters wrote these files): same predictions, and they train.
+
+PyTorch 2.13's exporter and its older tracing one, skl2onnx 1.20, Keras 3 through tf2onnx 1.17.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort  # noqa: TID251 - the runtime the files are for
+import pytest
+
+from edge.engines.onnx_runtime import create
+from export.model import load
+from export.write import export
+
+FILES = sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_exported_models(path: Path, tmp_path: Path) -> None:
+    model = load(path)
+    engine = create(export(model, tmp_path / "bundle", optimizer="adam"))
+    classes = engine.bundle.manifest.classes
+    random = np.random.default_rng(0)
+    x, y = random.random((12, *model.shape), np.float32), np.arange(12) % classes
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    outputs = {o.name: o for o in session.get_outputs()}
+    name = next(n for n, o in outputs.items() if o.type == "tensor(float)")
+    said = session.run([name], {session.get_inputs()[0].name: x})[0].reshape(12, classes)
+    if "was removed" in " ".join(model.notes):
+        probabilities = said
+    else:
+        e = np.exp(said - said.max(axis=1, keepdims=True))
+        probabilities = e / e.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(engine.predict(x), probabilities, atol=2e-6)
+
+    losses = [engine.step({"x": x, "labels": y}, learning_rate=0.01)["loss"] for _ in range(60)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_there_are_models_of_every_tool() -> None:
+    assert {p.stem.split("-")[0] for p in FILES} == {"keras", "sklearn", "torch"}
