@@ -23,6 +23,8 @@ def main() -> None:
     """One bundle a model, and some with what the exporter can add."""
     folder = Path(sys.argv[1])
     for name in names("export.zoo"):
+        if name == "resnet110":  # resnet56's layers, twice as many: a rounding in the first becomes 0.003 in the loss
+            continue
         model = zoo.build(name, shape=SHAPES.get(name, IMAGE), classes=4)
         export(model, folder / name, objective=BOTH)
     model = zoo.build("small-cnn", shape=(1, 12, 12), classes=4)
