@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from benchmarks.step import CLASSES, SHAPES
+from benchmarks.models import CLASSES, SHAPES
 from export import zoo
 from export.show import train_cost
 from export.write import export

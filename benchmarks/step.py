@@ -11,7 +11,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.models import CLASSES, RATE, SHAPES, measure
 from benchmarks.twin import Twin
 from edge.engines.onnx_runtime import create
 from export import zoo
 from export.model import Model
 from export.write import export
-
-RATE, BURST = 0.01, 10
-CLASSES = 10
-SHAPES: dict[str, tuple[int, ...]] = {
-    "mlp:200": (1, 28, 28),
-    "small-cnn": (1, 28, 28),
-    "lenet": (1, 28, 28),
-    "resnet8": (3, 32, 32),
-    "ds-cnn": (1, 49, 10),
-    "mobilenet-v2": (3, 32, 32),
-    "tcn": (9, 128),
-    "gru": (9, 128),
-    "tiny-transformer": (9, 128),
-}
 
 
 def ours(model: Model, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
@@ -66,22 +52,6 @@ def theirs(model: Model, x: np.ndarray, y: np.ndarray, *, compiled: bool = False
         return float(loss.item())
 
     return step
-
-
-def measure(steps: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median milliseconds a step of each, taken in turns for about `seconds`."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        for _ in range(BURST):
-            step()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, step in steps.items():
-            for _ in range(BURST):
-                start = time.perf_counter()
-                step()
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(t) for name, t in times.items()}
 
 
 def main() -> int:

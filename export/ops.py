@@ -88,6 +88,10 @@ class Ops:
         """A scalar constant of `value`'s type."""
         return self.const(number, self.dtype(value))
 
+    def producer(self, value: Value) -> onnx.NodeProto | None:
+        """The node that makes `value`; none for inputs and constants."""
+        return next((node for node in reversed(self.nodes) if value in node.output), None)
+
     def shape(self, value: Value) -> Shape:
         """The dimensions of `value`."""
         tensor = self.types[value].tensor_type
