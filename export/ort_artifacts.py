@@ -79,8 +79,6 @@ def loss_model(model: Model, objective: str) -> onnx.ModelProto:
     for node in nodes:
         for values in (node.input, node.output):
             values[:] = [renamed.get(v, v) for v in values]
-        if node.op_type == "LayerNormalization":  # its gradient reads the second and third output
-            node.output.extend(f"{node.output[0]}/{k}" for k in ("mean", "inverse")[len(node.output) - 1 :])
     constants = dict(op.constants) | {k: np.float32(v) for k, v in forward.scalars.items()}
     read = {x for node in nodes for x in node.input}
     graph = helper.make_graph(

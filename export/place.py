@@ -157,6 +157,13 @@ def _recurrent(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) ->
     op.append(node)
 
 
+def _layer_normalization(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
+    """While training its statistics are named, so that the gradient can read them."""
+    if training and len(node.output) == 1:
+        node.output.extend([op.fresh("mean"), op.fresh("inverse_deviation")])
+    op.append(node)
+
+
 def _conv(op: Ops, node: onnx.NodeProto, placed: Placed, training: bool) -> None:
     explicit(op, node)
     if not training or not toeplitz.apply(op, node):
@@ -170,6 +177,7 @@ SPECIAL: dict[str, Callable[[Ops, onnx.NodeProto, Placed, bool], None]] = {
     "AveragePool": _pool,
     "GRU": _recurrent,
     "LSTM": _recurrent,
+    "LayerNormalization": _layer_normalization,
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
 }

@@ -14,13 +14,22 @@ from export.gradients import Adjoints, Node, Ops, Value, gradient
 
 
 @gradient("LayerNormalization")
-def layer_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """Over the axes from `axis` on; scale and bias have their shape."""
+def layer_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+    """Over the axes from `axis` on; scale and bias have their shape.
+
+    Where the node shows its mean and 1 / deviation (its second and third outputs), they are not worked out again.
+    """
     X, scale = node.inputs[:2]
     rank = len(op.shape(X))
     axes = list(range(node.attr("axis", -1) % rank, rank))
-    xhat, deviation = _normalized(op, X, axes, node.attr("epsilon", 1e-5))
-    dX = _input_gradient(op, op("Mul", dY, scale), xhat, deviation, axes)
+    if len(node.outputs) > 2 and node.outputs[1] and node.outputs[2]:
+        # They are float32 whatever X is.
+        mean, inverse = (v if op.dtype(v) == op.dtype(X) else op("CastLike", v, X) for v in node.outputs[1:3])
+        xhat = op("Mul", op("Sub", X, mean), inverse)
+        dX = op("Mul", _projected(op, op("Mul", dY, scale), xhat, axes), inverse)
+    else:
+        xhat, deviation = _normalized(op, X, axes, node.attr("epsilon", 1e-5))
+        dX = _input_gradient(op, op("Mul", dY, scale), xhat, deviation, axes)
     return [dX, op("Mul", dY, xhat), dY][: len(node.inputs)]
 
 
@@ -108,9 +117,14 @@ def _normalized(op: Ops, X: Value, axes: list[int], epsilon: float) -> tuple[Val
 
 
 def _input_gradient(op: Ops, g: Value, xhat: Value, deviation: Value, axes: list[int]) -> Value:
+    return op("Div", _projected(op, g, xhat, axes), deviation)
+
+
+def _projected(op: Ops, g: Value, xhat: Value, axes: list[int]) -> Value:
+    """G without its mean and without its part along xhat."""
     at = op.const(axes)
     slope = op("Mul", xhat, op("ReduceMean", op("Mul", g, xhat), at, keepdims=1))
-    return op("Div", op("Sub", op("Sub", g, op("ReduceMean", g, at, keepdims=1)), slope), deviation)
+    return op("Sub", op("Sub", g, op("ReduceMean", g, at, keepdims=1)), slope)
 
 
 def _per_channel(op: Ops, value: Value, image: list[int]) -> Value:

@@ -41,3 +41,10 @@ def test_batch_normalization_by_the_batch(shape: tuple[int, ...]) -> None:
     statistics = random(3, seed=3), 0.5 + np.abs(random(3, seed=4))
     inputs = random(*shape), random(3, seed=1), random(3, seed=2), *statistics
     check("BatchNormalization", *inputs, wanted=(0, 1, 2), outputs=3, training_mode=1, momentum=0.0)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_layer_normalization_that_shows_its_statistics(axis: int) -> None:
+    shape = (3, 4, 5)
+    parameters = [random(*shape[axis:], seed=i) for i in (1, 2)]
+    check("LayerNormalization", random(*shape), *parameters, wanted=(0, 1, 2), outputs=3, axis=axis)
