@@ -43,16 +43,20 @@ $(OLDEST)/stamp: pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[onnxruntime]'
 	@touch $@
 
-oldest: $(VENV)/test.stamp  ## bundles of the whole zoo in the oldest supported runtime
-	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory $(OLDEST)/stamp && \
-		rm -rf $(OLDEST)/bundles && mkdir $(OLDEST)/bundles && $(RUN)/python -m tests.oldest.write $(OLDEST)/bundles && \
-		$(OLDEST)/bin/python -m tests.oldest.check $(OLDEST)/bundles; \
-	else echo "onnxruntime 1.17 has no wheel for this Python: the check is left out"; fi
+ifeq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info < (3, 13))'),True)
+oldest: $(VENV)/test.stamp $(OLDEST)/stamp  ## bundles of the whole zoo in the oldest supported runtime
+	@rm -rf $(OLDEST)/bundles && mkdir $(OLDEST)/bundles
+	@$(RUN)/python -m tests.oldest.write $(OLDEST)/bundles
+	@$(OLDEST)/bin/python -m tests.oldest.check $(OLDEST)/bundles
+else
+oldest:
+	@echo "onnxruntime 1.17 has no wheel for this Python: the check is left out"
+endif
 
 # The official training package takes onnxruntime's import name, so it has an environment of its own; its last
 # release has wheels for x86-64 and Python up to 3.12 only.
 TRAINING := .venv-ort-training
-SUITS := import platform, sys; sys.exit(not (platform.machine() in ("x86_64", "AMD64") and sys.version_info < (3, 13)))
+SUITS := import platform, sys; print(platform.machine() in ("x86_64", "AMD64") and sys.version_info < (3, 13))
 
 $(TRAINING)/stamp: pyproject.toml constraints-ort-training.txt
 	@test -x $(TRAINING)/bin/python || $(PYTHON) -m venv $(TRAINING)
@@ -60,10 +64,13 @@ $(TRAINING)/stamp: pyproject.toml constraints-ort-training.txt
 		--editable '.[export,ort-training]' pytest
 	@touch $@
 
-ort-training:  ## the official on-device-training artifacts against our graph
-	@if $(PYTHON) -c '$(SUITS)'; then $(MAKE) --no-print-directory $(TRAINING)/stamp && \
-		MURMUR_ORT_TRAINING=1 $(TRAINING)/bin/python -m pytest -q -p no:cacheprovider tests/ort_training; \
-	else echo "onnxruntime-training-cpu has no wheel for this machine or Python: its tests are left out"; fi
+ifeq ($(shell $(PYTHON) -c '$(SUITS)'),True)
+ort-training: $(TRAINING)/stamp  ## the official on-device-training artifacts against our graph
+	MURMUR_ORT_TRAINING=1 $(TRAINING)/bin/python -m pytest -q -p no:cacheprovider tests/ort_training
+else
+ort-training:
+	@echo "onnxruntime-training-cpu has no wheel for this machine or Python: its tests are left out"
+endif
 
 SOURCES := .venv-sources
 

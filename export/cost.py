@@ -2,7 +2,8 @@
 
     forward    what the losses depend on
     backward   what the gradients need besides
-    update     what the optimizer's scalars have a part in
+    update     what the optimizer's scalars have a part in; but a product counts as backward, as a weight's gradient
+               may have its update inside
 
 Convolutions with constant filters only copy (patches of a weight gradient) and count as element-wise. Memory
 is planned by liveness over the nodes in their order: a value lives from its node to its last reader, views
@@ -71,10 +72,14 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
     """
     op = _sized(model, sizes)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
-    layers = tuple(
-        Layer(_label(n), n.op_type, phase[n.output[0]], macs(op, n), prod(_dims(op, n.output[0])) if n.output[0] else 0)
-        for n in op.nodes
-    )
+
+    def layer(node: onnx.NodeProto) -> Layer:
+        made, of = macs(op, node), phase[node.output[0]]
+        of = "backward" if made and of == "update" else of
+        elements = prod(_dims(op, node.output[0])) if node.output[0] else 0
+        return Layer(_label(node), node.op_type, of, made, elements)
+
+    layers = tuple(layer(node) for node in op.nodes)
     given = sum(_bytes(op, i.name) for i in model.graph.input)
     return Cost(layers, _peak(op, {o.name for o in model.graph.output}), given)
 
