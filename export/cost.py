@@ -35,7 +35,7 @@ IN_PLACE = {
 
 @dataclass(frozen=True)
 class Layer:
-    """One node, called by the parameter it reads if it does.
+    """One node, called by the parameter it reads or serves, if there is one.
 
     macs: multiply-accumulates; elements: of its first output; both for the batch asked for.
     """
@@ -71,22 +71,33 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
         ExportError: a dimension that has none.
     """
     op = _sized(model, sizes)
+    labels = _labels(op)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
 
     def layer(node: onnx.NodeProto) -> Layer:
         made, of = macs(op, node), phase[node.output[0]]
         of = "backward" if made and of == "update" else of
         elements = prod(_dims(op, node.output[0])) if node.output[0] else 0
-        return Layer(_label(node), node.op_type, of, made, elements)
+        return Layer(labels[node.output[0]], node.op_type, of, made, elements)
 
     layers = tuple(layer(node) for node in op.nodes)
     given = sum(_bytes(op, i.name) for i in model.graph.input)
     return Cost(layers, _peak(op, {o.name for o in model.graph.output}), given)
 
 
-def _label(node: onnx.NodeProto) -> str:
-    """The parameter it reads, by which people know a layer, or its own name."""
-    return next((x.removeprefix(names.PARAMETER) for x in node.input if x.startswith(names.PARAMETER)), node.name)
+def _labels(op: Ops) -> dict[Value, str]:
+    """By first output: the parameter a node reads or alone serves, by which people know a layer, or its own name."""
+    serves: dict[Value, set[str]] = {}
+    found = {}
+    for node in reversed(op.nodes):
+        reached = set().union(*(serves.get(y, set()) for y in node.output))
+        reached |= {y.removeprefix(names.NEXT + names.PARAMETER) for y in node.output if y.startswith(names.NEXT)}
+        for x in node.input:
+            serves[x] = serves.get(x, set()) | reached
+        read = [x.removeprefix(names.PARAMETER) for x in node.input if x.startswith(names.PARAMETER)]
+        label = read[0] if read else node.name
+        found[node.output[0]] = next(iter(reached)) if len(reached) == 1 else label
+    return found
 
 
 def macs(op: Ops, proto: onnx.NodeProto) -> int:

@@ -119,16 +119,16 @@ def plot(found: Bundle, *, batch: int = 1) -> None:
     spent = train_cost(found, _graph(found.path / "train.onnx"), batch)
     layers = sorted((layer for layer in spent.layers if layer.macs), key=lambda layer: -layer.macs)
     rest = sum(layer.macs for layer in layers[WIDEST:])
-    table = Table("node", "operator", "phase", title=f"multiply-accumulates of a step, batch {batch}", box=None)
+    table = Table(title=f"multiply-accumulates of a step, batch {batch}", box=None, expand=True)
+    for heading in ("layer", "operator", "phase"):
+        table.add_column(heading, no_wrap=True)
     table.add_column("M", justify="right")
-    table.add_column("", width=40)
+    table.add_column("", ratio=1)
     for layer in layers[:WIDEST]:
-        bar = Bar(layers[0].macs, 0, layer.macs, width=40)
+        bar = Bar(layers[0].macs, 0, layer.macs)
         table.add_row(layer.name.removeprefix("model/"), layer.op_type, layer.phase, f"{layer.macs / 1e6:.3g}", bar)
     if rest:
-        table.add_row(
-            f"{len(layers) - WIDEST} more", "", "", f"{rest / 1e6:.3g}", Bar(layers[0].macs, 0, rest, width=40)
-        )
+        table.add_row(f"{len(layers) - WIDEST} more", "", "", f"{rest / 1e6:.3g}", Bar(layers[0].macs, 0, rest))
     Console().print(table)
 
 

@@ -51,6 +51,16 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["zoo:mlp", "--classes", "1"], "2 or more"),
         (["zoo:lenet", "--shape", "1x2x2"], "images"),
         (["zoo:mlp", "--objective", "hinge"], "objective term 'hinge'"),
+        (["zoo:mlp", "--recompute", "0"], "expected 1 (keep all) to 64 segments"),
+        (["zoo:mlp", "--edge", "zoo:mlp"], "it needs --split-at"),
+        (["zoo:mlp", "--split-at", "nowhere"], "--split-at nowhere: the model has no such value or node"),
+        (["zoo:mlp", "--embedding", "nowhere"], "--embedding nowhere"),
+        (["zoo:mlp", "--heads", "-1"], "expected 0 to 64 auxiliary heads"),
+        (["zoo:mlp", "--batch-norm", "thaw"], "expected one of as-is, train, frozen"),
+        (["zoo:mlp", "--train", "lora:0"], "a rank of 1 or more"),
+        (["zoo:mlp", "--clip-norm", "0"], "clip_norm must be a positive number, not 0"),
+        (["zoo:mlp", "--ort-training"], "needs onnxruntime-training-cpu in place of onnxruntime"),
+        (["zoo:resnet8", "--shape", "9x128"], "need images"),
         (
             ["zoo:mlp", "--optimizer", "lion"],
             "unknown optimizer 'lion'; there are: adam, adamw, amsgrad, momentum, nesterov, rmsprop, sgd",
@@ -90,3 +100,54 @@ def test_the_installed_command(tmp_path: Path) -> None:
     done = subprocess.run([command, "none.onnx", "-o", "b"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "edge-export: error: no ONNX file at none.onnx\n"
+
+
+def test_a_split_is_two_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terms = "cross_entropy + kullback_leibler"
+    arguments = ["--shape", "3x8x8", "--split-at", "stem", "--edge", "zoo:gkt-edge", "--objective", terms, "--json"]
+    assert call(monkeypatch, "zoo:resnet8", "-o", tmp_path / "b", *arguments) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["edge"]["embedding"] == facts["server"]["shape"] == [16, 8, 8]
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["edge", "server"]
+
+
+def test_a_protocol_stands_for_its_objective(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "zoo:mlp:4", "-o", tmp_path / "b", "--objective", "d-distillation", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["objective"] == ["cross_entropy", "squared_error(reference)"]
+
+
+def test_freezing_says_what_it_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["zoo:mlp:100", "-o", tmp_path / "b", "--train", "last:1", "--optimizer", "adam"]
+    assert call(monkeypatch, *arguments) == 0
+    assert "saved by freezing" in capsys.readouterr().out
+    assert call(monkeypatch, *arguments, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["if_all_were_trained"]["macs"]["backward"] > facts["macs"]["backward"]
+    assert facts["if_all_were_trained"]["state_bytes"] > facts["state_bytes"] > 0
+
+
+def test_a_plot_of_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "zoo:small-cnn", "-o", tmp_path / "b") == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "inspect", tmp_path / "b", "--plot", "--batch", "4") == 0
+    said = capsys.readouterr().out
+    assert "conv2.weight" in said
+    assert "█" in said
+    assert call(monkeypatch, "inspect", tmp_path / "b", "--batch", "0") == 2
+
+
+def test_class_counts_that_do_not_match(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(classifier(), tmp_path)
+    assert call(monkeypatch, path, "-o", tmp_path / "b", "--classes", "7") == 2
+    assert "gives 3 logits, and --classes says 7" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edge.engines.onnx_runtime import create
 from edge.errors import ConfigError
 from edge.plugins import names
 from export import zoo
+from export.assemble import assemble
 from export.errors import ExportError
 from export.write import export
 
@@ -30,6 +32,16 @@ def test_learns(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     x, y = random.random((16, *shape), np.float32), np.arange(16) % 5
     losses = [engine.step({"x": x, "labels": y}, learning_rate=0.003)["loss"] for _ in range(STEPS.get(name, 60))]
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", names("export.zoo"))
+def test_graphs_are_standard(name: str) -> None:
+    """Full check, strict inference, and nothing but the default domain."""
+    training = assemble(zoo.build(name, shape=SHAPES[name][0], classes=3), optimizer="adam")
+    for model in (training.train, training.predict):
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        assert {o.domain for o in model.opset_import} | {n.domain for n in model.graph.node} == {""}
 
 
 @pytest.mark.parametrize("name", names("export.zoo"))
