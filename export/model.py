@@ -137,7 +137,9 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | 
             f"{origin} has no float32 parameters to train (a quantised model cannot be trained: "
             "start from the float one)"
         )
-    return Model(
+    from export import batch_norm  # which itself knows models
+
+    found = Model(
         name=name,
         opset=opset,
         nodes=tuple(nodes),
@@ -149,6 +151,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | 
         constants={k: v for k, v in values.items() if k in read and k not in trainable},
         notes=tuple(notes),
     )
+    return batch_norm.select(found, "as-is")
 
 
 def expanded(proto: onnx.ModelProto) -> onnx.ModelProto:

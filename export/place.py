@@ -107,7 +107,8 @@ def _batch_normalization(op: Ops, node: onnx.NodeProto, placed: Placed, training
     """While training, momentum 0 makes the node itself say the batch's mean and variance.
 
     ONNX Runtime writes them over the running statistics it is given, inputs of the graph included (1.17 to
-    1.31): it is given copies that nobody else reads.
+    1.31): it is given throw-away values that nobody else reads, each node its own, which no two nodes share
+    even where a model applies one normalization twice.
     """
     del node.output[1:]
     if not is_training(node):
@@ -124,12 +125,13 @@ def _batch_normalization(op: Ops, node: onnx.NodeProto, placed: Placed, training
     node.attribute.append(helper.make_attribute("momentum", 0.0))
     statistics = list(node.input[3:5])
     measured = [op.fresh("mean"), op.fresh("variance")]
-    node.input[3:5] = [op("Neg", running) for running in statistics]
+    apart = 2.0 + sum(n.op_type == "BatchNormalization" for n in op.nodes)
+    node.input[3:5] = [op("Mul", running, op.like(running, apart)) for running in statistics]
     node.output.extend(measured)
     op.append(node)
     for running, now in zip(statistics, measured, strict=True):
         op.assume(now, running)
-        kept = op("Mul", running, op.like(running, momentum))
+        kept = op("Mul", placed.updates.get(running, running), op.like(running, momentum))
         placed.updates[running] = op("Add", kept, op("Mul", now, op.like(now, 1 - momentum)))
 
 

@@ -109,6 +109,20 @@ def main() -> None:
         path = str(folder / f"torch-traced-{name}.onnx")
         axes = {"x": {0: "batch"}}
         torch.onnx.export(model, (x,), path, dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=17)
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3)]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(288, 5)).train()
+    torch.onnx.export(
+        model,
+        (torch.randn(2, 1, 6, 6),),
+        str(folder / "torch-traced-training.onnx"),
+        dynamo=False,
+        training=torch.onnx.TrainingMode.TRAINING,
+        do_constant_folding=False,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "batch"}},
+        opset_version=17,
+    )
 
 
 main()

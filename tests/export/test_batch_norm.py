@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.onnx_runtime import create
 from export import zoo
 from export.batch_norm import select
 from export.errors import ExportError
-from export.model import Model
+from export.model import Model, from_proto
 from export.trainable import select as train_only
 from export.write import export
 
@@ -92,3 +93,33 @@ def test_a_step_leaves_the_parameters_it_was_given_as_they_were(tmp_path: Path) 
     assert all(np.array_equal(given[f"parameter/{k}"], v) for k, v in bundle.parameters().items())
     second = session.run(None, {**given, **hyper, **batch()})
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_one_normalization_applied_twice(tmp_path: Path) -> None:
+    """Its statistics move twice a step, and neither node's mean is the other's (the runtime writes over inputs)."""
+    random = np.random.default_rng(0)
+    w1, w2 = (random.standard_normal(s).astype(np.float32) for s in ((4, 5), (5, 3)))
+    values = {"w1": w1, "w2": w2, "scale": np.ones(5), "bias": np.zeros(5), "mean": np.zeros(5), "variance": np.ones(5)}
+    statistics = ["scale", "bias", "mean", "variance"]
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w1"], ["a"]),
+            helper.make_node("BatchNormalization", ["a", *statistics], ["b"], training_mode=1),
+            helper.make_node("Exp", ["b"], ["c"]),
+            helper.make_node("BatchNormalization", ["c", *statistics], ["d"], training_mode=1),
+            helper.make_node("MatMul", ["d", "w2"], ["y"]),
+        ],
+        "twice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in values.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    engine = create(export(from_proto(proto, name="twice", origin="twice.onnx"), tmp_path / "b"))
+    x, y = random.standard_normal((6, 4)).astype(np.float32), random.integers(0, 3, 6)
+    engine.step({"x": x, "labels": y}, learning_rate=0.0)
+    a = x @ w1
+    c = np.exp((a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + 1e-5))
+    after = engine.parameters()
+    np.testing.assert_allclose(after["mean"], 0.9 * 0.1 * a.mean(axis=0) + 0.1 * c.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(after["variance"], 0.9 * (0.9 + 0.1 * a.var(axis=0)) + 0.1 * c.var(axis=0), rtol=1e-4)

@@ -14,9 +14,11 @@ from export.model import load
 from export.write import export
 
 FILES = sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))
+TRAINING = "torch-traced-training"
+"""exported for training: it normalizes by the batch and drops out, so its own outputs are not a prediction"""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [f for f in FILES if f.stem != TRAINING], ids=lambda p: p.stem)
 def test_exported_models(path: Path, tmp_path: Path) -> None:
     model = load(path)
     engine = create(export(model, tmp_path / "bundle", optimizer="adam"))
@@ -41,3 +43,19 @@ def test_exported_models(path: Path, tmp_path: Path) -> None:
 
 def test_there_are_models_of_every_tool() -> None:
     assert {p.stem.split("-")[0] for p in FILES} == {"keras", "sklearn", "torch"}
+
+
+def test_a_model_exported_for_training(tmp_path: Path) -> None:
+    """PyTorch's normalization and dropout in training mode: statistics move, masks are drawn, the loss falls."""
+    (path,) = (f for f in FILES if f.stem == TRAINING)
+    bundle = export(load(path), tmp_path / "bundle", optimizer="adam")
+    assert [p.name for p in bundle.manifest.parameters if p.statistic] == ["1.running_mean", "1.running_var"]
+    assert [round(n.keep, 3) for n in bundle.manifest.noise] == [0.7]
+    engine = create(bundle, seed=1)
+    random = np.random.default_rng(0)
+    x, y = random.random((12, 1, 6, 6), np.float32), np.arange(12) % 5
+    before = engine.parameters()
+    losses = [engine.step({"x": x, "labels": y}, learning_rate=0.01)["loss"] for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert not np.array_equal(engine.parameters()["1.running_var"], before["1.running_var"])
+    assert np.array_equal(engine.predict(x), engine.predict(x))
