@@ -7,13 +7,17 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge import bundle, data, mixing, plugins, split, store, topology
+from edge import algorithm, data, mixing, plugins, split, store, topology
+from edge import bundle as bundles
+from edge.algorithm import Algorithm
+from edge.bundle import Bundle
 from edge.command import guarded
-from edge.config import NodeConfig, checked, protocol_settings, read_toml
+from edge.config import NodeConfig, checked, read_toml
+from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError, EngineError
 from edge.inbox import Inbox
-from edge.interfaces import Array, Engine, Protocol, Setup
-from edge.node import Row, rounds, run
+from edge.interfaces import DEVICE, Array, Engine, Protocol, Setup
+from edge.node import Row, patience, rounds, run
 from edge.transports import mqtt
 
 
@@ -21,32 +25,27 @@ def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
     parser = argparse.ArgumentParser(prog="edge-node", description="Run one device until its last round.")
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml")
+    parser.add_argument("--role", metavar="device|server|coordinator", help="over the file's: which node this is")
     parser.add_argument("--json", action="store_true", help="one JSON object a round")
     args = parser.parse_args()
-    return guarded("edge-node", lambda: _serve(args.config, args.json))
+    return guarded("edge-node", lambda: _serve(args.config, args.role, args.json))
 
 
-def _serve(path: Path, as_json: bool) -> int:
-    config = checked(NodeConfig, read_toml(path), str(path))
+def _serve(path: Path, role: str | None, as_json: bool) -> int:
+    values = read_toml(path)
+    config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
     here = path.resolve().parent
-    module = plugins.load("edge.protocols", config.protocol)
-    found = bundle.read(here / config.bundle)
-    setup, test = _setup(config, here, found.manifest.model_digest)
-    found.require(module.OBJECTIVE, config.protocol)
-    manifest = found.manifest
-    if (manifest.shape, manifest.classes) != (setup.x.shape[1:], setup.classes):
-        raise DataError(
-            f"{config.bundle} takes samples of {list(manifest.shape)} and {manifest.classes} classes; "
-            f"{config.data} has {list(setup.x.shape[1:])} and {setup.classes}"
-        )
-    settings = protocol_settings(module, config.settings, f"{path}: settings")
-    engine: Engine = plugins.load("edge.engines", config.engine).create(found, threads=config.threads, seed=setup.seed)
-    protocol: Protocol = module.create(setup, settings)
+    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    config = config.model_copy(update={"id": _id(config, found)})
+    setup, own, test = _setup(config, found, here)
+    create = plugins.load("edge.engines", config.engine).create
+    engine: Engine = create(own, threads=config.threads, seed=setup.seed) if own else NoModel()
+    protocol = found.create(setup)
     checkpoint = here / config.checkpoint if config.checkpoint else None
     first = 1 + (_resume(checkpoint, engine, protocol) if checkpoint else 0)
     coding = config.coding.by_kind()
     transport = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
-    inbox = Inbox(setup.neighbours)
+    inbox = Inbox(protocol.hears())
     try:
         steps = rounds(
             protocol,
@@ -56,14 +55,15 @@ def _serve(path: Path, as_json: bool) -> int:
             coding=coding,
             first=first,
             last=config.rounds,
-            patience=config.patience,
+            patience=patience(setup, config.patience),
             now=time.monotonic,
         )
         for row in run(steps, transport, time.monotonic):
             if checkpoint:
                 store.write(checkpoint, int(row["round"]), _state(engine, protocol))
-            if row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds:
-                row["accuracy_all"] = float((engine.predict(test[0]).argmax(axis=1) == test[1]).mean())
+            if setup.role == DEVICE and (row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds):
+                answers = protocol.heads(engine, test[0], None)[-1]
+                row["accuracy_all"] = float((answers.argmax(axis=1) == test[1]).mean())
             row |= {
                 "payload_bytes_sent": float(transport.traffic.payload_bytes_sent),
                 **{f"refused_{cause}": float(count) for cause, count in inbox.counts.items() if count},
@@ -75,30 +75,65 @@ def _serve(path: Path, as_json: bool) -> int:
     return 0
 
 
-def _setup(config: NodeConfig, here: Path, model_digest: bytes) -> tuple[Setup, tuple[Array, Array]]:
-    """What the protocol is told about this device, and the test set."""
-    if config.id not in config.peers:
-        raise ConfigError(f"id '{config.id}' is not one of the peers: {', '.join(config.peers)}")
+def _id(config: NodeConfig, found: Algorithm) -> str:
+    """This node's name: a device's is given, the centre's is its role."""
+    if config.role == DEVICE:
+        if config.id not in config.peers:
+            raise ConfigError(f"id '{config.id}' is not one of the peers: {', '.join(config.peers)}")
+        return config.id
+    if config.role != found.centre:
+        has = f"a {found.centre}" if found.centre else "no centre"
+        raise ConfigError(f"role '{config.role}': {found.name} has {has}; the other nodes are devices")
+    return config.role
+
+
+def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bundle | None, tuple[Array, Array]]:
+    """What the protocol is told about this node, what the node trains, and the test set."""
+    bundle = bundles.read(here / config.bundle)
+    bundle.require(found.objective, config.protocol)
     graph = topology.build(_placed(config.topology, here), config.peers, config.seed)
     whole = data.load(_placed(config.data, here), config.seed)
     reference, private = data.take_reference(_placed(config.reference, here), whole, config.seed)
-    me = config.peers.index(config.id)
     x, y = private.x_train, private.y_train
-    if config.split is not None:
-        share = split.divide(config.split, y, private.columns, len(config.peers), config.seed)[me]
+    if config.role != DEVICE:
+        x, y = x[:0], y[:0]
+    elif config.split is not None:
+        shares = split.divide(config.split, y, private.columns, len(config.peers), config.seed)
+        share = shares[config.peers.index(config.id)]
         x, y = x[share], y[share]
-    setup = Setup(
-        me=config.id,
-        weights=mixing.metropolis(graph)[config.id],
-        x=x,
-        y=y,
-        reference_x=reference.x,
-        reference_digest=reference.digest,
-        model_digest=model_digest,
+    if (bundle.manifest.shape, bundle.manifest.classes) != (x.shape[1:], private.classes):
+        raise DataError(
+            f"{config.bundle} takes samples of {list(bundle.manifest.shape)} and {bundle.manifest.classes} classes; "
+            f"{config.data} has {list(x.shape[1:])} and {private.classes}"
+        )
+    setup = found.setup(
+        config.id,
+        config.peers,
+        mixing.metropolis(graph),
+        (x, y),
+        reference,
+        bundle,
         classes=private.classes,
-        seed=config.seed * 1_000_003 + me,
+        seed=config.seed,
     )
-    return setup, (private.x_test, private.y_test)
+    own = bundle if config.role == DEVICE else _centre_bundle(config, found, here)
+    return setup, own, (private.x_test, private.y_test)
+
+
+def _centre_bundle(config: NodeConfig, found: Algorithm, here: Path) -> Bundle | None:
+    """The centre's own model, if the protocol gives it one."""
+    if found.centre_objective is None:
+        return None
+    if config.centre_bundle is None and not found.split and found.centre_objective == found.objective:
+        return bundles.read(here / config.bundle)
+    if config.centre_bundle is None:
+        raise ConfigError(
+            f"centre_bundle: the {config.role} of {found.name} trains a model of its own; export one with "
+            f"--objective '{' + '.join(found.centre_objective)}' and name its folder"
+        )
+    own = bundles.read(here / config.centre_bundle)
+    own.require(found.centre_objective, f"the {config.role} of {found.name}")
+    return own
 
 
 def _placed(spec: str, here: Path) -> str:
@@ -142,8 +177,9 @@ def _of(values: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 def _line(me: str, row: Row) -> str:
     accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
+    loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}  loss {row['loss']:.3f}{accuracy}  missed {row['missed']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{accuracy}  missed {row['missed']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 

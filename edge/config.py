@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge import plugins
+from edge.codec import KINDS
 from edge.errors import ConfigError
+from edge.interfaces import DEVICE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,14 +22,22 @@ class Coding(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     soft_labels: str = "probability8"
     weights: str = "float32"
+    class_outputs: str = "float32"
+    features: str = "float32"
+    logits: str = "float32"
+    samples: str = "float32"
 
     def by_kind(self) -> dict[str, str]:
-        """Kind of message -> coding."""
+        """Kind of message -> coding. What is not for the user to choose is exact."""
         known = plugins.names("edge.codec")
-        for name in (self.soft_labels, self.weights):
+        chosen = {kind.replace("_", "-"): name for kind, name in self.model_dump().items()}
+        for kind, name in chosen.items():
             if name not in known:
                 raise ConfigError(f"unknown coding '{name}'; there are: {', '.join(known)}")
-        return {"soft-labels": self.soft_labels, "weights": self.weights}
+            carried = getattr(plugins.load("edge.codec", name), "KINDS", (kind,))
+            if kind not in carried:
+                raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
+        return {**dict.fromkeys(KINDS, "float32"), "labels": "integer8", "codes": "deflate8", **chosen}
 
 
 class Tls(BaseModel):
@@ -43,7 +53,10 @@ class NodeConfig(BaseModel):
     """One device (`edge-node --config node.toml`). Paths are relative to the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    id: str
+    id: str = ""
+    """may be left out where `role` says which node of the fleet this is"""
+    role: str = DEVICE
+    """device; or server, coordinator: the centre of a protocol that has one, whose id is its role"""
     fleet: str = "murmur"
     broker: str = "mqtt://127.0.0.1:1883"
     tls: Tls | None = None
@@ -51,6 +64,9 @@ class NodeConfig(BaseModel):
     """every device of the fleet, this one included, in an order all agree on"""
     topology: str = "ring"
     bundle: Path
+    """of the devices' model"""
+    centre_bundle: Path | None = None
+    """of the centre's own model, on the centre of a protocol that gives it one"""
     data: str = "digits"
     split: str | None = None
     """take only this device's share of the data, by its place in `peers`; all of it if absent"""

@@ -2,19 +2,19 @@
 
 Counts, by cause of refusal:
     malformed   not a message, or altered on its way
-    foreign     from somebody who is no neighbour, or about something else than what is expected
+    foreign     from somebody who is no neighbour, or not what that neighbour is expected to say
     duplicate   said before
     late        about a round that is over
     early       more than `AHEAD` rounds ahead of what is being read
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge.codec import Chunk, decode, join
 from edge.errors import MessageError
-from edge.interfaces import Delivery, Expected, Message, NodeId
+from edge.interfaces import Delivery, Format, Message, NodeId
 
 AHEAD = 3
 """Rounds beyond the one being read that are kept; in step a neighbour is at most one ahead."""
@@ -26,6 +26,7 @@ _Key = tuple[str, int]  # kind, round
 
 @dataclass
 class _Neighbour:
+    formats: Mapping[str, Format]
     newest: int = 0
     partial: dict[_Key, dict[int, Chunk]] = field(default_factory=dict)
     whole: dict[_Key, Message] = field(default_factory=dict)
@@ -44,11 +45,11 @@ class _Neighbour:
             del self.partial[key]
             self.whole[key] = join(list(chunks.values()))
 
-    def forget(self, kind: str, before: int) -> None:
+    def forget(self, before: int) -> None:
         for store in (self.partial, self.whole):
-            for key in [k for k in store if k[0] == kind and k[1] < before]:
+            for key in [k for k in store if k[1] < before]:
                 del store[key]
-        self.taken = {k for k in self.taken if k[0] != kind or k[1] >= before}
+        self.taken = {k for k in self.taken if k[1] >= before}
 
 
 class Inbox:
@@ -56,19 +57,21 @@ class Inbox:
 
     Only what is expected is kept: a neighbour can make it hold at most AHEAD + 1 messages of each
     kind, each of the size that was agreed (as float32, the widest coding) and one chunk.
+
+    hears: what each neighbour may say; anything else is foreign.
     """
 
-    def __init__(self, neighbours: Collection[NodeId]) -> None:
+    def __init__(self, hears: Mapping[NodeId, Sequence[Format]]) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
-        self._neighbours = {name: _Neighbour() for name in neighbours}
-        self._expected: dict[str, Expected] = {}  # by kind, the round being read
+        self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in hears.items()}
+        self.round = 1
         self._complained: set[NodeId] = set()
 
-    def expect(self, expected: Expected) -> None:
-        """From now on messages like this one, and of the next few rounds, are kept; older ones are forgotten."""
-        self._expected[expected.kind] = expected
+    def open(self, number: int) -> None:
+        """From now on messages of this round, and of the next few, are kept; older ones are forgotten."""
+        self.round = number
         for neighbour in self._neighbours.values():
-            neighbour.forget(expected.kind, before=expected.round)
+            neighbour.forget(before=number)
 
     def put(self, delivery: Delivery) -> None:
         """Take in what arrived, or count why not."""
@@ -88,13 +91,23 @@ class Inbox:
             self.complain(delivery.sender, reason)
 
     def take(self, sender: NodeId, kind: str) -> Message | None:
-        """The sender's message of the round that is being read, once."""
-        key = (kind, self._expected[kind].round)
+        """The sender's message of this kind and of the round that is open, once."""
+        key = (kind, self.round)
         neighbour = self._neighbours[sender]
         message = neighbour.whole.pop(key, None)
         if message is not None:
             neighbour.taken.add(key)
         return message
+
+    def digest(self, sender: NodeId, kind: str) -> bytes:
+        """What the sender's messages of this kind must be about."""
+        return self._neighbours[sender].formats[kind].digest
+
+    def reached(self, sender: NodeId, number: int) -> None:
+        """The sender has spoken of this round."""
+        if sender in self._neighbours:
+            neighbour = self._neighbours[sender]
+            neighbour.newest = max(neighbour.newest, number)
 
     def newest(self, sender: NodeId) -> int:
         """The highest round the sender has spoken of; 0 if it has not."""
@@ -113,13 +126,12 @@ class Inbox:
             _log.warning("message from %s dropped: %s (further ones are only counted)", sender, reason)
 
     def _refusal(self, neighbour: _Neighbour, chunk: Chunk) -> str | None:
-        expected = self._expected.get(chunk.kind)
-        about = (chunk.digest, (chunk.rows, chunk.columns))
-        if expected is None or about != (expected.digest, expected.shape):
+        expected = neighbour.formats.get(chunk.kind)
+        if expected is None or not expected.fits(chunk.digest, chunk.rows, chunk.columns):
             return "foreign"
         neighbour.newest = max(neighbour.newest, chunk.round)
-        if chunk.round < expected.round:
+        if chunk.round < self.round:
             return "late"
-        if chunk.round > expected.round + AHEAD:
+        if chunk.round > self.round + AHEAD:
             return "early"
         return "duplicate" if neighbour.has(chunk) else None

@@ -8,9 +8,10 @@
 Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P parameters.
 """
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from math import prod
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -20,6 +21,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Metrics = dict[str, float]
 NodeId = str
+DEVICE = "device"
+"""the role of whoever has private data"""
 
 
 @dataclass(frozen=True)
@@ -38,34 +41,45 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What an answer must look like to count."""
+class Format:
+    """What a kind of message must look like to be understood.
+
+    shape: (rows, columns) of its values; `fewer` says that there may be fewer rows, of which one at least.
+    """
 
     kind: str
-    round: int
     digest: bytes
     shape: tuple[int, int]
+    fewer: bool = False
+
+    def fits(self, digest: bytes, rows: int, columns: int) -> bool:
+        """Whether a message of this digest and shape is of this format."""
+        enough = 1 <= rows <= self.shape[0] if self.fewer else rows == self.shape[0]
+        return enough and columns == self.shape[1] and digest == self.digest
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One act of communication within a round: what to tell whom, and whom to wait for."""
+    """One act of communication within a round: what to tell whom, and whose words to wait for, by kind."""
 
-    send: Mapping[NodeId, Message]
-    wait_for: Collection[NodeId]
-    expected: Expected
+    send: Mapping[NodeId, Sequence[Message]]
+    wait_for: Mapping[NodeId, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Heard:
     """The outcome of an `Exchange`.
 
-    received: sender -> message, for those of `wait_for` that answered in time.
-    sent: receiver -> our message as the receiver decodes it, i.e. after quantisation.
+    received: sender -> kind -> message, for those of `wait_for` that came in time.
+    sent: receiver -> kind -> our message as the receiver decodes it, i.e. after quantisation.
     """
 
-    received: Mapping[NodeId, Message]
-    sent: Mapping[NodeId, Message]
+    received: Mapping[NodeId, Mapping[str, Message]]
+    sent: Mapping[NodeId, Mapping[str, Message]]
+
+    def of(self, kind: str) -> dict[NodeId, Floats]:
+        """Sender -> values of what was received of this kind, in the senders' order."""
+        return {j: said[kind].values for j, said in sorted(self.received.items()) if kind in said}
 
 
 class Engine(Interface):
@@ -80,7 +94,13 @@ class Engine(Interface):
         """
 
     def predict(self, x: Array) -> Floats:
-        """Class probabilities (N, K) of `x` (N, ...) under the present parameters."""
+        """Class probabilities (N, K) of `x` (N, ...) under the present parameters: the main head's."""
+
+    def outputs(self, x: Array, *names: str) -> list[Floats]:
+        """What the bundle's predict graph gives for `x` by name, e.g. "logits", "probabilities/1", "embedding".
+
+        Raises EngineError if it gives no such thing.
+        """
 
     def parameters(self) -> dict[str, Array]:
         """Copies of the parameters, by name, in the order of the bundle's table."""
@@ -98,18 +118,23 @@ class Engine(Interface):
 class Protocol(Interface):
     """One algorithm, seen from one device. No I/O, no clock, no threads.
 
-    A module of `edge.protocols` has `OBJECTIVE` (what the bundle must have been exported with),
-    `Settings` (a frozen dataclass of the algorithm's own knobs, with defaults) and
-    `create(setup, settings) -> Protocol`.
+    What a module of `edge.protocols` must have is in `edge.algorithm`.
     """
 
-    KIND: ClassVar[str]
-    """The kind of message it exchanges; the codec for that kind is chosen in the configuration."""
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """All that this device may be told, by sender; anything else is refused."""
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """One round, as a generator: train, `yield` each exchange, mix what was heard.
 
         The caller performs the exchange and sends back a `Heard`. Returns the round's metrics.
+        """
+
+    def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
+        """The class probabilities (N, K) this device would answer with, one table a head.
+
+        The first is the one for the device's own distribution, the last the one for everybody's.
+        centre: the centre's model, where it has one and can be asked (in the emulator it can).
         """
 
     def state(self) -> dict[str, Array]:
@@ -170,11 +195,14 @@ class Transport(Interface):
 class Setup:
     """What a protocol is told about the device it runs on.
 
+    fleet: all devices, in the order that all agree on; the centre is not among them.
+    role: "device", or what the algorithm calls its centre ("server", "coordinator").
     weights: mixing weights by device, own included; they sum to 1, and the neighbours are its keys.
-    x, y: the private samples (n, ...) float32 and their labels (n,) int64.
+    x, y: the private samples (n, ...) float32 and their labels (n,) int64; a centre has none (n = 0).
     reference_x: (R, ...) the public unlabelled samples; reference_digest: 8 bytes.
-    model_digest: 8 bytes of the bundle's parameter table. classes: K.
-    seed: all randomness of the device comes from it.
+    model_digest: 8 bytes of the bundle's parameter table. parameters: P, of that table. classes: K.
+    features_shape: of the embedding of a sample; () if the model names none.
+    seed: all randomness of the device comes from it. shared_seed: the same on all devices.
     """
 
     me: NodeId
@@ -184,8 +212,18 @@ class Setup:
     reference_x: Array
     reference_digest: bytes
     model_digest: bytes
+    parameters: int
     classes: int
     seed: int
+    shared_seed: int
+    fleet: tuple[NodeId, ...]
+    features_shape: tuple[int, ...] = ()
+    role: str = DEVICE
+
+    @property
+    def features(self) -> int:
+        """Numbers in the embedding of a sample; 0 if the model names none."""
+        return prod(self.features_shape) if self.features_shape else 0
 
     @property
     def neighbours(self) -> tuple[NodeId, ...]:

@@ -6,13 +6,25 @@ metrics after each round, which checkpoints, telemetry, tables and tests consume
 an argument: a board passes `time.monotonic`, the emulator its virtual clock.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.codec import AGAIN, decode, encode, join, request, requested
 from edge.errors import MessageError
 from edge.inbox import Inbox
-from edge.interfaces import Delivery, Engine, Exchange, Heard, Message, Metrics, NodeId, Protocol, Transport
+from edge.interfaces import (
+    DEVICE,
+    Delivery,
+    Engine,
+    Exchange,
+    Heard,
+    Message,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+    Transport,
+)
 
 ASK_EVERY = 2.0
 """Seconds of silence after which a device asks again."""
@@ -29,6 +41,11 @@ class Waiting:
 
 
 Row = Metrics
+
+
+def patience(setup: Setup, seconds: float) -> float:
+    """Seconds a node waits for the silent: a centre a quarter, so that its devices still hear what came of it."""
+    return seconds if setup.role == DEVICE else seconds / 4
 
 
 def rounds(
@@ -49,27 +66,29 @@ def rounds(
         protocol: the algorithm, as it left round `first` - 1.
         engine: the parameters, likewise.
         transport: connected.
-        inbox: sorts what the transport delivers; knows who is listened to, and counts what it refuses.
+        inbox: sorts what the transport delivers, by what the protocol hears; counts what it refuses.
         coding: kind of message -> how its body is coded (`edge.codec`).
         first: number of the first round, from 1.
         last: number of the last round.
         patience: seconds to wait for neighbours before mixing with whoever answered.
         now: the clock, in seconds.
 
-    A device that was away and finds most of its neighbours more than a round ahead jumps to their round.
+    A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
+    where they are from what they say or, where they have nothing to say to it, from their answer to its request.
     """
     post = _Post(transport, inbox, coding, now)
     number = first
     while number <= last:
         started = now()
+        inbox.open(number)
         talk = protocol.round(number, engine)
         missed = 0
         try:
             exchange = next(talk)
             while True:
                 sent = post.tell(exchange)
-                heard = yield from post.listen(exchange, deadline=now() + patience)
-                missed += len(exchange.wait_for) - len(heard)
+                heard = yield from post.listen(exchange.wait_for, number, deadline=now() + patience)
+                missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
                 exchange = talk.send(Heard(heard, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
@@ -104,38 +123,41 @@ class _Post:
         self._now = now
         self._said: dict[tuple[str, int], dict[NodeId, _Said]] = {}
 
-    def tell(self, exchange: Exchange) -> dict[NodeId, Message]:
-        """Send; returns, per receiver, the message as it will be decoded there."""
-        decoded: dict[NodeId, Message] = {}
+    def tell(self, exchange: Exchange) -> dict[NodeId, dict[str, Message]]:
+        """Send; returns, per receiver and kind, the message as it will be decoded there."""
+        decoded: dict[NodeId, dict[str, Message]] = {}
         coded: dict[int, tuple[list[bytes], Message]] = {}  # one message to many is coded once
-        for receiver, message in exchange.send.items():
-            if id(message) not in coded:
-                payloads = encode(message, self._coding[message.kind])
-                coded[id(message)] = payloads, join([decode(p) for p in payloads])
-            payloads, decoded[receiver] = coded[id(message)]
-            self._remember(message, receiver, payloads)
-            for payload in payloads:
-                self.transport.send(receiver, message.kind, payload)
+        for receiver, messages in exchange.send.items():
+            for message in messages:
+                if id(message) not in coded:
+                    payloads = encode(message, self._coding[message.kind])
+                    coded[id(message)] = payloads, join([decode(p) for p in payloads])
+                payloads, decoded.setdefault(receiver, {})[message.kind] = coded[id(message)]
+                self._remember(message, receiver, payloads)
+                for payload in payloads:
+                    self.transport.send(receiver, message.kind, payload)
         return decoded
 
-    def listen(self, exchange: Exchange, deadline: float) -> Generator[Waiting, None, dict[NodeId, Message]]:
-        """Collect the answers to `exchange` until all are there or the deadline has passed."""
-        self.inbox.expect(exchange.expected)
-        heard: dict[NodeId, Message] = {}
+    def listen(
+        self, wait_for: Mapping[NodeId, Sequence[str]], number: int, deadline: float
+    ) -> Generator[Waiting, None, dict[NodeId, dict[str, Message]]]:
+        """Collect round `number`'s messages until all of `wait_for` are there or the deadline has passed."""
+        wanted = [(sender, kind) for sender, kinds in wait_for.items() for kind in kinds]
+        heard: dict[NodeId, dict[str, Message]] = {}
         ask_at = self._now() + ASK_EVERY
         while True:
             self._read()
-            for sender in exchange.wait_for:
-                if sender not in heard and (message := self.inbox.take(sender, exchange.expected.kind)):
-                    heard[sender] = message
-            missing = tuple(j for j in exchange.wait_for if j not in heard)
-            if not missing or self._now() >= deadline or self._passed_by(missing, exchange):
+            for sender, kind in wanted:
+                if kind not in heard.get(sender, {}) and (message := self.inbox.take(sender, kind)):
+                    heard.setdefault(sender, {})[kind] = message
+            missing = [(j, kind) for j, kind in wanted if kind not in heard.get(j, {})]
+            if not missing or self._now() >= deadline or self._passed_by([j for j, _ in missing], number):
                 return heard
             if self._now() >= ask_at:
-                for sender in missing:
-                    self.transport.send(sender, AGAIN, request(exchange.expected))
+                for sender, kind in missing:
+                    self.transport.send(sender, AGAIN, request(kind, number, self.inbox.digest(sender, kind)))
                 ask_at = self._now() + ASK_EVERY
-            yield Waiting(missing, min(deadline, ask_at))
+            yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
 
     def _read(self) -> None:
         for delivery in self.transport.receive():
@@ -151,16 +173,20 @@ class _Post:
         except MessageError as reason:
             self.inbox.complain(delivery.sender, reason)
             return
+        kind, number = wanted
+        self.inbox.reached(delivery.sender, number)
+        if number < self.inbox.round - REMEMBERED:  # whoever asks for that has been away: tell where we are
+            self.transport.send(delivery.sender, AGAIN, request(kind, self.inbox.round, bytes(8)))
+            return
         said = self._said.get(wanted, {}).get(delivery.sender)
         if said and self._now() >= said.quiet_until:
             said.quiet_until = self._now() + ASK_EVERY / 2
             for payload in said.payloads:
-                self.transport.send(delivery.sender, wanted[0], payload)
+                self.transport.send(delivery.sender, kind, payload)
 
-    def _passed_by(self, missing: tuple[NodeId, ...], exchange: Exchange) -> bool:
+    def _passed_by(self, missing: Sequence[NodeId], number: int) -> bool:
         """Whether nobody we wait for will still say it: all are more than REMEMBERED rounds ahead."""
-        gone = exchange.expected.round + REMEMBERED
-        return all(self.inbox.newest(j) > gone for j in missing)
+        return all(self.inbox.newest(j) > number + REMEMBERED for j in missing)
 
     def _remember(self, message: Message, receiver: NodeId, payloads: list[bytes]) -> None:
         self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(payloads)

@@ -159,7 +159,8 @@ def _facts_of(found: Model, objective: str, update: Update) -> dict[str, Any]:
 def _objective(text: str) -> str:
     """The terms; a protocol's name stands for those it needs."""
     if text in names("edge.protocols"):
-        terms: tuple[str, ...] = load("edge.protocols", text).OBJECTIVE
+        module = load("edge.protocols", text)
+        terms: tuple[str, ...] = module.objective(module.Settings())
         return " + ".join(terms)
     return text
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge import plugins
+from edge.interfaces import DEVICE
 from edge.sim import fleet as fleets
 from edge.sim import world as worlds
 from edge.sim.fleet import Device
 from edge.sim.network import Network, in_memory
 from edge.sim.scenario import Scenario
-from edge.sim.world import World
+from edge.sim.world import Bundles, World
 
 
 @dataclass
@@ -22,9 +22,23 @@ class Fleet:
     devices: list[Device]
     network: Network
 
+    @property
+    def members(self) -> list[Device]:
+        """Without the centre."""
+        return [d for d in self.devices if d.role == DEVICE]
+
+    @property
+    def centre(self) -> Device:
+        """The node in the middle."""
+        return next(d for d in self.devices if d.role != DEVICE)
+
     def rounds(self) -> Iterator[None]:
         """Play in step; yields after every round."""
         yield from fleets.play(self.devices, self.network.idle)
+
+
+SUITED: dict[str, dict[str, Any]] = {"fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}}
+"""What a protocol needs of a scenario beyond its name."""
 
 
 @contextmanager
@@ -32,9 +46,9 @@ def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Ite
     """Devices in memory, on digits, soft labels uncoded unless told otherwise."""
     settings = {protocol: changes.pop("settings", {})}
     base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
-    scenario = Scenario(**{**base, "protocol": protocol, "settings": settings, **changes})
+    scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
     world = worlds.build(scenario)
-    objective = plugins.load("edge.protocols", protocol).OBJECTIVE
-    bundle = worlds.bundle(world, objective, "sgd", folder / "bundle", protocol)
     with in_memory("test") as network:
-        yield Fleet(scenario, world, list(fleets.devices(scenario, world, protocol, bundle, network)), network)
+        algorithm = scenario.algorithm(protocol)
+        nodes = list(fleets.devices(world, algorithm, Bundles(world, folder / "bundles"), network))
+        yield Fleet(scenario, world, nodes, network)

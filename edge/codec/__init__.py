@@ -4,13 +4,14 @@ payloads = encode(message, "probability8")        # one, or several of at most 5
 message = join([decode(p) for p in payloads])     # decode raises MessageError and nothing else
 """
 
-from edge.codec._header import AGAIN, CHUNK, HEADER, Chunk, decode, request, requested
+from edge.codec._header import AGAIN, CHUNK, HEADER, KINDS, Chunk, decode, request, requested
 from edge.codec._message import encode, join, payload_size
 
 __all__ = [
     "AGAIN",
     "CHUNK",
     "HEADER",
+    "KINDS",
     "Chunk",
     "decode",
     "encode",

@@ -26,10 +26,22 @@ import zlib
 from dataclasses import dataclass
 
 from edge.errors import MessageError
-from edge.interfaces import Expected
 
 VERSION = 1
-KINDS = {"soft-labels": 1, "weights": 2}
+KINDS = {
+    "soft-labels": 1,  # distributions on reference samples: (R, K), of several heads one below the other
+    "weights": 2,  # all parameters: (1, P)
+    "class-outputs": 3,  # mean outputs by label: (K, K); a row of zeros for a label nobody has
+    "features": 4,  # embeddings of samples: (n, F)
+    "logits": 5,  # of samples: (n, K)
+    "labels": 6,  # of samples: (n, 1)
+    "samples": 7,  # inputs and what is known of them: (n, ...)
+    "mass": 8,  # running sums of push-sum: (R + 1, K)
+    "status": 9,  # a device to its centre: (1, a few numbers)
+    "verdict": 10,  # a centre to its device: (1, 1)
+    "outcome": 11,  # a centre to its device, with weights: (1, 1)
+    "codes": 12,  # integer codes of soft labels, or their change: (R, K)
+}
 AGAIN = "again"
 """Topic kind of a request: send your message of that kind and round again."""
 CHUNK = 512_000
@@ -112,9 +124,9 @@ def decode(payload: bytes) -> Chunk:
     return Chunk(_NAMES[kind], coding, index, count, number, digest, rows, columns, body)
 
 
-def request(expected: Expected) -> bytes:
-    """The payload that asks for a message again: its header, with no values."""
-    return pack(Chunk(expected.kind, 0, 0, 1, expected.round, expected.digest, 0, 0, b""))
+def request(kind: str, number: int, digest: bytes) -> bytes:
+    """The payload that asks for a message of round `number` again: its header, with no values."""
+    return pack(Chunk(kind, 0, 0, 1, number, digest, 0, 0, b""))
 
 
 def requested(payload: bytes) -> tuple[str, int]:

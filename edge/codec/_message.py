@@ -57,15 +57,20 @@ def join(chunks: Sequence[Chunk]) -> Message:
     if (module := _by_id().get(first.coding)) is None:
         raise MessageError(f"body coding {first.coding} is not known here")
     body = b"".join(c.body for c in ordered)
-    if len(body) != module.size(first.rows, first.columns):
+    if module.size(first.rows, first.columns) not in (len(body), None):
         raise MessageError(f"{first.rows} x {first.columns} values do not take {len(body)} bytes in this coding")
     values = module.decode(body, first.rows, first.columns)
     return Message(first.kind, first.round, first.digest, values)
 
 
 def payload_size(rows: int, columns: int, coding: str) -> int:
-    """Bytes of all payloads of one message: the body, and a header a chunk."""
-    body: int = plugins.load("edge.codec", coding).size(rows, columns)
+    """Bytes of all payloads of one message: the body, and a header a chunk.
+
+    Raises ValueError for a coding whose size depends on the values.
+    """
+    body: int | None = plugins.load("edge.codec", coding).size(rows, columns)
+    if body is None:
+        raise ValueError(f"the size of a body in {coding} depends on its values")
     return body + HEADER * max(1, -(-body // _PIECE))
 
 

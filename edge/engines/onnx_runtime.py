@@ -75,6 +75,7 @@ class OnnxRuntime:
         }
         self._bindings = [self._bound(old, new) for old, new in ((0, 1), (1, 0))]
         self._inputs = {i.name: i for i in manifest.inputs}
+        self._outputs = {output.name for output in self._predict.get_outputs()}
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
         """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
@@ -98,16 +99,23 @@ class OnnxRuntime:
 
     def predict(self, x: Array) -> Floats:
         """See `Engine.predict`."""
+        return self.outputs(x, names.PROBABILITIES)[0]
+
+    def outputs(self, x: Array, *wanted: str) -> list[Floats]:
+        """See `Engine.outputs`."""
         self._check_one("x", x, ("N", *self._manifest.shape), "float32")
+        if unknown := sorted(set(wanted) - self._outputs):
+            raise EngineError(f"the bundle predicts no '{unknown[0]}'; it gives {', '.join(sorted(self._outputs))}")
         binding = self._predict.io_binding()
         for name, buffer in self._buffers[self._now].items():
             if name.startswith(names.PARAMETER):
                 binding.bind_ortvalue_input(name, buffer)
         binding.bind_cpu_input("x", np.ascontiguousarray(x))
-        binding.bind_output(names.PROBABILITIES, "cpu")
+        for name in wanted:
+            binding.bind_output(name, "cpu")
         self._predict.run_with_iobinding(binding)
         # numpy() aliases memory that the runtime reuses.
-        return np.array(binding.get_outputs()[0].numpy(), copy=True)
+        return [np.array(value.numpy(), copy=True) for value in binding.get_outputs()]
 
     def parameters(self) -> dict[str, Array]:
         """See `Engine.parameters`."""

@@ -1,11 +1,15 @@
 """Local training, which every protocol does the same way."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from edge.interfaces import Array, Engine, Metrics, Setup
+
+Inputs = Callable[[Array], Mapping[str, Array]]
+"""Row numbers (n,) -> further inputs of a step for these rows, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +17,15 @@ class LocalSettings:
     """The knobs of local training.
 
     local_steps: training steps a round. batch_size: private samples a step.
+    order: "shuffled" passes, or "stream": the samples as they come, once, and from the start again after the last;
+    the loss is then prequential, as each batch is judged before it is learnt from.
     learning_rate: eta_0. decay_after: rounds t_0 after which it falls noticeably, as
     eta_t = eta_0 / (1 + t/t_0)^0.75 (square-summable, not summable); 0 keeps it constant.
     """
 
     local_steps: int = 5
     batch_size: int = 32
+    order: Literal["shuffled", "stream"] = "shuffled"
     learning_rate: float = 0.1
     decay_after: float = 0.0
 
@@ -35,9 +42,14 @@ class LocalSettings:
         return float(self.learning_rate / (1 + (number - 1) / self.decay_after) ** 0.75)
 
 
-def generator(setup: Setup, number: int) -> np.random.Generator:
+def generator(setup: Setup, number: int, purpose: int = 0) -> np.random.Generator:
     """The randomness of one device in one round: nothing to save, and a resumed run goes on the same."""
-    return np.random.default_rng([setup.seed, number])
+    return np.random.default_rng([setup.seed, number, purpose] if purpose else [setup.seed, number])
+
+
+def shared(setup: Setup, number: int, purpose: int = 0) -> np.random.Generator:
+    """Randomness that all devices of the fleet draw alike in a round."""
+    return np.random.default_rng([setup.shared_seed, number, purpose, 7])
 
 
 def batches(rows: int, size: int, random: np.random.Generator) -> Iterator[Array]:
@@ -51,48 +63,52 @@ def batches(rows: int, size: int, random: np.random.Generator) -> Iterator[Array
         left = left[size:]
 
 
+def stream(rows: int, size: int, first: int) -> Iterator[Array]:
+    """Endless row numbers (size,) in their order, beginning with batch number `first`."""
+    while True:
+        yield np.arange(first * size, (first + 1) * size) % rows
+        first += 1
+
+
 def train(
     engine: Engine,
     setup: Setup,
     settings: LocalSettings,
     number: int,
     *,
-    target: Array | None = None,
+    private: Inputs | None = None,
+    public: Inputs | None = None,
     reference_batch: int = 0,
-    **hyper: float,
+    after_step: Callable[[], None] | None = None,
+    hyper: Mapping[str, float] | None = None,
 ) -> Metrics:
-    """`local_steps` steps on private batches; with a target (R, K), each also on reference rows.
+    """`local_steps` steps on private batches, and on reference batches where the objective has such a term.
 
+    private: further inputs of the private rows. public: inputs of the reference rows, beside the rows themselves.
+    hyper: scalars of every step beside the learning rate.
     Returns the means over the steps: the losses by term, and `accuracy` on the batches.
     """
-    random = generator(setup, number)
-    private = batches(len(setup.x), settings.batch_size, random)
-    public = batches(len(setup.reference_x), reference_batch, random) if target is not None else None
+    if settings.order == "stream":
+        of_private = stream(len(setup.x), settings.batch_size, (number - 1) * settings.local_steps)
+    else:
+        of_private = batches(len(setup.x), settings.batch_size, generator(setup, number))
+    # The reference batches have randomness of their own: the private ones are those of a device on its own.
+    of_public = batches(len(setup.reference_x), reference_batch, generator(setup, number, 1)) if public else None
     sums: Metrics = {}
     rows = 0
     for _ in range(settings.local_steps):
-        at = next(private)
+        at = next(of_private)
         batch = {"x": setup.x[at], "labels": setup.y[at]}
-        if public is not None and target is not None:
-            of = next(public)
-            batch |= {"reference_x": setup.reference_x[of], "reference_target": target[of]}
-        found = engine.step(batch, learning_rate=settings.rate(number), **hyper)
+        if private is not None:
+            batch |= private(at)
+        if of_public is not None and public is not None:
+            of = next(of_public)
+            batch |= {"reference_x": setup.reference_x[of], **public(of)}
+        found = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
+        if after_step is not None:
+            after_step()
         rows += len(at)
         for key, value in found.items():
             sums[key] = sums.get(key, 0.0) + value
     correct = sums.pop("correct", 0.0)
     return {key: value / settings.local_steps for key, value in sums.items()} | {"accuracy": correct / rows}
-
-
-def flatten(parameters: Mapping[str, Array]) -> Array:
-    """All parameters as one row (1, P) float32, in the order of the bundle's table."""
-    return np.concatenate([p.ravel() for p in parameters.values()]).astype(np.float32)[None]
-
-
-def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse of `flatten`, with the names and shapes of `like`."""
-    values, at = {}, 0
-    for name, p in like.items():
-        values[name] = row[0, at : at + p.size].reshape(p.shape).astype(np.float32)
-        at += p.size
-    return values

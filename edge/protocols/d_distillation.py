@@ -10,21 +10,34 @@ Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurI
 q_n is z_n as the neighbours decode it. Unquantised, q = z, and this is the dynamic average consensus
 sum_m W_nm z_m(t) + s_n(t+1) - s_n(t). Written with q it keeps the mean of the z equal to the mean of
 the s *whatever the codec does* (W is symmetric, so every difference is added once and taken away
-once); mixing z with quantised neighbours instead would lose that for ever. Every device thus learns
+once), and what the codec dropped stays in z and goes out later: error feedback without a buffer.
+Mixing z with quantised neighbours instead would lose the mean for ever. Every device thus learns
 from the whole network, not only from its neighbours.
+
+`mixing` chooses how the estimate z is kept:
+    tracking  as above. A message lost in one direction shifts the mean until all start anew.
+    plain     z_n = sum_m W_nm q_m with q the coded s: only the neighbours' opinions, nothing to keep.
+    push-sum  tracking on running sums (Hadjicostis, Vaidya, Dominguez-Garcia 2016): a device splits
+              its mass (s-values and a weight) evenly among itself and its neighbours, and sends the
+              *total* it has ever given; who misses a message gets the missed mass with the next one.
+              z is mass over weight. Nothing is lost and anybody may join; costs float32 and a row more.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from hashlib import sha256
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Expected, Heard, Message, Metrics, Protocol, Setup
-from edge.protocols._local import LocalSettings, train
+from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.protocols._base import Stateful, message
+from edge.protocols._local import LocalSettings, shared, train
 
-OBJECTIVE = ("cross_entropy", "squared_error(reference)")
-PULL = "weight/squared_error(reference)"
+TERM = "squared_error(reference)"
+PULL = f"weight/{TERM}"
+SMALLEST = 1e-6
+"""A weight below this has not come to mean anything yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,76 +47,165 @@ class Settings(LocalSettings):
     pull: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
     well on digits, 20 diverges).
     reference_batch: reference rows a step.
+    mixing: how the estimate of the network's mean is kept: tracking, plain or push-sum.
+    subset: reference rows that are talked about in a round, drawn from the seed that all share; 0 for all.
     reinitialise_every: rounds after which every device sets z = s again, which ends what lost messages
-    and late joiners did to the mean; 0 for never. All devices must agree on it.
+    and late joiners did to the mean; 0 for never. All devices must agree on these three.
     """
 
     pull: float = 5.0
     reference_batch: int = 32
+    mixing: Literal["tracking", "plain", "push-sum"] = "tracking"
+    subset: int = 0
     reinitialise_every: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pull < 0 or self.reference_batch < 1 or self.reinitialise_every < 0:
-            raise ValueError("pull and reinitialise_every must not be negative, reference_batch at least 1")
+        if self.pull < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
+            raise ValueError("pull, subset and reinitialise_every must not be negative, reference_batch at least 1")
+        if self.mixing == "push-sum" and (self.subset or self.reinitialise_every):
+            raise ValueError("push-sum talks about all rows and never starts anew; leave subset and reinitialise_every")
+
+
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Supervision, and the pull towards z."""
+    return ("cross_entropy", TERM)
 
 
 @dataclass
-class DDistillation:
+class DDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
 
     s: (R, K) float64, our softmax outputs when z was last updated. z: (R, K) float64, our estimate of
     everybody's mean. Its rows sum to 1, its entries may leave [0, 1] for a while.
+    answered: 1 once a neighbour has been heard; until then there is nothing to be pulled towards.
     """
 
-    KIND: ClassVar[str] = "soft-labels"
+    STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered")
     setup: Setup
     settings: Settings
     s: Array = field(default_factory=lambda: np.empty((0, 0)))
     z: Array = field(default_factory=lambda: np.empty((0, 0)))
+    answered: Array = field(default_factory=lambda: np.zeros(1))
+
+    @property
+    def form(self) -> Format:
+        """What is talked about: the reference set, or a part of it that changes from round to round."""
+        setup, rows = self.setup, len(self.setup.reference_x)
+        if not self.settings.subset:
+            return Format("soft-labels", setup.reference_digest, (rows, setup.classes))
+        drawn = [setup.shared_seed, self.settings.subset]
+        digest = sha256(setup.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
+        return Format("soft-labels", digest, (min(rows, self.settings.subset), setup.classes))
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """The neighbours' estimates."""
+        return dict.fromkeys(self.setup.neighbours, (self.form,))
+
+    def rows(self, number: int) -> Array:
+        """The reference rows (R',) of round `number`, the same on every device."""
+        total, wanted = len(self.setup.reference_x), self.form.shape[0]
+        if wanted == total:
+            return np.arange(total)
+        return np.sort(shared(self.setup, number).choice(total, wanted, replace=False))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """Tell z, train while it travels, listen, update z."""
-        every = self.settings.reinitialise_every
+        every, rows, form = self.settings.reinitialise_every, self.rows(number), self.form
         if not self.z.size or (every and number % every == 0):
             self.s = self._outputs(engine)
             self.z = self.s.copy()
-        setup, digest = self.setup, self.setup.reference_digest
-        expected = Expected(self.KIND, number, digest, (self.z.shape[0], self.z.shape[1]))
-        message = Message(self.KIND, number, digest, self.z.astype(np.float32))
-        told = yield Exchange(dict.fromkeys(setup.neighbours, message), (), expected)
+        plain = self.settings.mixing == "plain"
+        said = message(form, number, (self.s if plain else self.z)[rows])
+        neighbours = self.setup.neighbours
+        told = yield Exchange(dict.fromkeys(neighbours, (said,)), {})
 
-        metrics = train(
-            engine,
-            setup,
-            self.settings,
-            number,
-            target=message.values,
-            reference_batch=self.settings.reference_batch,
-            **{PULL: self.settings.pull},
-        )
+        metrics = self._train(number, engine)
         s = self._outputs(engine)
 
-        heard = yield Exchange({}, setup.neighbours, expected)
-        believed = {j: m.values for j, m in heard.received.items() if plausible(m.values)}
-        z = self.z + s - self.s
-        for j in sorted(believed):
-            z += setup.weights[j] * (believed[j].astype(np.float64) - told.sent[j].values)
+        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        believed = {j: values for j, values in heard.items() if plausible(values)}
+        z = self.s.copy() if plain else self.z.copy()
+        for j, values in believed.items():
+            z[rows] += self.setup.weights[j] * (values.astype(np.float64) - told.sent[j][form.kind].values)
+        if not plain:
+            z += s - self.s
         metrics["disagreement"] = float(np.abs(z - s).mean())
-        metrics["implausible"] = float(len(heard.received) - len(believed))
+        metrics["implausible"] = float(len(heard) - len(believed))
         self.z, self.s = z, s
+        self.answered = np.maximum(self.answered, float(bool(believed)))
         return metrics
 
-    def state(self) -> dict[str, Array]:
-        """The two tables."""
-        return {"z": self.z.copy(), "s": self.s.copy()}
-
-    def load_state(self, values: Mapping[str, Array]) -> None:
-        """Put them back."""
-        self.z, self.s = np.array(values["z"]), np.array(values["s"])
+    def _train(self, number: int, engine: Engine) -> Metrics:
+        target = self.z.astype(np.float32)
+        return train(
+            engine,
+            self.setup,
+            self.settings,
+            number,
+            public=lambda of: {"reference_target": target[of]},
+            reference_batch=self.settings.reference_batch,
+            hyper={PULL: self.settings.pull * float(self.answered[0])},
+        )
 
     def _outputs(self, engine: Engine) -> Array:
         return engine.predict(self.setup.reference_x).astype(np.float64)
+
+
+@dataclass
+class PushSum(DDistillation):
+    """Tracking that survives lost messages, late joiners and directed graphs.
+
+    mass: (R + 1, K) float64: our share of everybody's s, and in the last row of our weight. given: what each
+    neighbour has been given in all. taken: (neighbours, R + 1, K), what each has given us in all.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered", "mass", "given", "taken")
+    mass: Array = field(default_factory=lambda: np.empty((0, 0)))
+    given: Array = field(default_factory=lambda: np.empty((0, 0)))
+    taken: Array = field(default_factory=lambda: np.empty((0, 0, 0)))
+
+    @property
+    def form(self) -> Format:
+        """The running sums: the reference set's rows, and the weight."""
+        return Format("mass", self.setup.reference_digest, (len(self.setup.reference_x) + 1, self.setup.classes))
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Give, tell the total, train while it travels, take, update z."""
+        setup, form = self.setup, self.form
+        neighbours = setup.neighbours
+        if not self.z.size:
+            self.s = self._outputs(engine)
+            self.z = self.s.copy()
+            self.mass = np.concatenate([self.s, np.ones((1, setup.classes))])
+            self.given = np.zeros_like(self.mass)
+            self.taken = np.zeros((len(neighbours), *self.mass.shape))
+        share = self.mass / (1 + len(neighbours))
+        # What is kept is what the receivers can decode: rounding must not create mass either.
+        total = (self.given + share).astype(np.float32).astype(np.float64)
+        self.mass = self.mass - len(neighbours) * (total - self.given)
+        self.given = total
+        said = message(form, number, total)
+        yield Exchange(dict.fromkeys(neighbours, (said,)), {})
+
+        metrics = self._train(number, engine)
+        s = self._outputs(engine)
+
+        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        believed = 0
+        for i, j in enumerate(neighbours):
+            if j in heard and plausible_mass(arrived := heard[j].astype(np.float64) - self.taken[i], number):
+                self.mass = self.mass + arrived
+                self.taken[i] += arrived
+                believed += 1
+        self.mass[:-1] += s - self.s
+        if self.mass[-1, 0] > SMALLEST:
+            self.z = self.mass[:-1] / self.mass[-1]
+        self.s = s
+        self.answered = np.maximum(self.answered, float(believed > 0))
+        metrics["disagreement"] = float(np.abs(self.z - s).mean())
+        metrics["implausible"] = float(len(heard) - believed)
+        return metrics
 
 
 def plausible(rows: Array) -> bool:
@@ -116,9 +218,19 @@ def plausible(rows: Array) -> bool:
     return bool(np.abs(total - 1).max() < 1e-2 and rows.min() >= -2 and rows.max() <= 3)
 
 
+def plausible_mass(arrived: Array, number: int) -> bool:
+    """Whether an honest neighbour can have given us this much since we last heard: a weight, and as much in every row.
+
+    By round t a device cannot have held more weight than there are devices, of which it gives a part a round.
+    """
+    rows, weight = arrived[:-1], arrived[-1]
+    fair = np.abs(rows.sum(axis=1) - weight[0]).max() < 1e-2 * (1 + number) and np.ptp(weight) == 0
+    return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
+
+
 def create(setup: Setup, settings: Settings) -> DDistillation:
     """A device that distils its whole network through its neighbours."""
-    return DDistillation(setup, settings)
+    return (PushSum if settings.mixing == "push-sum" else DDistillation)(setup, settings)
 
 
 _: type[Protocol] = DDistillation

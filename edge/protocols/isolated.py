@@ -1,13 +1,11 @@
 """No communication at all: the lower bound every protocol is compared with."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import ClassVar
 
-from edge.interfaces import Array, Engine, Exchange, Heard, Metrics, Protocol, Setup
+from edge.interfaces import Engine, Exchange, Heard, Metrics, Protocol, Setup
+from edge.protocols._base import Stateless
 from edge.protocols._local import LocalSettings, train
-
-OBJECTIVE = ("cross_entropy",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +13,15 @@ class Settings(LocalSettings):
     """Local training only."""
 
 
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Plain supervision."""
+    return ("cross_entropy",)
+
+
 @dataclass
-class Isolated:
+class Isolated(Stateless):
     """See `edge.interfaces.Protocol`."""
 
-    KIND: ClassVar[str] = ""
     setup: Setup
     settings: Settings
 
@@ -27,13 +29,6 @@ class Isolated:
         """Train."""
         yield from ()
         return train(engine, self.setup, self.settings, number)
-
-    def state(self) -> dict[str, Array]:
-        """Nothing beyond the engine's."""
-        return {}
-
-    def load_state(self, values: Mapping[str, Array]) -> None:
-        """Nothing to put back."""
 
 
 def create(setup: Setup, settings: Settings) -> Isolated:

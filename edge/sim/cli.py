@@ -34,7 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="digits|npz:PATH|idx:DIR")
     parser.add_argument("--split", metavar="iid|classes:K|dirichlet:A|by:COLUMN")
     parser.add_argument("--reference", metavar="N|npz:PATH", help="the unlabelled reference set")
-    parser.add_argument("--model", metavar="zoo:NAME|BUNDLE|FILE.onnx")
+    parser.add_argument(
+        "--model", action="append", metavar="zoo:NAME|BUNDLE|FILE.onnx", help="repeat it for a mixed fleet"
+    )
+    parser.add_argument("--split-at", metavar="VALUE", help="where fedgkt cuts the model in two")
+    parser.add_argument("--edge-model", metavar="zoo:NAME|FILE.onnx", help="with --split-at: the devices' model")
     parser.add_argument("--optimizer", metavar="NAME")
     parser.add_argument("--rounds", type=int, metavar="R")
     parser.add_argument("--seed", type=int, metavar="S")
@@ -43,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coding", metavar="NAME", help="of soft labels: float32, float16, probability8")
     parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
     parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
+    parser.add_argument(
+        "--convergence", type=int, metavar="ROUNDS", help="measure gradient norm and consensus error that often"
+    )
     parser.add_argument("--patience", type=float, metavar="SECONDS")
     parser.add_argument(
         "--set",
@@ -64,6 +71,8 @@ def _emulate(args: argparse.Namespace) -> int:
     coding = {"soft_labels": args.coding, "weights": args.weight_coding}
     if given := {k: v for k, v in coding.items() if v is not None}:
         flags["coding"] = given
+    if args.model is not None and len(args.model) == 1:
+        flags["model"] = args.model[0]
     if args.compare is not None:
         flags["compare"] = [name for name in args.compare.split(",") if name]
     if args.set:

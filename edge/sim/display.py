@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edge.sim.result import Result, Summary
+from edge.sim.result import Accuracy, Result, Summary
 from edge.sim.run import Frame
 
 SHOWN = 16
@@ -22,7 +22,7 @@ class Display:
         self.console = console
         self._live: Live | None = None
         self._protocol = ""
-        self._accuracies: Sequence[tuple[float, float]] = ()
+        self._accuracies: Sequence[Accuracy] = ()
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         )
@@ -38,7 +38,7 @@ class Display:
     def __call__(self, frame: Frame) -> None:
         """Show the fleet after a round."""
         if frame.accuracies is not None:
-            self._accuracies = frame.accuracies
+            self._accuracies = [(heads[-1][0], heads[0][1]) for heads in frame.accuracies]
         if not self.console.is_terminal:
             self._print_sometimes(frame)
             return
@@ -74,7 +74,7 @@ class Display:
                 device.id,
                 classes(device.classes),
                 f"{device.row['round']:.0f}",
-                f"{device.row['loss']:.3f}",
+                loss(device.row.get("loss")),
                 f"{of_own:.3f}",
                 f"{of_all:.3f}",
                 size(device.transport.traffic.payload_bytes_sent),
@@ -85,7 +85,7 @@ class Display:
             f"mean of {n}",
             "",
             str(frame.latest.round),
-            f"{frame.latest.loss:.3f}",
+            loss(frame.latest.loss),
             f"{sum(own for _, (_, own) in rows) / n:.3f}",
             f"[bold]{sum(of_all for _, (of_all, _) in rows) / n:.3f}[/]",
             size(frame.latest.payload_bytes_total / n),
@@ -98,7 +98,7 @@ class Display:
             return
         n = len(self._accuracies)
         self.console.print(
-            f"{frame.protocol:>16}  round {latest.round:>4}/{frame.rounds}  loss {latest.loss:.3f}  "
+            f"{frame.protocol:>16}  round {latest.round:>4}/{frame.rounds}  loss {loss(latest.loss)}  "
             f"own {sum(own for _, own in self._accuracies) / n:.3f}  "
             f"all {sum(of_all for of_all, _ in self._accuracies) / n:.3f}  "
             f"sent {size(latest.payload_bytes_total / n)} a device",
@@ -150,6 +150,11 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
 def classes(held: Sequence[int]) -> str:
     """E.g. "0 3 4 9", cut after ten."""
     return " ".join(map(str, held[:10])) + (" ..." if len(held) > 10 else "")
+
+
+def loss(value: float | None) -> str:
+    """Three decimals, or a dash for a device that did not train."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def size(count: float) -> str:

@@ -6,22 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge import node, plugins
+from edge.algorithm import Algorithm
 from edge.bundle import Bundle
+from edge.engines._none import NoModel
 from edge.inbox import Inbox
-from edge.interfaces import Array, Engine, NodeId, Protocol, Setup, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
 from edge.node import Row, Waiting
 from edge.sim.network import Network
-from edge.sim.scenario import Scenario
-from edge.sim.world import World
+from edge.sim.world import Bundles, World
 
 
 @dataclass
 class Device:
-    """One emulated device. own: which test rows are of classes it holds."""
+    """One emulated node. own: weights of the test rows that make their classes as frequent as on the device."""
 
     id: NodeId
+    role: str
     classes: tuple[int, ...]
     own: Array
+    bundle: Bundle | None
     engine: Engine
     protocol: Protocol
     transport: Transport
@@ -31,58 +34,51 @@ class Device:
     """of the round last finished"""
 
 
-def devices(
-    scenario: Scenario,
-    world: World,
-    name: str,
-    bundle: Bundle,
-    network: Network,
-) -> Iterator[Device]:
-    """Make every device of the fleet, ready for its first round.
+def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
+    """Make every device of the fleet, ready for its first round, and then its centre, if the algorithm has one.
 
     Args:
-        scenario: what to emulate.
         world: the shared data and graph.
-        name: of the protocol.
-        bundle: exported for the protocol's objective.
-        network: where its messages go.
+        algorithm: what they run.
+        bundles: what they train.
+        network: where their messages go.
     """
-    module = plugins.load("edge.protocols", name)
+    scenario, dataset = world.scenario, world.dataset
     engines = plugins.load("edge.engines", scenario.engine)
-    settings, coding = scenario.settings_of(name), scenario.coding.by_kind()
-    dataset = world.dataset
-    for i, (me, share) in enumerate(zip(world.names, world.shares, strict=True)):
-        setup = Setup(
-            me=me,
-            weights=world.weights[me],
-            x=dataset.x_train[share],
-            y=dataset.y_train[share],
-            reference_x=world.reference_x,
-            reference_digest=world.reference_digest,
-            model_digest=bundle.manifest.model_digest,
+    centre = [algorithm.centre] if algorithm.centre else []
+    for i, me in enumerate([*world.names, *centre]):
+        rows = world.shares[i] if me != algorithm.centre else np.empty(0, np.int64)
+        bundle = bundles.device(algorithm, i) if me != algorithm.centre else bundles.centre(algorithm)
+        setup = algorithm.setup(
+            me,
+            world.names,
+            world.weights,
+            (dataset.x_train[rows], dataset.y_train[rows]),
+            world.reference,
+            bundles.device(algorithm, i % len(world.names)),
             classes=dataset.classes,
-            seed=scenario.seed * 1_000_003 + i,
+            seed=scenario.seed,
         )
-        engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed)
-        protocol = module.create(setup, settings)
-        transport = network.attach(me)
-        inbox = Inbox(setup.neighbours)
-        classes = np.unique(setup.y)
+        engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
+        protocol, transport = algorithm.create(setup), network.attach(me)
+        inbox = Inbox(protocol.hears())
         steps = node.rounds(
             protocol,
             engine,
             transport,
             inbox,
-            coding=coding,
+            coding=scenario.coding.by_kind(),
             first=1,
             last=scenario.rounds,
-            patience=scenario.patience,
+            patience=node.patience(setup, scenario.patience),
             now=network.now,
         )
         yield Device(
             id=me,
-            classes=tuple(classes.tolist()),
-            own=np.isin(dataset.y_test, classes),
+            role=setup.role,
+            classes=tuple(np.unique(setup.y).tolist()),
+            own=world.own(i) if setup.role == DEVICE else np.empty(0),
+            bundle=bundle,
             engine=engine,
             protocol=protocol,
             transport=transport,

@@ -4,17 +4,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+Accuracy = tuple[float, float]
+"""(on the whole test set, on it with its classes as frequent as on the device)"""
+
 
 class DeviceResult(BaseModel):
     """One device after the last round. Accuracies are fractions of the test set.
 
-    accuracy_own: on test rows of the classes the device holds; accuracy_all: on all of them.
+    accuracy_own: of the head for the device's own distribution, with the test classes as frequent as there;
+    accuracy_all: of the head for everybody's, on the whole test set. accuracy_by_head: both of every head.
     payload bytes: our header and body; wire bytes: the whole MQTT PUBLISH packets.
     """
 
     id: str
     accuracy_all: float
     accuracy_own: float
+    accuracy_by_head: list[Accuracy] = []
     payload_bytes_sent: int
     payload_bytes_received: int
     wire_bytes_sent: int
@@ -25,7 +30,8 @@ class RoundResult(BaseModel):
     """Means over the devices after one round. Accuracies are absent where it was not evaluated."""
 
     round: int
-    loss: float
+    loss: float | None
+    """absent in a round in which nobody trained"""
     accuracy_all: float | None
     accuracy_own: float | None
     payload_bytes_total: int
@@ -35,7 +41,7 @@ class RoundResult(BaseModel):
 
 
 class Summary(BaseModel):
-    """One protocol's line in a comparison."""
+    """One protocol's line in a comparison. What a centre sends is divided among its devices."""
 
     protocol: str
     mean_accuracy: float
@@ -52,9 +58,11 @@ class Result(BaseModel):
     scenario: dict[str, Any]
     protocol: str
     parameters: int
-    """P, of each device's model"""
+    """P, of the largest device's model"""
     spectral_gap: float
     devices: list[DeviceResult]
+    centre: DeviceResult | None = None
+    """the traffic of the node in the middle, where there is one"""
     mean_accuracy: float
     worst_accuracy: float
     payload_bytes_total: int
@@ -67,12 +75,13 @@ class Result(BaseModel):
     def summary(self) -> Summary:
         """This run as a line of a comparison."""
         n = len(self.devices)
+        centre = [self.centre] if self.centre else []
         return Summary(
             protocol=self.protocol,
             mean_accuracy=self.mean_accuracy,
             worst_accuracy=self.worst_accuracy,
             mean_accuracy_own=sum(d.accuracy_own for d in self.devices) / n,
             payload_bytes_per_device=self.payload_bytes_total / n,
-            messages_per_device=sum(d.messages_sent for d in self.devices) / n,
+            messages_per_device=sum(d.messages_sent for d in [*self.devices, *centre]) / n,
             seconds=self.seconds,
         )

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from broker import embedded
-from edge import plugins
-from edge.bundle import Bundle
+from edge.algorithm import Algorithm
+from edge.interfaces import DEVICE
 from edge.sim import fleet as fleets
 from edge.sim import world as worlds
+from edge.sim.convergence import Probe
 from edge.sim.fleet import Device
 from edge.sim.network import Network, in_memory, over_mqtt
-from edge.sim.result import DeviceResult, Result, RoundResult
+from edge.sim.result import Accuracy, DeviceResult, Result, RoundResult
 from edge.sim.scenario import Scenario
-from edge.sim.world import World
+from edge.sim.world import Bundles, World
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Frame:
     devices: Sequence[Device]
     latest: RoundResult
     rounds: int
-    accuracies: Sequence[tuple[float, float]] | None
-    """(all classes, own classes) per device"""
+    accuracies: Sequence[list[Accuracy]] | None
+    """per device, by head"""
 
 
 Watch = Callable[[Frame], None]
@@ -49,51 +50,45 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     results = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="murmur-")))
-        bundles: dict[tuple[str, ...], Bundle] = {}
-        for name in scenario.protocols:
-            objective = plugins.load("edge.protocols", name).OBJECTIVE
-            if objective not in bundles:
-                place = folder / f"bundle-{len(bundles)}"
-                bundles[objective] = worlds.bundle(world, objective, scenario.optimizer, place, name)
+        bundles = Bundles(world, folder)
+        algorithms = [scenario.algorithm(name) for name in scenario.protocols]
+        for algorithm in algorithms:  # what cannot be exported is said before anything runs
+            bundles.centre(algorithm)
+            for i in range(scenario.devices):
+                bundles.device(algorithm, i)
         url = scenario.broker
         if scenario.transport == "mqtt" and url is None:
             url = stack.enter_context(embedded.running()).url
-        for name in scenario.protocols:
-            bundle = bundles[plugins.load("edge.protocols", name).OBJECTIVE]
+        for algorithm in algorithms:
             # Runs that share a broker must not hear one another; as long in memory, so that bytes are equal.
-            fleet = f"{name}-{secrets.token_hex(3) if url else '0' * 6}"
+            fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
             with in_memory(fleet) if url is None else over_mqtt(fleet, url, time.monotonic) as network:
-                results.append(_play(scenario, world, name, bundle, network, watch))
+                results.append(_play(world, algorithm, bundles, network, watch))
     main = results[0]
     return main.model_copy(update={"comparison": [r.summary() for r in results] if scenario.compare else []})
 
 
-def _play(scenario: Scenario, world: World, name: str, bundle: Bundle, network: Network, watch: Watch) -> Result:
+def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network, watch: Watch) -> Result:
     """All rounds of one protocol."""
-    fleet = list(fleets.devices(scenario, world, name, bundle, network))
+    scenario, name = world.scenario, algorithm.name
+    fleet = list(fleets.devices(world, algorithm, bundles, network))
+    members = [device for device in fleet if device.role == DEVICE]
+    centre = next((device for device in fleet if device.role != DEVICE), None)
+    probe = Probe(world, algorithm, bundles.folder) if scenario.convergence else None
     started = time.monotonic()
     rounds: list[RoundResult] = []
-    accuracies: list[tuple[float, float]] = []
+    accuracies: list[list[Accuracy]] = []
     lap = started
     for number, _ in enumerate(fleets.play(fleet, network.idle), start=1):
         evaluate = number % scenario.evaluate_every == 0 or number in (1, scenario.rounds)
         if evaluate:
-            accuracies = [accuracy(device, world) for device in fleet]
+            accuracies = [accuracy(device, centre, world) for device in members]
         lap, before = time.monotonic(), lap
         rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before))
-        watch(Frame(name, network.place, fleet, rounds[-1], scenario.rounds, accuracies if evaluate else None))
-    found = [
-        DeviceResult(
-            id=device.id,
-            accuracy_all=of_all,
-            accuracy_own=of_own,
-            payload_bytes_sent=device.transport.traffic.payload_bytes_sent,
-            payload_bytes_received=device.transport.traffic.payload_bytes_received,
-            wire_bytes_sent=device.transport.traffic.wire_bytes_sent,
-            messages_sent=device.transport.traffic.messages_sent,
-        )
-        for device, (of_all, of_own) in zip(fleet, accuracies, strict=True)
-    ]
+        if probe and number % scenario.convergence == 0:
+            rounds[-1].metrics.update(probe.measure(members))
+        watch(Frame(name, network.place, members, rounds[-1], scenario.rounds, accuracies if evaluate else None))
+    found = [_result(device, of_heads) for device, of_heads in zip(members, accuracies, strict=True)]
     counts: dict[str, int] = {}
     for device in fleet:
         for cause, count in device.inbox.counts.items():
@@ -101,34 +96,58 @@ def _play(scenario: Scenario, world: World, name: str, bundle: Bundle, network: 
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=name,
-        parameters=sum(p.size for p in fleet[0].engine.parameters().values()),
+        parameters=max(d.bundle.manifest.size for d in members if d.bundle),
         spectral_gap=world.spectral_gap,
         devices=found,
+        centre=_result(centre, []) if centre else None,
         mean_accuracy=float(np.mean([d.accuracy_all for d in found])),
         worst_accuracy=min(d.accuracy_all for d in found),
-        payload_bytes_total=sum(d.payload_bytes_sent for d in found),
+        payload_bytes_total=sum(d.transport.traffic.payload_bytes_sent for d in fleet),
         rounds=rounds,
         counts=counts,
         seconds=time.monotonic() - started,
     )
 
 
-def accuracy(device: Device, world: World) -> tuple[float, float]:
-    """Shares of the test set that the device gets right: all of it, and the classes it holds."""
-    hits = device.engine.predict(world.dataset.x_test).argmax(axis=1) == world.dataset.y_test
-    return float(hits.mean()), float(hits[device.own].mean())
+def accuracy(device: Device, centre: Device | None, world: World) -> list[Accuracy]:
+    """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
+    x, y = world.dataset.x_test, world.dataset.y_test
+    model = centre.engine if centre and centre.bundle else None
+    hits = [table.argmax(axis=1) == y for table in device.protocol.heads(device.engine, x, model)]
+    return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]
+
+
+def _result(device: Device, of_heads: list[Accuracy]) -> DeviceResult:
+    traffic = device.transport.traffic
+    return DeviceResult(
+        id=device.id,
+        accuracy_all=of_heads[-1][0] if of_heads else 0.0,
+        accuracy_own=of_heads[0][1] if of_heads else 0.0,
+        accuracy_by_head=of_heads if len(of_heads) > 1 else [],
+        payload_bytes_sent=traffic.payload_bytes_sent,
+        payload_bytes_received=traffic.payload_bytes_received,
+        wire_bytes_sent=traffic.wire_bytes_sent,
+        messages_sent=traffic.messages_sent,
+    )
 
 
 def _round(
-    number: int, fleet: Sequence[Device], accuracies: Sequence[tuple[float, float]] | None, seconds: float
+    number: int, fleet: Sequence[Device], accuracies: Sequence[list[Accuracy]] | None, seconds: float
 ) -> RoundResult:
-    means = {k: float(np.mean([d.row[k] for d in fleet])) for k in fleet[0].row}
+    """Means over the devices that report a thing; what a centre reports beside them keeps its own names."""
+    members = [device.row for device in fleet if device.role == DEVICE]
+    keys = dict.fromkeys(k for row in members for k in row)
+    means = {k: float(np.mean([row[k] for row in members if k in row])) for k in keys}
+    for device in fleet:
+        if device.role != DEVICE:
+            means |= {f"{device.role}/{k}": v for k, v in device.row.items()}
+            means.setdefault("loss", device.row.get("loss", float("nan")))
     return RoundResult(
         round=number,
-        loss=means["loss"],
-        accuracy_all=float(np.mean([a for a, _ in accuracies])) if accuracies else None,
-        accuracy_own=float(np.mean([a for _, a in accuracies])) if accuracies else None,
+        loss=means["loss"] if np.isfinite(means["loss"]) else None,
+        accuracy_all=float(np.mean([a[-1][0] for a in accuracies])) if accuracies else None,
+        accuracy_own=float(np.mean([a[0][1] for a in accuracies])) if accuracies else None,
         payload_bytes_total=sum(d.transport.traffic.payload_bytes_sent for d in fleet),
-        metrics={k: v for k, v in means.items() if k not in ("round", "loss", "seconds")},
+        metrics={k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in ("round", "seconds") and k != "loss"},
         seconds=seconds,
     )

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge import plugins
-from edge.config import Coding, checked, protocol_settings, read_toml
+from edge import algorithm, plugins
+from edge.algorithm import Algorithm
+from edge.config import Coding, checked, read_toml
 from edge.errors import ConfigError
 
 
@@ -26,8 +27,12 @@ class Scenario(BaseModel):
     """iid, classes:K, dirichlet:A, by:COLUMN"""
     reference: str = "300"
     """how many training rows become the unlabelled reference set, or npz:PATH"""
-    model: str = "zoo:mlp"
-    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file"""
+    model: str | tuple[str, ...] = "zoo:mlp"
+    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; of several, device i has the (i mod their number)-th"""
+    split_at: str | None = None
+    """the value at which a protocol that cuts the model in two (fedgkt) does it"""
+    edge_model: str | None = None
+    """with split_at: the devices' model, if it is not the first part of `model`"""
     optimizer: str = "sgd"
     rounds: int = Field(default=100, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -43,16 +48,30 @@ class Scenario(BaseModel):
     """seconds to wait for silent neighbours (virtual seconds with the memory transport)"""
     evaluate_every: int = Field(default=1, ge=1)
     """rounds between evaluations on the test set; the first and the last round are always evaluated"""
+    convergence: int = Field(default=0, ge=0)
+    """rounds between measurements of the gradient norm and the consensus error; 0 for none"""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every architecture that is asked for, once."""
+        return (self.model,) if isinstance(self.model, str) else tuple(dict.fromkeys(self.model))
+
+    def model_of(self, index: int) -> str:
+        """The model of the device of that number."""
+        return self.model if isinstance(self.model, str) else self.model[index % len(self.model)]
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocol, then those it is compared with."""
         return (self.protocol, *(p for p in self.compare if p != self.protocol))
 
-    def settings_of(self, protocol: str) -> Any:
-        """The protocol's checked settings."""
-        module = plugins.load("edge.protocols", protocol)
-        return protocol_settings(module, self.settings.get(protocol, {}), f"settings.{protocol}")
+    def algorithm(self, protocol: str) -> Algorithm:
+        """The protocol with its checked settings, and fit for these models."""
+        found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
+        algorithm.needs_one_model(found, len(self.models), "model")
+        if found.split and self.split_at is None:
+            raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
+        return found
 
 
 def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
@@ -71,7 +90,7 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
             values[key] = value
     scenario = checked(Scenario, values, str(path) if path else "edge-sim")
     for name in scenario.protocols:
-        scenario.settings_of(name)
+        scenario.algorithm(name)
     if stray := sorted(set(scenario.settings) - set(plugins.names("edge.protocols"))):
         known = ", ".join(plugins.names("edge.protocols"))
         raise ConfigError(f"settings.{stray[0]}: no such protocol; there are: {known}")

@@ -1,38 +1,54 @@
-"""What all protocols of a scenario share: data, its division, the reference set, the graph, the bundle."""
+"""What all protocols of a scenario share: data, its division, the reference set, the graph, the models."""
 
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 import edge.bundle
 from edge import data, mixing, split, topology
+from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array, NodeId
+from edge.reference import ReferenceSet
 from edge.sim.scenario import Scenario
-from export import model, zoo
+from export import heads, model, zoo
+from export import split as splits
 from export.model import Model
 from export.write import export
 
 
 @dataclass(frozen=True)
 class World:
-    """shares: per device, its rows of the training part. weights: W, by device and neighbour."""
+    """shares: per device, its rows of the training part. weights: W, by device and neighbour.
 
+    models: by what the scenario calls them; None stands for `edge_model`.
+    """
+
+    scenario: Scenario
     dataset: data.Dataset
-    reference_x: Array
-    reference_digest: bytes
+    reference: ReferenceSet
     shares: tuple[Array, ...]
     names: tuple[NodeId, ...]
     topology: topology.Topology
     weights: dict[NodeId, dict[NodeId, float]]
-    model: Model | Bundle
+    models: Mapping[str | None, Model | Bundle]
 
     @property
     def spectral_gap(self) -> float:
         """1 - the second largest |eigenvalue| of W."""
         return mixing.spectral_gap(mixing.matrix(self.weights, self.names))
+
+    def own(self, index: int) -> Array:
+        """Weights of the test rows (n,), summing to 1, that make their classes as frequent as on device `index`."""
+        y, test = self.dataset.y_train[self.shares[index]], self.dataset.y_test
+        held = np.bincount(y, minlength=self.dataset.classes)
+        weights = (held / np.maximum(np.bincount(test, minlength=self.dataset.classes), 1))[test]
+        shares: Array = weights / max(weights.sum(), np.finfo(float).tiny)
+        return shares
 
 
 def build(scenario: Scenario) -> World:
@@ -46,57 +62,114 @@ def build(scenario: Scenario) -> World:
     whole = data.load(scenario.data, scenario.seed)
     reference, private = data.take_reference(scenario.reference, whole, scenario.seed)
     shares = split.divide(scenario.split, private.y_train, private.columns, scenario.devices, scenario.seed)
-    trained = _model(scenario, private)
-    shape = trained.manifest.shape if isinstance(trained, Bundle) else trained.shape
-    private, reference_x = _fitted(private, reference.x, shape, scenario)
+    specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
+    if scenario.edge_model is not None:
+        specs[None] = scenario.edge_model
+    models = {key: _model(spec, scenario, private) for key, spec in specs.items()}
+    shapes = {spec: m.manifest.shape if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
+    if len(set(shapes.values())) > 1:
+        said = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
+        raise ConfigError(f"model: all models of a scenario take samples of one shape; {said}")
+    private, reference = _fitted(private, reference, next(iter(shapes.values())), scenario)
     return World(
+        scenario=scenario,
         dataset=private,
-        reference_x=reference_x,
-        reference_digest=reference.digest,
+        reference=reference,
         shares=tuple(shares),
         names=names,
         topology=graph,
         weights=mixing.metropolis(graph),
-        model=trained,
+        models=models,
     )
 
 
-def bundle(world: World, objective: tuple[str, ...], optimizer: str, folder: Path, who: str) -> Bundle:
-    """The world's model, exported for `objective` (or, given as a bundle, checked against it)."""
-    if isinstance(world.model, Bundle):
-        world.model.require(objective, who)
-        found = world.model
-    else:
-        found = export(world.model, folder, objective=" + ".join(objective), optimizer=optimizer)
-    if found.manifest.classes != world.dataset.classes:
-        raise ConfigError(
-            f"the model gives {found.manifest.classes} classes, the data has {world.dataset.classes}; "
-            "choose another model, or export this one with as many outputs as the data has classes"
-        )
-    return found
+@dataclass
+class Bundles:
+    """What the nodes of one protocol train; exported once for each model and objective."""
+
+    world: World
+    folder: Path
+    _made: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
+
+    def device(self, algorithm: Algorithm, index: int) -> Bundle:
+        """The bundle of the device of that number."""
+        spec = self.world.scenario.model_of(index)
+        return self._bundle(spec, algorithm.objective, algorithm.name, "edge" if algorithm.split else None)
+
+    def centre(self, algorithm: Algorithm) -> Bundle | None:
+        """The bundle of the node in the middle, if it has a model."""
+        if (objective := algorithm.centre_objective) is None:
+            return None
+        spec = self.world.scenario.model_of(0)
+        return self._bundle(spec, objective, algorithm.name, "server" if algorithm.split else None)
+
+    def _bundle(self, spec: str, objective: tuple[str, ...], who: str, part: str | None) -> Bundle:
+        key = (spec, objective, part)
+        if key not in self._made:
+            self._made[key] = self._make(spec, objective, who, part)
+        return self._made[key]
+
+    def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None) -> Bundle:
+        world, found = self.world, self.world.models[spec]
+        if isinstance(found, Bundle):
+            if part:
+                raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
+            found.require(objective, who)
+            made = found
+        else:
+            if part:
+                found = self._part(found, part)
+            made = export(
+                fitted(found, objective),
+                self.folder / f"bundle-{len(self._made)}",
+                objective=" + ".join(objective),
+                optimizer=world.scenario.optimizer,
+            )
+        if made.manifest.classes != world.dataset.classes:
+            raise ConfigError(
+                f"the model gives {made.manifest.classes} classes, the data has {world.dataset.classes}; "
+                "choose another model, or export this one with as many outputs as the data has classes"
+            )
+        return made
+
+    def _part(self, whole: Model, part: str) -> Model:
+        edge_model = self.world.models.get(None)
+        if isinstance(edge_model, Bundle):
+            raise ConfigError("edge_model: a bundle cannot be cut any more; name the model itself")
+        scenario = self.world.scenario
+        device, server = splits.split(whole, scenario.split_at or "", edge=edge_model, seed=scenario.seed)
+        return device if part == "edge" else server
 
 
-def _model(scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:
-    kind, _, rest = scenario.model.partition(":")
+def fitted(found: Model, objective: tuple[str, ...]) -> Model:
+    """The model with as many heads as the objective names, and an embedding where it asks for one."""
+    count = max((int(n) for term in objective for n in re.findall(r",(\d+)\)", term)), default=0)
+    if any(term.startswith("embedding_distance") for term in objective) and found.embedding is None:
+        found = heads.embed(found, None)
+    return heads.add(found, count) if count and not found.heads else found
+
+
+def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:
+    kind, _, rest = spec.partition(":")
     if kind == "zoo":
         shape = dataset.x_train.shape[1:]
         return zoo.build(rest, shape=shape, classes=dataset.classes, seed=scenario.seed)
-    path = Path(scenario.model)
+    path = Path(spec)
     if path.is_dir():
         return edge.bundle.read(path)
     if path.suffix == ".onnx":
         return model.load(path)
-    raise ConfigError(f"model '{scenario.model}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
+    raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
 
 
 def _fitted(
-    dataset: data.Dataset, reference_x: Array, shape: tuple[int, ...], scenario: Scenario
-) -> tuple[data.Dataset, Array]:
+    dataset: data.Dataset, reference: ReferenceSet, shape: tuple[int, ...], scenario: Scenario
+) -> tuple[data.Dataset, ReferenceSet]:
     """The data in the model's input shape: as it is, or flattened for a model that takes vectors."""
     have = dataset.x_train.shape[1:]
     if have == shape:
-        return dataset, reference_x
+        return dataset, reference
     if len(shape) == 1 and int(np.prod(have)) == shape[0]:
         flat = {k: getattr(dataset, k).reshape(-1, shape[0]) for k in ("x_train", "x_test")}
-        return replace(dataset, **flat), reference_x.reshape(-1, shape[0])
+        return replace(dataset, **flat), replace(reference, x=reference.x.reshape(-1, shape[0]))
     raise DataError(f"model {scenario.model} takes samples of {list(shape)}; {scenario.data} has {list(have)}")

@@ -25,7 +25,8 @@ def broker() -> Iterator[str]:
 @pytest.fixture
 def pair(tmp_path: Path, broker: str) -> list[Path]:
     """Configurations of two devices; each holds five of the ten digits."""
-    objective = " + ".join(plugins.load("edge.protocols", "d-distillation").OBJECTIVE)
+    module = plugins.load("edge.protocols", "d-distillation")
+    objective = " + ".join(module.objective(module.Settings()))
     export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
     paths = []
     for me in "ab":
@@ -90,7 +91,8 @@ def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path
     ("old", "new", "complaint"),
     [
         ('id = "a"', 'id = "z"', "id 'z' is not one of the peers: a, b"),
-        ('id = "a"', "", "id: Field required"),
+        ('id = "a"', "", "id '' is not one of the peers: a, b"),
+        ('id = "a"', 'role = "server"', "role 'server': d-distillation has no centre"),
         ("rounds = 60", "rounds = -1", "rounds: Input should be greater than or equal to 1 (got -1)"),
         ("rounds = 60", "turns = 60", "turns: no such key"),
         ("local_steps = 10", "steps = 10", "settings.steps: no such setting"),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from edge.codec import CHUNK, HEADER, encode
 from edge.codec._header import Chunk, pack
 from edge.inbox import AHEAD, CAUSES, Inbox
-from edge.interfaces import Delivery, Expected, Message
+from edge.interfaces import Delivery, Format, Message
 from tests.conformance.test_codec import DIGEST, distributions
 
-EXPECTED = Expected("soft-labels", 5, DIGEST, (3, 4))
+EXPECTED = Format("soft-labels", DIGEST, (3, 4))
 
 
 def said(number: int = 5, sender: str = "b", seed: int = 0, **changes: object) -> list[Delivery]:
@@ -24,8 +24,8 @@ def said(number: int = 5, sender: str = "b", seed: int = 0, **changes: object) -
 
 
 def expecting() -> Inbox:
-    inbox = Inbox(["b", "c"])
-    inbox.expect(EXPECTED)
+    inbox = Inbox({"b": [EXPECTED], "c": [EXPECTED]})
+    inbox.open(5)
     return inbox
 
 
@@ -66,7 +66,7 @@ def test_rounds_ahead_wait_their_turn_and_late_ones_are_counted() -> None:
     put(inbox, said(6), said(4), said(5 + AHEAD), said(6 + AHEAD))
     assert inbox.take("b", "soft-labels") is None
     assert counted(inbox) == {"late": 1, "early": 1}
-    inbox.expect(replace(EXPECTED, round=6))
+    inbox.open(6)
     assert inbox.take("b", "soft-labels") is not None
     assert inbox.newest("b") == 6 + AHEAD
 
@@ -103,9 +103,9 @@ def test_the_topic_and_the_header_must_agree() -> None:
 
 
 def test_chunks_arrive_in_any_order_between_other_messages() -> None:
-    inbox = Inbox(["b"])
     values = np.random.default_rng(0).standard_normal((1, 300_000)).astype(np.float32)
-    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox.open(2)
     one, two = (said(n, kind="weights", values=values) for n in (2, 3))
     assert len(one) == 3
     put(inbox, [two[1], one[2], one[0], two[2], two[0], one[2]])
@@ -118,13 +118,13 @@ def test_chunks_arrive_in_any_order_between_other_messages() -> None:
 
 
 def test_halves_of_two_rounds_make_nothing() -> None:
-    inbox = Inbox(["b"])
     values = np.ones((1, 200_000), np.float32)
-    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox.open(2)
     one, two = (said(n, kind="weights", values=values) for n in (2, 3))
     put(inbox, [one[0], two[1]])
     assert inbox.take("b", "weights") is None
-    inbox.expect(Expected("weights", 3, DIGEST, values.shape))
+    inbox.open(3)
     assert inbox.take("b", "weights") is None
     put(inbox, [one[1], two[0]])
     assert inbox.take("b", "weights") is not None
@@ -132,9 +132,9 @@ def test_halves_of_two_rounds_make_nothing() -> None:
 
 
 def test_chunks_that_make_no_message_can_be_said_again() -> None:
-    inbox = Inbox(["b"])
     values = np.ones((1, 200_000), np.float32)
-    inbox.expect(Expected("weights", 2, DIGEST, values.shape))
+    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox.open(2)
     honest = said(2, kind="weights", values=values)
     short = pack(Chunk("weights", 1, 1, 2, 2, DIGEST, 1, 200_000, b"short"))
     put(inbox, [honest[0], Delivery("b", "weights", short)])
@@ -145,8 +145,8 @@ def test_chunks_that_make_no_message_can_be_said_again() -> None:
 
 def test_a_neighbour_cannot_make_it_hold_more_than_was_agreed() -> None:
     scalars = 300_000
-    inbox = Inbox(["b"])
-    inbox.expect(Expected("weights", 10, DIGEST, (1, scalars)))
+    inbox = Inbox({"b": [Format("weights", DIGEST, (1, scalars))]})
+    inbox.open(10)
     piece = bytes(CHUNK - HEADER)
     tracemalloc.start()
     for number in range(1, 40):
@@ -189,8 +189,8 @@ def test_forged_headers_neither_raise_nor_silence_others(forged: list[tuple[str,
 
 
 def test_no_minority_can_pretend_a_round() -> None:
-    inbox = Inbox(["b", "c", "d"])
-    inbox.expect(EXPECTED)
+    inbox = Inbox(dict.fromkeys("bcd", (EXPECTED,)))
+    inbox.open(5)
     put(inbox, said(4_000_000_000, "b"))
     assert inbox.majority_round() == 0
     put(inbox, said(6, "c"), said(7, "d"))

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.codec import AGAIN
 from edge.inbox import Inbox
-from edge.interfaces import Engine, Exchange, Expected, Heard, Message, Metrics
+from edge.interfaces import Engine, Exchange, Format, Heard, Message, Metrics
 from edge.node import ASK_EVERY, Row, Waiting, rounds, run
 from edge.transports.memory import Memory, Network
 
@@ -25,9 +25,10 @@ class Echo:
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         message = Message("soft-labels", number, DIGEST, np.full((1, 1), number, np.float32))
-        expected = Expected("soft-labels", number, DIGEST, (1, 1))
-        answers = yield Exchange(dict.fromkeys(self.neighbours, message), self.neighbours, expected)
-        self.heard[number] = {j: float(m.values[0, 0]) for j, m in answers.received.items()}
+        answers = yield Exchange(
+            dict.fromkeys(self.neighbours, (message,)), dict.fromkeys(self.neighbours, ("soft-labels",))
+        )
+        self.heard[number] = {j: float(values[0, 0]) for j, values in answers.of("soft-labels").items()}
         return {"loss": 0.0}
 
 
@@ -45,7 +46,7 @@ class Party:
     def __post_init__(self) -> None:
         self.transport: Memory = self.network.attach(self.me)
         self.protocol = Echo(self.me, self.neighbours)
-        self.inbox = Inbox(self.neighbours)
+        self.inbox = Inbox(dict.fromkeys(self.neighbours, (Format("soft-labels", DIGEST, (1, 1)),)))
         self.steps = rounds(
             self.protocol,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
@@ -117,12 +118,11 @@ def test_a_lost_message_is_asked_for_and_said_again() -> None:
 def test_asking_often_is_answered_seldom() -> None:
     a, b, _ = pair()
     a.step()
-    asked = Expected("soft-labels", 1, DIGEST, (1, 1))
     from edge.codec import request
 
     before = a.transport.traffic.messages_sent
     for _ in range(50):
-        b.transport.send("a", AGAIN, request(asked))
+        b.transport.send("a", AGAIN, request("soft-labels", 1, DIGEST))
     a.step()
     assert a.transport.traffic.messages_sent == before + 1
 

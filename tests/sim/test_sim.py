@@ -26,8 +26,8 @@ SMALL: dict[str, Any] = {
 }
 NAMES = {"scenario", "devices", "mean_accuracy", "worst_accuracy", "payload_bytes_total", "rounds", "seconds"}
 DEVICE_NAMES = {
-    "id", "accuracy_all", "accuracy_own", "payload_bytes_sent", "payload_bytes_received", "wire_bytes_sent",
-    "messages_sent",
+    "id", "accuracy_all", "accuracy_own", "accuracy_by_head", "payload_bytes_sent", "payload_bytes_received",
+    "wire_bytes_sent", "messages_sent",
 }  # fmt: skip
 
 
@@ -110,7 +110,8 @@ def test_a_model_file_and_a_bundle(tmp_path: Path) -> None:
     from edge.plugins import load
 
     model = zoo.build("mlp:16", shape=(64,), classes=10)
-    objective = " + ".join(load("edge.protocols", "d-distillation").OBJECTIVE)
+    module = load("edge.protocols", "d-distillation")
+    objective = " + ".join(module.objective(module.Settings()))
     bundle = export(model, tmp_path / "bundle", objective=objective)
     graph = onnx.helper.make_graph(
         list(model.nodes),
@@ -184,7 +185,10 @@ BAD = [
     (["--devices", "1"], "devices: Input should be greater than or equal to 2 (got 1)"),
     (["--rounds", "0", "--seed", "-1"], "rounds: Input should be greater than or equal to 1 (got 0); seed: "),
     (["--transport", "pigeon"], "transport: Input should be 'memory' or 'mqtt' (got 'pigeon')"),
-    (["--protocol", "fedavg"], "unknown protocol 'fedavg'; there are: d-distillation, d-psgd, isolated"),
+    (["--protocol", "gossip"], "unknown protocol 'gossip'; there are: "),
+    (["--coding", "integer8"], "coding.soft_labels: integer8 is for codes, labels"),
+    (["--weight-coding", "probability8"], "coding.weights: probability8 is for soft-labels"),
+    (["--protocol", "d-psgd", "--model", "zoo:mlp:4", "--model", "zoo:mlp:8"], "d-psgd exchanges weights, so that"),
     (["--compare", "sgd"], "unknown protocol 'sgd'"),
     (["--set", "rho=1"], "settings.d-distillation.rho: no such setting; there are: "),
     (["--set", "pull=x"], "settings.d-distillation: pull: "),
@@ -199,7 +203,7 @@ BAD = [
     (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
     (["--model", "none.onnx"], "no ONNX file at none.onnx"),
     (["--model", "something"], "neither zoo:NAME, nor a bundle's folder, nor a .onnx file"),
-    (["--coding", "zip"], "unknown coding 'zip'; there are: float16, float32, probability8"),
+    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, float16, float32, integer8, "),
     (["--broker", "mqtt://127.0.0.1:1"], "transport is 'memory'"),
     (["--transport", "mqtt", "--broker", "http://x"], "must be mqtt://HOST[:PORT]"),
     (["--transport", "mqtt", "--broker", "mqtt://127.0.0.1:1"], "no MQTT broker answers at mqtt://127.0.0.1:1"),
@@ -232,7 +236,7 @@ def test_bad_input_is_one_line(
     [
         ("devices = ", "is not valid TOML"),
         ("device = 3", "device: no such key"),
-        ("[settings.fedavg]\nx = 1", "settings.fedavg: no such protocol"),
+        ("[settings.gossip]\nx = 1", "settings.gossip: no such protocol"),
         ("[coding]\nsoft_label = 'float32'", "coding.soft_label: no such key"),
         ("devices = 'many'", "devices: Input should be a valid integer"),
     ],

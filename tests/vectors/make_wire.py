@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge.codec import HEADER, encode, request
-from edge.interfaces import Expected, Message
+from edge.interfaces import Message
 
 PATH = Path(__file__).with_name("wire.json")
 DIGEST = bytes.fromhex("0123456789abcdef")
@@ -28,6 +28,7 @@ TRACKING = [[1.2, -0.1, -0.1], [0.4, 0.4, 0.2]]
 NOTHING = [[0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -3.0, -4.0]]
 CLOSE = [[0.25, 0.251953125, 0.24951171875, 0.24853515625]]  # 63.75 64.25 63.63 63.38: three would get 64
 WEIGHTS = [[0.0, -1.0, 3.5, 1e-3]]
+LABELS = [[0.0], [9.0], [255.0]]
 CASES = [
     ("soft labels as float32", "soft-labels", 1, "float32", SOFT),
     ("soft labels as float16", "soft-labels", 2, "float16", SOFT),
@@ -37,6 +38,7 @@ CASES = [
     ("the largest stays the first largest, in 8 bits", "soft-labels", 4, "probability8", CLOSE),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
+    ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
 ]
 LONG = (1, 127_991)
 """One value more than one payload holds as float32."""
@@ -52,7 +54,7 @@ def vectors() -> list[dict[str, Any]]:
     payloads = encode(Message("weights", 7, DIGEST, np.zeros(LONG, np.float32)), "float32")
     case = {"title": "two chunks", "kind": "weights", "round": 7, "coding": "float32", "digest": DIGEST.hex()}
     found.append({**case, "shape": list(LONG), "headers": [p[:HEADER].hex() for p in payloads]})
-    asked = request(Expected("soft-labels", 5, DIGEST, (2, 3)))
+    asked = request("soft-labels", 5, DIGEST)
     found.append({"title": "a request for round 5", "kind": "soft-labels", "round": 5, "payload": asked.hex()})
     return found + [{"title": t, "refused": word, "payload": p.hex()} for t, word, p in _refused()]
 
@@ -68,7 +70,7 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("one bit of the body flipped", "checksum", good[:-1] + b"\1"),
         ("not ours", "'Mu'", _altered(good, 0, b"mU")),
         ("version 2", "version 2", _altered(good, 2, b"\2")),
-        ("unknown kind", "kind 9", _altered(good, 3, b"\x09")),
+        ("unknown kind", "kind 99", _altered(good, 3, b"\x63")),
         ("unknown coding", "coding 9", _altered(good, 4, b"\x09")),
         ("coding 0 with a body", "coding 0", _altered(good, 4, b"\0")),
         ("a reserved byte set", "reserved", _altered(good, 5, b"\1")),

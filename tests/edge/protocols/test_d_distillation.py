@@ -87,7 +87,7 @@ def gradient_norm(whole: Fleet) -> float:
         batch = {
             "x": whole.world.dataset.x_train[share],
             "labels": whole.world.dataset.y_train[share],
-            "reference_x": whole.world.reference_x,
+            "reference_x": whole.world.reference.x,
             "reference_target": mean,
         }
         device.engine.step(batch, learning_rate=1.0, **{"weight/squared_error(reference)": 1.0})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.protocols._local import flatten, unflatten
+from edge.protocols._base import flatten, unflatten
 from tests.fleets import fleet
 
 

@@ -1,0 +1,124 @@
+"""A protocol's module, seen from outside: what it needs, and how its devices are made and connected.
+
+A module of `edge.protocols` has
+
+    Settings                     a frozen dataclass of the algorithm's own knobs, with defaults
+    objective(settings)          the terms a device's bundle must have been exported with
+    create(setup, settings)      -> edge.interfaces.Protocol, for a device or (setup.role) the centre
+
+and, where it needs them,
+
+    CENTRE                       what it calls the one node in the middle: "server", "coordinator"; none if absent
+    centre_objective(settings)   the terms of the centre's own model; it has no model if absent
+    CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
+    SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from edge import plugins
+from edge.bundle import Bundle
+from edge.config import protocol_settings
+from edge.errors import ConfigError
+from edge.interfaces import DEVICE, Array, NodeId, Protocol, Setup
+from edge.reference import ReferenceSet
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A protocol with its settings."""
+
+    name: str
+    module: ModuleType
+    settings: Any
+
+    @property
+    def objective(self) -> tuple[str, ...]:
+        """The terms of a device's training step."""
+        terms: tuple[str, ...] = self.module.objective(self.settings)
+        return terms
+
+    @property
+    def centre(self) -> NodeId | None:
+        """The role, and the name, of the node in the middle; None among peers."""
+        return getattr(self.module, "CENTRE", None)
+
+    @property
+    def centre_objective(self) -> tuple[str, ...] | None:
+        """The terms of the centre's training step; None if it has no model."""
+        terms = getattr(self.module, "centre_objective", None)
+        return None if terms is None else terms(self.settings)
+
+    @property
+    def split(self) -> bool:
+        """Whether the centre's model is what follows the devices' in one that is cut in two."""
+        return getattr(self.module, "CENTRE_MODEL", "same") == "rest"
+
+    @property
+    def same_model(self) -> bool:
+        """Whether all devices must have one architecture."""
+        return getattr(self.module, "SAME_MODEL", False)
+
+    def around(self, me: NodeId, devices: Sequence[NodeId], weights: Mapping[NodeId, Mapping[NodeId, float]]) -> Any:
+        """Whom `me` listens to, and how much: the graph's `weights` among peers, a star around a centre."""
+        if self.centre is None:
+            return weights[me]
+        if me == self.centre:
+            return {me: 0.0, **dict.fromkeys(devices, 1 / len(devices))}
+        return {me: 1.0, self.centre: 0.0}
+
+    def setup(
+        self,
+        me: NodeId,
+        devices: Sequence[NodeId],
+        weights: Mapping[NodeId, Mapping[NodeId, float]],
+        share: tuple[Array, Array],
+        reference: ReferenceSet,
+        bundle: Bundle,
+        *,
+        classes: int,
+        seed: int,
+    ) -> Setup:
+        """What node `me` is told.
+
+        devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
+        share: x, y of a device. bundle: of the devices' model.
+        """
+        manifest = bundle.manifest
+        index = len(devices) if me == self.centre else devices.index(me)
+        return Setup(
+            me=me,
+            weights=self.around(me, devices, weights),
+            x=share[0],
+            y=share[1],
+            reference_x=reference.x,
+            reference_digest=reference.digest,
+            model_digest=manifest.model_digest,
+            parameters=manifest.size,
+            classes=classes,
+            seed=seed * 1_000_003 + index,
+            shared_seed=seed,
+            fleet=tuple(devices),
+            features_shape=manifest.embedding or (),
+            role=self.centre if self.centre and me == self.centre else DEVICE,
+        )
+
+    def create(self, setup: Setup) -> Protocol:
+        """The algorithm on one node. Raises ConfigError if it cannot run there."""
+        made: Protocol = self.module.create(setup, self.settings)
+        return made
+
+
+def load(name: str, settings: Mapping[str, Any], origin: str) -> Algorithm:
+    """The protocol called `name` with checked settings. Raises ConfigError with the key's path."""
+    module = plugins.load("edge.protocols", name)
+    return Algorithm(name, module, protocol_settings(module, settings, origin))
+
+
+def needs_one_model(algorithm: Algorithm, models: int, where: str) -> None:
+    """Raise ConfigError if `algorithm` exchanges weights and there are several architectures."""
+    if algorithm.same_model and models > 1:
+        raise ConfigError(f"{where}: {algorithm.name} exchanges weights, so that all devices need the same model")

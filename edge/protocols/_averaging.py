@@ -1,0 +1,120 @@
+"""Averaging weights at a centre: what FedAvg, periodic and dynamic averaging share."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Setup
+from edge.protocols._base import PLAUSIBLE, Stateless, control, flatten, message, near, unflatten, weights
+from edge.protocols._local import LocalSettings, shared, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingSettings(LocalSettings):
+    """The knobs of averaging.
+
+    every: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn anew
+    each time from the seed that all share; the average goes to all of them.
+    weighted: by the number of private samples, instead of equally; devices then tell theirs.
+    """
+
+    every: int = 1
+    fraction: float = 1.0
+    weighted: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.every < 1 or not 0 < self.fraction <= 1:
+            raise ValueError("every must be at least 1, fraction above 0 and at most 1")
+
+
+@dataclass
+class Learner(Stateless):
+    """A device: trains, sends its weights where it is drawn, and goes on from the average."""
+
+    setup: Setup
+    settings: AveragingSettings
+
+    @property
+    def centre(self) -> NodeId:
+        """The only neighbour."""
+        return self.setup.neighbours[0]
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """The average."""
+        return {self.centre: (weights(self.setup),)}
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Train if drawn; every so often, average. Without an answer the device goes on with what it has."""
+        due = number % self.settings.every == 0
+        taking_part = self.setup.me in drawn(self.setup, self.settings, number)
+        metrics = train(engine, self.setup, self.settings, number) if taking_part else {}
+        if not due:
+            return metrics
+        parameters = engine.parameters()
+        mine, form = flatten(parameters), weights(self.setup)
+        said = [message(form, number, mine)]
+        if self.settings.weighted:
+            said.append(message(control(self.setup, "status"), number, [[len(self.setup.x)]]))
+        heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
+        received = heard.of(form.kind)
+        believed = near(received, mine)
+        for mean in believed.values():
+            engine.load_parameters(unflatten(mean, parameters))
+        return metrics | {"implausible": float(len(received) - len(believed))}
+
+
+@dataclass
+class Averager(Stateless):
+    """The centre: averages what came in time, and tells everybody."""
+
+    setup: Setup
+    settings: AveragingSettings
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """The weights, and the number of samples behind them."""
+        forms = (weights(self.setup), control(self.setup, "status"))
+        return dict.fromkeys(self.setup.neighbours, forms)
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Every so often, collect, average, and send to all; if nobody answered there is nothing to say."""
+        if number % self.settings.every:
+            return {}
+        form = weights(self.setup)
+        kinds = (form.kind, "status") if self.settings.weighted else (form.kind,)
+        asked = drawn(self.setup, self.settings, number)
+        heard = yield Exchange({}, dict.fromkeys(asked, kinds))
+        rows = heard.of(form.kind)
+        believed = agreeing(rows)
+        samples = {j: float(n[0, 0]) for j, n in heard.of("status").items() if 0 < n[0, 0] < 1e9}
+        if self.settings.weighted:
+            believed = {j: w for j, w in believed.items() if j in samples}
+        if believed:
+            mean = average(believed, samples if self.settings.weighted else None)
+            yield Exchange(dict.fromkeys(self.setup.neighbours, (message(form, number, mean),)), {})
+        return {"averaged": float(len(believed)), "implausible": float(len(rows) - len(believed))}
+
+
+def drawn(setup: Setup, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:
+    """Who trains for the averaging that ends the period of round `number`: every device can work it out."""
+    if settings.fraction == 1:
+        return setup.fleet
+    devices, period = len(setup.fleet), -(-number // settings.every)
+    count = max(1, round(settings.fraction * devices))
+    return tuple(setup.fleet[i] for i in np.sort(shared(setup, period, 1).choice(devices, count, replace=False)))
+
+
+def agreeing(rows: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
+    """Those weights (1, P), as float64, that are not absurdly longer than most."""
+    lengths = {j: float(np.linalg.norm(row.astype(np.float64))) for j, row in rows.items()}
+    limit = PLAUSIBLE * (1 + sorted(lengths.values())[(len(lengths) - 1) // 2]) if lengths else 0.0
+    return {j: row.astype(np.float64) for j, row in rows.items() if lengths[j] <= limit}
+
+
+def average(rows: Mapping[NodeId, Array], samples: Mapping[NodeId, float] | None = None) -> Array:
+    """The mean of weights (1, P), or the mean weighted by samples; summed in the order of names."""
+    parts = {j: samples[j] if samples else 1.0 for j in sorted(rows)}
+    total = sum(parts.values())
+    mean: Array = sum((part / total) * rows[j] for j, part in parts.items())  # type: ignore[assignment]
+    return mean

@@ -1,0 +1,239 @@
+"""Compressed federated distillation: soft labels of a public set in b bits, as changes, entropy-coded.
+
+Sattler, Marban, Rischke, Samek, "CFD: Communication-Efficient Federated Distillation via Soft-Label
+Quantization and Delta Coding", IEEE TNSE 2022. With Q_b the constrained quantiser (`edge.quantiser`):
+
+    device   distils towards the server's last labels, trains on its own data, sends Q_b(outputs on R)
+    server   averages what came, distils that into its own model, and sends Q_b'(its outputs on R) to all
+             (`dual` off: sends the average itself, as everybody takes part)
+
+What goes over the wire is the difference from the same sender's last codes, modulo 2^b, packed with
+DEFLATE (the paper uses CABAC); with b = 1 it is one number a row, 0 for the class it had. Every
+`keyframe_every` rounds all is sent, so that a lost message is forgotten; a change to something the
+receiver does not have gives rows with wrong sums, which are not used.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import ClassVar
+
+import numpy as np
+
+from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.protocols._base import Stateful, message
+from edge.protocols._local import LocalSettings, batches, generator, train
+from edge.quantiser import codes
+
+CENTRE = "server"
+KIND = "codes"
+TERM = "soft_cross_entropy(reference)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LocalSettings):
+    """The algorithm's own knobs.
+
+    up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
+    step. pull: weight of the distillation term. dual: the server distils into a model of its own first;
+    server_steps, server_rate: of that.
+    """
+
+    up_bits: int = 1
+    down_bits: int = 1
+    keyframe_every: int = 10
+    reference_batch: int = 32
+    pull: float = 1.0
+    dual: bool = True
+    server_steps: int = 50
+    server_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (1 <= self.up_bits <= 8 and 1 <= self.down_bits <= 8):
+            raise ValueError("up_bits and down_bits must be 1 to 8")
+        if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.pull < 0:
+            raise ValueError("keyframe_every, reference_batch and server_steps must be at least 1, pull not negative")
+
+
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Labels, and the server's soft labels."""
+    return ("cross_entropy", TERM)
+
+
+centre_objective = objective
+"""The same bundle; its labelled term is given no weight."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """How soft labels (R, K) become small integers, and back. bits: b. form: of the message."""
+
+    bits: int
+    form: Format
+
+    @property
+    def units(self) -> int:
+        """What the codes of a row sum to: 2^b - 1."""
+        return (1 << self.bits) - 1
+
+    def quantise(self, rows: Array) -> Array:
+        """(R, K) distributions -> codes: (R, K), or for one bit the class of each row (R, 1)."""
+        if self.bits == 1:
+            first: Array = rows.argmax(axis=1)[:, None].astype(np.int64)
+            return first
+        return codes(rows, self.units)
+
+    def rows(self, found: Array, classes: int) -> Array | None:
+        """The distributions (R, K) float32 that codes stand for; None if they stand for none."""
+        if self.bits == 1:
+            known = (found >= 0).all() and (found < classes).all()
+            return np.array(np.eye(classes, dtype=np.float32)[found[:, 0]]) if known else None
+        if (found.sum(axis=1) != self.units).any():
+            return None
+        distributions: Array = (found / self.units).astype(np.float32)
+        return distributions
+
+    def change(self, new: Array, old: Array | None, classes: int) -> Array:
+        """What is sent: the difference modulo the number of codes, or (without `old`) the codes themselves."""
+        changed: Array = new if old is None else (new - old) % self.modulus(classes)
+        return changed
+
+    def apply(self, sent: Array, old: Array | None, classes: int) -> Array:
+        """The inverse of `change`."""
+        return sent.astype(np.int64) if old is None else (old + sent.astype(np.int64)) % self.modulus(classes)
+
+    def modulus(self, classes: int) -> int:
+        """How many codes there are."""
+        return classes if self.bits == 1 else self.units + 1
+
+
+def channel(setup: Setup, bits: int) -> Delta:
+    """For soft labels of the reference set in `bits` bits."""
+    digest = sha256(setup.reference_digest + bytes([bits])).digest()[:8]
+    width = 1 if bits == 1 else setup.classes
+    return Delta(bits, Format(KIND, digest, (len(setup.reference_x), width)))
+
+
+@dataclass
+class Device(Stateful):
+    """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
+    setup: Setup
+    settings: Settings
+    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    def __post_init__(self) -> None:
+        self.up, self.down = channel(self.setup, self.settings.up_bits), channel(self.setup, self.settings.down_bits)
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """The server's labels."""
+        return {self.setup.neighbours[0]: (self.down.form,)}
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Train towards labels and the server's labels, tell ours, take the server's next."""
+        setup, (server,) = self.setup, self.setup.neighbours
+        target = self.labels if len(self.labels) else np.zeros((len(setup.reference_x), setup.classes), np.float32)
+        metrics = train(
+            engine,
+            setup,
+            self.settings,
+            number,
+            public=lambda of: {"reference_target": target[of]},
+            reference_batch=self.settings.reference_batch,
+            hyper={f"weight/{TERM}": self.settings.pull * bool(len(self.labels))},
+        )
+        key = is_key(number, self.settings)
+        new = self.up.quantise(engine.predict(setup.reference_x))
+        change = self.up.change(new, None if key or not len(self.said) else self.said, setup.classes)
+        self.said = new
+        heard = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
+        received = heard.of(KIND)
+        found = take(self.down, received.get(server), None if key else self.heard, setup.classes)
+        if found:
+            self.heard, self.labels = found
+        return metrics | {"implausible": float(len(received)) - float(found is not None)}
+
+
+@dataclass
+class Server(Stateful):
+    """The centre. said: our last codes. heard: (devices, R, K or 1), theirs; known: (devices,) whether we have them."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "known")
+    setup: Setup
+    settings: Settings
+    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    heard: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
+    known: Array = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        self.up, self.down = channel(self.setup, self.settings.up_bits), channel(self.setup, self.settings.down_bits)
+        self.known = np.zeros(len(self.setup.neighbours), np.int64)
+        self.heard = np.zeros((len(self.setup.neighbours), *self.up.form.shape), np.int64)
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """Everybody's labels."""
+        return dict.fromkeys(self.setup.neighbours, (self.up.form,))
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Collect, average, distil, tell all."""
+        setup, settings, names = self.setup, self.settings, self.setup.neighbours
+        received = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
+        key = is_key(number, settings)
+        tables = []
+        for i, j in enumerate(names):
+            old = None if key or not self.known[i] else self.heard[i]
+            found = take(self.up, received.get(j), old, setup.classes)
+            self.known[i] = found is not None
+            if found:
+                self.heard[i] = found[0]
+                tables.append(found[1].astype(np.float64))
+        metrics: Metrics = {"implausible": float(len(received) - len(tables))}
+        if not tables:
+            return metrics
+        mean = np.mean(tables, axis=0)
+        if settings.dual:
+            metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
+            mean = engine.predict(setup.reference_x)
+        new = self.down.quantise(mean)
+        change = self.down.change(new, None if key or not len(self.said) else self.said, setup.classes)
+        self.said = new
+        yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
+        return metrics
+
+    def _distil(self, number: int, engine: Engine, target: Array) -> float:
+        """Steps towards the mean of the devices; returns the mean loss. Labels there are none: their weight is 0."""
+        setup, size = self.setup, self.settings.reference_batch
+        order = batches(len(setup.reference_x), size, generator(setup, number))
+        losses = []
+        for _ in range(self.settings.server_steps):
+            of = next(order)
+            x = setup.reference_x[of]
+            batch = {"x": x[:1], "labels": np.zeros(1, np.int64), "reference_x": x, "reference_target": target[of]}
+            hyper = {"weight/cross_entropy": 0.0, f"weight/{TERM}": 1.0}
+            losses.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper)["loss"])
+        return float(np.mean(losses))
+
+
+def is_key(number: int, settings: Settings) -> bool:
+    """Whether all is sent in this round, not only changes; the first is one."""
+    return (number - 1) % settings.keyframe_every == 0
+
+
+def take(delta: Delta, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
+    """(codes, distributions) of a message, or None if there is none, or if it changes something we do not have."""
+    if sent is None or not ((sent >= 0) & (sent <= 255)).all():
+        return None
+    if old is not None and not len(old):
+        old = None  # all we can do is hope it is a whole one; its rows will tell
+    found = delta.apply(sent, old, classes)
+    rows = delta.rows(found, classes)
+    return None if rows is None else (found, rows)
+
+
+def create(setup: Setup, settings: Settings) -> Protocol:
+    """A device or the server."""
+    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)

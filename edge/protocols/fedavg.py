@@ -1,0 +1,31 @@
+"""FedAvg: a server averages the weights of a fraction of the devices. The classic that sends weights.
+
+McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+What is counted: an upload of P from each of the C m devices that were drawn, and the average to all m,
+(C m + m) P a round, so that every device always has the newest model.
+"""
+
+from dataclasses import dataclass
+
+from edge.interfaces import DEVICE, Protocol, Setup
+from edge.protocols._averaging import Averager, AveragingSettings, Learner
+
+CENTRE = "server"
+SAME_MODEL = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(AveragingSettings):
+    """Weighted by samples, as in the paper."""
+
+    weighted: bool = True
+
+
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Plain supervision."""
+    return ("cross_entropy",)
+
+
+def create(setup: Setup, settings: Settings) -> Protocol:
+    """A device or the server."""
+    return Learner(setup, settings) if setup.role == DEVICE else Averager(setup, settings)

@@ -1,0 +1,194 @@
+"""Multi-headed distillation: auxiliary heads learn from the neighbours, each from the head before.
+
+Zhmoginov et al., "Decentralized Learning with Multi-Headed Distillation", CVPR 2023. A model has a main
+head h_0, trained on private labels only, and auxiliary heads h_1 .. h_H of the same shape:
+
+    CE(h_0(private), y) + aux_weight sum_k CE(target_k, h_k(reference)) + embedding_weight ||e - e'||^2
+
+target_k comes from heads k-1: for every sample the most confident (largest softmax entry) of the sampled
+teachers' and the device's own. Knowledge moves one hop a head, the gradients reach the shared features, and
+the main head is never pulled away from the private task: ask it about the device's own distribution, and
+the last head about everybody's.
+
+The paper keeps a pool of the neighbours' stale checkpoints. Here the pool holds their stale *predictions*
+on the reference set, so that architectures may differ and no weights travel: H x R x K values (heads 0 to
+H-1; the last is never a target), and with `embedding_weight` R x F for the normalised embeddings e.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from edge.bundle import EMBEDDING, PROBABILITIES, of_head
+from edge.interfaces import Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.protocols._base import Stateful, distributions, message
+from edge.protocols._local import LocalSettings, generator, train
+
+EMBEDDING_TERM = "embedding_distance(reference)"
+LABELS, FEATURES = "soft-labels", "features"
+LONGEST = 1e6
+"""Length of an embedding beyond which it is nonsense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LocalSettings):
+    """The algorithm's own knobs.
+
+    heads: H, auxiliary heads. aux_weight: nu_aux, of each of them. reference_batch: reference rows a step.
+    refresh_every: rounds from one exchange to the next. pool: predictions kept, the oldest go first; 0 for as
+    many as there are neighbours. teachers: sampled from the pool for each step.
+    confidence: choose the most confident for each sample; otherwise the teachers' mean. own_target: the device's
+    own head k-1 competes too. embedding_weight: nu_emb; all models need as many features.
+    """
+
+    heads: int = 3
+    aux_weight: float = 1.0
+    reference_batch: int = 32
+    refresh_every: int = 1
+    pool: int = 0
+    teachers: int = 1
+    confidence: bool = True
+    own_target: bool = True
+    embedding_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.heads, self.reference_batch, self.refresh_every, self.teachers) < 1:
+            raise ValueError("heads, reference_batch, refresh_every and teachers must be at least 1")
+        if min(self.aux_weight, self.embedding_weight, self.pool) < 0:
+            raise ValueError("aux_weight, embedding_weight and pool must not be negative")
+
+
+def auxiliary(head: int) -> str:
+    """The term that trains a head."""
+    return f"soft_cross_entropy(reference,{head})"
+
+
+def objective(settings: Settings) -> tuple[str, ...]:
+    """Labels for the main head, targets for the others, and the embedding where it counts."""
+    heads = tuple(auxiliary(k) for k in range(1, settings.heads + 1))
+    return ("cross_entropy", *heads, *((EMBEDDING_TERM,) if settings.embedding_weight else ()))
+
+
+@dataclass
+class MultiHeadedDistillation(Stateful):
+    """See `edge.interfaces.Protocol`.
+
+    pool: (T, H R, K) float32, predictions of neighbours, oldest first. embeddings: (T, R, F), theirs.
+    """
+
+    STATE = ("pool", "embeddings")
+    setup: Setup
+    settings: Settings
+    pool: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    embeddings: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+    @property
+    def forms(self) -> tuple[Format, ...]:
+        """Predictions, and embeddings where they count."""
+        setup, rows, heads = self.setup, len(self.setup.reference_x), self.settings.heads
+        digest = sha256(setup.reference_digest + bytes([heads])).digest()[:8]
+        told = [Format(LABELS, digest, (heads * rows, setup.classes))]
+        if self.settings.embedding_weight:
+            told.append(Format(FEATURES, digest, (rows, setup.features)))
+        return tuple(told)
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """The neighbours' heads."""
+        return dict.fromkeys(self.setup.neighbours, self.forms)
+
+    def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
+        """All of them, the main one first."""
+        return engine.outputs(x, *(of_head(PROBABILITIES, k) for k in range(self.settings.heads + 1)))
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Tell all heads, train on what the pool says while it travels, and refresh the pool."""
+        neighbours, forms = self.setup.neighbours, self.forms
+        names = [of_head(PROBABILITIES, k) for k in range(self.settings.heads)]
+        more = [EMBEDDING] if self.settings.embedding_weight else []
+        found = engine.outputs(self.setup.reference_x, *names, *more)
+        own = found[: len(names)]
+        exchanging = number % self.settings.refresh_every == 0
+        if exchanging:
+            parts = [np.concatenate(own), *found[len(names) :]]
+            said = tuple(message(form, number, part) for form, part in zip(forms, parts, strict=True))
+            yield Exchange(dict.fromkeys(neighbours, said), {})
+        metrics = self._train(number, engine, np.stack(own))
+        if exchanging:
+            heard = yield Exchange({}, dict.fromkeys(neighbours, tuple(form.kind for form in forms)))
+            metrics["implausible"] = float(self._refresh(heard))
+        return metrics
+
+    def _train(self, number: int, engine: Engine, own: Array) -> Metrics:
+        """Own: (H, R, K), what our heads said at the start of the round."""
+        settings, pool = self.settings, self.pool
+        random = generator(self.setup, number, 5)
+        hyper = {f"weight/{auxiliary(k)}": settings.aux_weight * bool(len(pool)) for k in range(1, settings.heads + 1)}
+        if settings.embedding_weight:
+            hyper[f"weight/{EMBEDDING_TERM}"] = settings.embedding_weight * bool(len(pool))
+
+        def public(of: Array) -> dict[str, Array]:
+            drawn = random.permutation(len(pool))[: settings.teachers]
+            theirs = [pool[t].reshape(own.shape)[:, of] for t in drawn]
+            wanted = targets(theirs, own[:, of], settings)
+            batch = {of_head("reference_target", k): wanted[k - 1] for k in range(1, settings.heads + 1)}
+            if settings.embedding_weight:
+                ones = np.ones((len(of), self.setup.features), np.float32)
+                batch["reference_target_embedding"] = self.embeddings[drawn[0]][of] if len(drawn) else ones
+            return batch
+
+        return train(
+            engine,
+            self.setup,
+            settings,
+            number,
+            public=public,
+            reference_batch=settings.reference_batch,
+            hyper=hyper,
+        )
+
+    def _refresh(self, heard: Heard) -> int:
+        """Put what was heard into the pool, in the order of names; returns how much of it was refused."""
+        labels, features = heard.of(LABELS), heard.of(FEATURES)
+        believed = [j for j in labels if distributions(labels[j])]
+        if self.settings.embedding_weight:
+            believed = [j for j in believed if j in features and np.abs(features[j]).max() < LONGEST]
+        size = self.settings.pool or len(self.setup.neighbours)
+        if believed:
+            self.pool = _renewed(self.pool, [labels[j] for j in believed], size)
+            if self.settings.embedding_weight:
+                self.embeddings = _renewed(self.embeddings, [features[j] for j in believed], size)
+        return len(labels) - len(believed)
+
+
+def targets(theirs: Sequence[Array], own: Array, settings: Settings) -> Array:
+    """What each auxiliary head is trained towards, (H, n, K) float32: the chosen head k-1.
+
+    theirs: the sampled teachers' heads 0 .. H-1, each (H, n, K). own: the device's, (H, n, K).
+    """
+    candidates = np.stack([*theirs, own] if settings.own_target or not theirs else theirs)
+    chosen: Array
+    if not settings.confidence:
+        chosen = candidates.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return chosen
+    surest = candidates.max(axis=3).argmax(axis=0)
+    chosen = np.take_along_axis(candidates, surest[None, :, :, None], axis=0)[0]
+    return chosen
+
+
+def _renewed(pool: Array, fresh: list[Array], size: int) -> Array:
+    """The pool with the fresh entries behind, and only the last `size`."""
+    together: Array = np.stack(fresh)
+    if len(pool):
+        together = np.concatenate([pool, together])
+    return together[-size:]
+
+
+def create(setup: Setup, settings: Settings) -> MultiHeadedDistillation:
+    """A device with a head for itself and a head for everybody."""
+    return MultiHeadedDistillation(setup, settings)
+
+
+_: type[Protocol] = MultiHeadedDistillation

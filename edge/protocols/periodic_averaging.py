@@ -1,0 +1,28 @@
+"""Periodic averaging: all weights, every so many rounds; the baseline of dynamic averaging (Kamp et al. 2018).
+
+With `every` = 1 and `local_steps` = 1 it is continuous averaging, which equals one serial step on the union of
+the batches.
+"""
+
+from dataclasses import dataclass
+
+from edge.interfaces import DEVICE, Protocol, Setup
+from edge.protocols._averaging import Averager, AveragingSettings, Learner
+
+CENTRE = "coordinator"
+SAME_MODEL = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(AveragingSettings):
+    """All devices, equally."""
+
+
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Plain supervision."""
+    return ("cross_entropy",)
+
+
+def create(setup: Setup, settings: Settings) -> Protocol:
+    """A device or the coordinator."""
+    return Learner(setup, settings) if setup.role == DEVICE else Averager(setup, settings)

@@ -1,0 +1,118 @@
+"""All data in one place: the upper bound, and the cost of sending data.
+
+Every device sends its samples and labels to the server once; the server takes as many training steps as all
+devices together would, on the union, and answers for everybody. No device keeps a model.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from edge.errors import ConfigError
+from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.protocols._base import Stateful, Stateless, message
+from edge.protocols._local import LocalSettings, train
+
+CENTRE = "server"
+SAMPLES, LABELS = "samples", "labels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LocalSettings):
+    """The server's training: `local_steps` for each device that sent samples.
+
+    most: samples a device may send.
+    """
+
+    most: int = 20_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.most < 1:
+            raise ValueError("most must be at least 1")
+
+
+def objective(_settings: Settings) -> tuple[str, ...]:
+    """Plain supervision."""
+    return ("cross_entropy",)
+
+
+centre_objective = objective
+
+
+def forms(setup: Setup, settings: Settings) -> tuple[Format, Format]:
+    """Samples (n, |x|), and their labels (n, 1)."""
+    digest, size = setup.reference_digest, prod(setup.reference_x.shape[1:])
+    return (
+        Format(SAMPLES, digest, (settings.most, size), fewer=True),
+        Format(LABELS, digest, (settings.most, 1), fewer=True),
+    )
+
+
+@dataclass
+class Device(Stateless):
+    """Sends its samples in the first round; has no part in what follows."""
+
+    setup: Setup
+    settings: Settings
+
+    def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
+        """The server's answer, where it can be asked."""
+        return [(centre or engine).predict(x)]
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Send, once."""
+        if number == 1:
+            rows = self.setup.x.reshape(len(self.setup.x), -1), self.setup.y[:, None]
+            said = [
+                message(form, number, part) for form, part in zip(forms(self.setup, self.settings), rows, strict=True)
+            ]
+            yield Exchange({self.setup.neighbours[0]: said}, {})
+        return {}
+
+
+@dataclass
+class Server(Stateful):
+    """Trains on everything. x: (n, ...), y: (n,) what was sent. senders: (1,) how many did."""
+
+    STATE = ("x", "y", "senders")
+    setup: Setup
+    settings: Settings
+    x: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    y: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    senders: Array = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+        """Everybody's samples."""
+        return dict.fromkeys(self.setup.neighbours, forms(self.setup, self.settings))
+
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+        """Collect, once; then train."""
+        if number == 1:
+            heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (SAMPLES, LABELS)))
+            x, labels = heard.of(SAMPLES), heard.of(LABELS)
+            fit = [j for j in x if j in labels and honest(x[j], labels[j], self.setup.classes)]
+            if fit:
+                shape = self.setup.reference_x.shape[1:]
+                self.x = np.concatenate([x[j] for j in fit]).reshape(-1, *shape)
+                self.y = np.concatenate([labels[j][:, 0] for j in fit]).astype(np.int64)
+                self.senders = np.array([len(fit)])
+        if not len(self.x):
+            return {}
+        together = replace(self.setup, x=self.x, y=self.y)
+        steps = replace(self.settings, local_steps=self.settings.local_steps * int(self.senders[0]))
+        return train(engine, together, steps, number)
+
+
+def honest(x: Array, labels: Array, classes: int) -> bool:
+    """Whether samples and labels belong together and are neither enormous nor out of range."""
+    return bool(len(x) == len(labels) and np.abs(x).max() < 1e6 and np.isin(labels, np.arange(classes)).all())
+
+
+def create(setup: Setup, settings: Settings) -> Protocol:
+    """A device or the server. Raises ConfigError if the device has more samples than may be sent."""
+    if len(setup.x) > settings.most:
+        raise ConfigError(f"{setup.me} has {len(setup.x)} samples, and `most` is {settings.most}; raise the setting")
+    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)

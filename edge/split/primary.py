@@ -1,0 +1,38 @@
+"""Every device has K primary labels; their samples come to it with 1 + S times the probability of others.
+
+The skew of Zhmoginov et al. 2022: S = 0 is IID, S = 100 nearly disjoint.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edge.errors import ConfigError
+from edge.interfaces import Array
+from edge.split import number
+
+
+def split(
+    argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
+) -> list[Array]:
+    """Argument K:S. Primary labels are drawn for each device on its own."""
+    first, colon, second = argument.partition(":")
+    labels = np.unique(y)
+    k = int(number("primary", first, int))
+    try:
+        skew = float(second) if colon else -1.0
+    except ValueError:
+        skew = -1.0
+    if k > len(labels) or not 0 <= skew < float("inf"):
+        raise ConfigError(
+            f"split 'primary:{argument}': expected primary:K:S with K of the {len(labels)} labels and a skew S from 0"
+        )
+    weights = np.ones((devices, len(labels)))
+    for row in weights:
+        row[random.choice(len(labels), k, replace=False)] += skew
+    chances = weights / weights.sum(axis=0)
+    owners = np.empty(len(y), np.int64)
+    for c, label in enumerate(labels):
+        rows = np.flatnonzero(y == label)
+        owners[rows] = random.choice(devices, len(rows), p=chances[:, c])
+    return [np.flatnonzero(owners == i) for i in range(devices)]
