@@ -1,4 +1,4 @@
-"""The only place that reads settings: TOML files checked by pydantic, and one line for what is wrong."""
+"""The only place that reads settings: TOML checked by pydantic, one line for what is wrong. Results go out here."""
 
 import tomllib
 from collections.abc import Mapping
@@ -84,6 +84,17 @@ class NodeConfig(BaseModel):
     """rounds between evaluations on the test part of the data"""
     checkpoint: Path | None = None
     """folder of the checkpoint; none is kept if absent"""
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of the file, or nothing. Raises ConfigError."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    except OSError as reason:
+        aside.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@
 Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P parameters.
 """
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -83,7 +84,12 @@ class Heard:
 
 
 class Engine(Interface):
-    """Runs a bundle's training step. Parameters live in buffers the runtime owns."""
+    """Runs a bundle's training step. Parameters live in buffers the runtime owns.
+
+    work: what has been asked of it so far, ("train", N, R) or ("predict", N, 0) -> how often, for counting costs.
+    """
+
+    work: Counter[tuple[str, int, int]]
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
         """One training step; returns the loss by term, their weighted sum and the correct count.

@@ -1,6 +1,6 @@
-"""Who neighbours whom: undirected, connected graphs.
+"""Who neighbours whom: undirected graphs, connected but for islands.
 
-ring  complete  star  torus  random-regular:D  erdos-renyi:P  FILE (a line "a b" per edge)
+ring  islands:K  complete  star  torus  random-regular:D  erdos-renyi:P  FILE (a line "a b" per edge)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ TRIES = 1000
 
 @dataclass(frozen=True)
 class Topology:
-    """A connected graph. edges: each once, sorted, with its smaller end first."""
+    """A graph. edges: each once, sorted, with its smaller end first."""
 
     nodes: tuple[NodeId, ...]
     edges: tuple[tuple[NodeId, NodeId], ...]
@@ -45,17 +45,28 @@ def build(spec: str, nodes: Sequence[NodeId], seed: int) -> Topology:
         if argument:
             raise ConfigError(f"topology '{spec}': {name} takes no argument")
         pairs: Pairs = _SHAPES[name](n)
+    elif name == "islands":
+        return _islands(spec, argument, nodes)
     elif name in _RANDOM:
         pairs = _drawn(spec, _RANDOM[name], n, argument, np.random.default_rng([seed, n]))
     elif Path(spec).is_file():
         pairs = _from_file(Path(spec), nodes)
     else:
-        known = [*_SHAPES, *(f"{r}:..." for r in _RANDOM)]
+        known = [*_SHAPES, "islands:...", *(f"{r}:..." for r in _RANDOM)]
         raise ConfigError(f"topology '{spec}' is neither a file nor one of: {', '.join(known)}")
     edges = sorted({(min(a, b), max(a, b)) for a, b in pairs if a != b})
     if cut := _unreached(n, edges):
         raise ConfigError(f"topology '{spec}' is not connected: {nodes[0]} cannot reach {nodes[cut]}")
     return Topology(tuple(nodes), tuple((nodes[a], nodes[b]) for a, b in edges))
+
+
+def _islands(spec: str, argument: str, nodes: Sequence[NodeId]) -> Topology:
+    """Complete graphs of K devices that know nothing of one another; the one graph that is meant to be cut."""
+    k = int(argument) if argument.isdecimal() else 0
+    if not 2 <= k <= len(nodes) or len(nodes) % k:
+        raise ConfigError(f"topology '{spec}': expected islands:K with K at least 2 and a divisor of {len(nodes)}")
+    groups = [nodes[at : at + k] for at in range(0, len(nodes), k)]
+    return Topology(tuple(nodes), tuple(sorted(pair for group in groups for pair in combinations(sorted(group), 2))))
 
 
 def _ring(n: int) -> Pairs:

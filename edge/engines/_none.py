@@ -1,5 +1,6 @@
 """For a centre that has no model of its own: nothing to train, nothing to ask."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from edge.errors import EngineError
@@ -8,6 +9,9 @@ from edge.interfaces import Array, Engine, Floats, Metrics
 
 class NoModel:
     """See `edge.interfaces.Engine`."""
+
+    def __init__(self) -> None:
+        self.work: Counter[tuple[str, int, int]] = Counter()
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
         """Refuse."""

@@ -5,6 +5,7 @@ writes the other, then they change places (frozen parameters are in both). Nothi
 the last step did not.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -50,6 +51,7 @@ class OnnxRuntime:
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, seed: int = 0) -> None:
         self.bundle = bundle
+        self.work: Counter[tuple[str, int, int]] = Counter()
         self._seed, self._noise_step = seed, 0
         self._manifest = manifest = bundle.manifest
         self._train, self._predict = (
@@ -95,6 +97,7 @@ class OnnxRuntime:
             )
         self._now = 1 - self._now
         self._noise_step += 1
+        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
         return metrics
 
     def predict(self, x: Array) -> Floats:
@@ -104,6 +107,7 @@ class OnnxRuntime:
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
         """See `Engine.outputs`."""
         self._check_one("x", x, ("N", *self._manifest.shape), "float32")
+        self.work["predict", len(x), 0] += 1
         if unknown := sorted(set(wanted) - self._outputs):
             raise EngineError(f"the bundle predicts no '{unknown[0]}'; it gives {', '.join(sorted(self._outputs))}")
         binding = self._predict.io_binding()

@@ -40,13 +40,14 @@ LARGEST = 1e4
 class Settings(LocalSettings):
     """The algorithm's own knobs.
 
-    alpha: weight of the distillation terms, 0 for none. to_device: whether the device distils too.
+    alpha: weight of the distillation terms. to_device, to_server: whether the device, the server distils.
     temperature: T. server_epochs, server_batch, server_rate: of the server's training. interleave: samples of all
     devices in a batch of the server. most: samples a device may have. asynchronous: see above.
     """
 
     alpha: float = 1.0
     to_device: bool = True
+    to_server: bool = True
     temperature: float = 3.0
     server_epochs: int = 1
     server_batch: int = 32
@@ -174,7 +175,7 @@ class Server(Stateful):
     def _train(self, number: int, engine: Engine, x: Mapping[NodeId, Array], data: Mapping[NodeId, "_Rows"]) -> Metrics:
         settings = self.settings
         random = generator(self.setup, number)
-        hyper = {f"weight/{TERM}": settings.alpha, f"temperature/{TERM}": settings.temperature}
+        hyper = {f"weight/{TERM}": settings.alpha * settings.to_server, f"temperature/{TERM}": settings.temperature}
         names = list(data)
         groups = [names] if settings.interleave else [[j] for j in names]
         losses = []

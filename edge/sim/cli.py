@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from edge.command import guarded
+from edge.config import write_text
 from edge.errors import ConfigError
 from edge.sim import scenario as scenarios
 from edge.sim.display import Display, report
@@ -91,7 +92,7 @@ def _emulate(args: argparse.Namespace) -> int:
         if args.json == "-":
             sys.stdout.write(text)
         else:
-            _write(Path(args.json), text)
+            write_text(Path(args.json), text)
     return 0
 
 
@@ -104,17 +105,6 @@ def _setting(text: str) -> tuple[str, Any]:
         with contextlib.suppress(ValueError):
             return key, kind(value)
     return key, value
-
-
-def _write(path: Path, text: str) -> None:
-    """All of the file, or nothing."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_text(text)
-        aside.replace(path)
-    except OSError as reason:
-        aside.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ For protocols that pull towards the network's mean of soft labels (D-Distillatio
                       all private and all reference rows, with the *true* mean of everybody's outputs
     consensus_error   root mean square over devices and reference rows of ||z_n(r) - mean_m s_m(r)||
 
-Neither falls at every step; look at means over a window, and at the ratio of the last to the first
+    mean_drift        largest distance of the mean of the z from the mean of the s (invariant I1)
+
+None of the first two falls at every step; look at means over a window, and at the ratio of the last to the first
 (Bistritz et al. 2020 prove that the first tends to zero; algorithms I3).
 """
 
@@ -50,12 +52,17 @@ class Probe:
             self._engines[spec] = onnx_runtime.create(bundle, threads=world.scenario.threads)
 
     def measure(self, devices: Sequence["Device"]) -> dict[str, float]:
-        """Both figures, now."""
+        """All of them, now."""
         reference = self._world.reference.x
         mean = np.mean([d.engine.predict(reference).astype(np.float64) for d in devices], axis=0)
         norms = [self._gradient(i, d, mean.astype(np.float32)) for i, d in enumerate(devices)]
         away = [((d.protocol.state()["z"] - mean) ** 2).sum(axis=1).mean() for d in devices]
-        return {"gradient_norm": float(np.sqrt(np.mean(norms))), "consensus_error": float(np.sqrt(np.mean(away)))}
+        drift = np.mean([d.protocol.state()["z"] for d in devices], axis=0) - mean
+        return {
+            "gradient_norm": float(np.sqrt(np.mean(norms))),
+            "consensus_error": float(np.sqrt(np.mean(away))),
+            "mean_drift": float(np.abs(drift).max()),
+        }
 
     def _gradient(self, index: int, device: "Device", mean: Array) -> float:
         """||grad F_n||^2 over the trained parameters."""

@@ -23,6 +23,7 @@ class Device:
     id: NodeId
     role: str
     classes: tuple[int, ...]
+    samples: int
     own: Array
     bundle: Bundle | None
     engine: Engine
@@ -77,6 +78,7 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
             id=me,
             role=setup.role,
             classes=tuple(np.unique(setup.y).tolist()),
+            samples=len(setup.y),
             own=world.own(i) if setup.role == DEVICE else np.empty(0),
             bundle=bundle,
             engine=engine,

@@ -20,6 +20,8 @@ class DeviceResult(BaseModel):
     accuracy_all: float
     accuracy_own: float
     accuracy_by_head: list[Accuracy] = []
+    samples: int = 0
+    """private ones"""
     payload_bytes_sent: int
     payload_bytes_received: int
     wire_bytes_sent: int

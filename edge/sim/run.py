@@ -113,7 +113,11 @@ def accuracy(device: Device, centre: Device | None, world: World) -> list[Accura
     """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
     x, y = world.dataset.x_test, world.dataset.y_test
     model = centre.engine if centre and centre.bundle else None
+    # Being examined is no work of the device's.
+    before = [(engine, engine.work.copy()) for engine in (device.engine, model) if engine]
     hits = [table.argmax(axis=1) == y for table in device.protocol.heads(device.engine, x, model)]
+    for engine, work in before:
+        engine.work = work
     return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]
 
 
@@ -123,6 +127,7 @@ def _result(device: Device, of_heads: list[Accuracy]) -> DeviceResult:
         id=device.id,
         accuracy_all=of_heads[-1][0] if of_heads else 0.0,
         accuracy_own=of_heads[0][1] if of_heads else 0.0,
+        samples=device.samples,
         accuracy_by_head=of_heads if len(of_heads) > 1 else [],
         payload_bytes_sent=traffic.payload_bytes_sent,
         payload_bytes_received=traffic.payload_bytes_received,

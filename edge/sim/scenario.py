@@ -17,14 +17,14 @@ class Scenario(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     devices: int = Field(default=8, ge=2)
     topology: str = "ring"
-    """ring, complete, star, torus, random-regular:D, erdos-renyi:P, or a file of edges"""
+    """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file of edges"""
     protocol: str = "d-distillation"
     compare: tuple[str, ...] = ()
     """protocols to run afterwards on the same data, for a table side by side"""
     data: str = "digits"
-    """digits, npz:PATH, idx:DIR"""
+    """digits, npz:PATH, idx:DIR, margin-stream:..."""
     split: str = "iid"
-    """iid, classes:K, dirichlet:A, by:COLUMN"""
+    """iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN"""
     reference: str = "300"
     """how many training rows become the unlabelled reference set, or npz:PATH"""
     model: str | tuple[str, ...] = "zoo:mlp"

@@ -1,0 +1,146 @@
+"""A1 to A4: weights that travel only when they must, on a stream whose concept changes."""
+
+from typing import Any
+
+from edge.bench.claims import Found, Given, Setting, row
+from edge.bench.record import Row, mean
+from edge.sim.result import Result
+
+TITLE = "Kamp et al. 2018, Dynamic Model Averaging"
+LEARNERS, ROUNDS, STEPS, BATCH = 10, 800, 10, 10
+DRIFT = ROUNDS // 2
+DELTA = 0.3
+
+
+def settings(given: Given) -> dict[str, Setting]:
+    """Ten learners, each 8,000 steps of 10 samples it sees once; the concept changes in the middle.
+
+    Given data in a file, its rows in their order are a stream too.
+    """
+    rows = LEARNERS * ROUNDS * STEPS * BATCH + 10
+    base: dict[str, Any] = {
+        "data": f"margin-stream:{rows}:20:2:0.5",
+        "devices": LEARNERS,
+        "split": "iid",
+        "reference": "2",
+        "model": "zoo:mlp:16",
+        "rounds": ROUNDS,
+        "evaluate_every": ROUNDS,
+    }
+
+    def stream(name: str, **more: Any) -> dict[str, Any]:
+        local = {"local_steps": STEPS, "batch_size": BATCH, "order": "stream", "learning_rate": 0.1}
+        return {**base, "protocol": name, "settings": {name: {**local, **more}}}
+
+    def short(name: str, **more: Any) -> dict[str, Any]:
+        return {**stream(name, local_steps=1, **more), "rounds": 60, "evaluate_every": 60}
+
+    found = {
+        "isolated": Setting(stream("isolated")),
+        "dynamic": Setting(stream("dynamic-averaging", threshold=DELTA), observe=("divergence",)),
+        "dynamic, larger threshold": Setting(stream("dynamic-averaging", threshold=1.0)),
+        "dynamic, smaller threshold": Setting(stream("dynamic-averaging", threshold=0.1)),
+        "every 10 steps": Setting(stream("periodic-averaging")),
+        "every 50 steps": Setting(stream("periodic-averaging", every=5)),
+        "every 200 steps": Setting(stream("periodic-averaging", every=20)),
+        "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", every=5, fraction=0.3)),
+        "never": Setting(short("dynamic-averaging", threshold=1e30)),
+        "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",)),
+        "continuous": Setting(short("periodic-averaging"), observe=("digest",)),
+    }
+    if given.data.startswith("npz:"):
+        real = {"data": given.data, "reference": "2", "model": "zoo:mlp:32"}
+        found["real stream, dynamic"] = Setting({**stream("dynamic-averaging", threshold=DELTA), **real})
+        found["real stream, every 10 steps"] = Setting({**stream("periodic-averaging"), **real})
+    return found
+
+
+def transfers(result: Result, first: int = 1, last: int = ROUNDS) -> float:
+    """Models sent in these rounds, either way, by the payload: whatever is left after control messages."""
+    P, rows = result.parameters, result.rounds
+    sent = rows[last - 1].payload_bytes_total - (rows[first - 2].payload_bytes_total if first > 1 else 0)
+    if result.protocol == "dynamic-averaging":
+        checks = last - first + 1
+        balanced = sum(r.metrics.get("coordinator/balanced", 0.0) for r in rows[first - 1 : last])
+        violators = sum(r.metrics.get("coordinator/violators", 0.0) for r in rows[first - 1 : last])
+        sent -= round(checks * LEARNERS * 52 + 44 * balanced + 44 * (checks * LEARNERS - violators))
+    return sent / (40 + 4 * P)
+
+
+def loss(result: Result) -> float:
+    """Mean over all steps of the loss before the step."""
+    return mean([r.loss for r in result.rounds if r.loss is not None])
+
+
+def judge(found: Found) -> list[Row]:
+    """The rows A1 to A4."""
+    divergences = [max(o.observed["divergence"]) for o in found.outcomes["dynamic"]]
+    same = [
+        a.observed["digest"] == b.observed["digest"]
+        for a, b in zip(found.outcomes["threshold 0"], found.outcomes["continuous"], strict=True)
+    ]
+    silent = found.each("never", lambda r: transfers(r, 1, 60))
+    moved, losses = found.each("dynamic", transfers), found.each("dynamic", loss)
+    moved_10, losses_10 = found.each("every 10 steps", transfers), found.each("every 10 steps", loss)
+    moved_200, losses_200 = found.each("every 200 steps", transfers), found.each("every 200 steps", loss)
+    fewer = mean(moved_10) / max(mean(moved), 1.0)
+    quiet = found.each("dynamic", lambda r: transfers(r, DRIFT // 2 + 1, DRIFT))
+    burst = found.each("dynamic", lambda r: transfers(r, DRIFT + 1, DRIFT + DRIFT // 4))
+    rows = [
+        row(
+            "A1",
+            f"divergence at most Delta = {DELTA} after every check",
+            "lemma",
+            f"at most {max(divergences):.4f}",
+            max(divergences) <= DELTA * (1 + 1e-6),
+            divergence=divergences,
+        ),
+        row(
+            "A2",
+            "Delta = 0 is continuous averaging bit for bit; Delta = infinity sends no model",
+            "by definition",
+            f"{sum(same)} of {len(same)} equal; {max(silent):.0f} models",
+            all(same) and max(silent) == 0,
+            models=silent,
+        ),
+        row(
+            "A3",
+            "at least 10 times fewer models than averaging every 10 steps, cumulative loss within 5 %",
+            "an order of magnitude",
+            f"{fewer:.1f} times fewer ({mean(moved):.0f} against {mean(moved_10):.0f}), loss {mean(losses):.4f} "
+            f"against {mean(losses_10):.4f}; every 200 steps: {mean(moved_200):.0f}, loss {mean(losses_200):.4f}",
+            fewer >= 10 and mean(losses) <= 1.05 * mean(losses_10),
+            models=moved,
+            models_every_10=moved_10,
+            models_every_200=moved_200,
+            loss=losses,
+            loss_every_10=losses_10,
+            loss_every_200=losses_200,
+        ),
+        row(
+            "A4",
+            "next to no models in the stable quarter before the drift, a burst after it (10 times the rate)",
+            "adapts to drift",
+            f"a round: {mean(quiet) / (DRIFT / 2):.3f} before, {mean(burst) / (DRIFT / 4):.3f} after",
+            2 * mean(burst) >= 10 * max(mean(quiet), 1.0),
+            before=quiet,
+            after=burst,
+        ),
+    ]
+    if "real stream, dynamic" in found.outcomes:
+        ours, theirs = (found.each(f"real stream, {n}", transfers) for n in ("dynamic", "every 10 steps"))
+        lost, kept = (found.each(f"real stream, {n}", loss) for n in ("dynamic", "every 10 steps"))
+        rows.append(
+            row(
+                "A3 (real)",
+                "the same on the rows of the file in their order",
+                "-",
+                f"{mean(theirs) / max(mean(ours), 1):.1f} times fewer, loss {mean(lost):.4f} against {mean(kept):.4f}",
+                mean(theirs) >= 10 * mean(ours) and mean(lost) <= 1.05 * mean(kept),
+                models=ours,
+                models_every_10=theirs,
+                loss=lost,
+                loss_every_10=kept,
+            )
+        )
+    return rows

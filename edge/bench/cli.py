@@ -1,0 +1,163 @@
+"""`edge-bench`: measurements, each with its method and its check.
+
+edge-bench reproduce [--data digits|npz:PATH] [--seeds 0,1,2] [SYSTEM ...]
+edge-bench protocols [--data ...] [--split ...] [--devices N]
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edge import plugins
+from edge.bench import plot, show
+from edge.bench.protocols import compare
+from edge.bench.reproduce import reproduce
+from edge.command import guarded
+from edge.config import write_text
+from edge.errors import ConfigError
+from edge.sim.scenario import read
+
+
+def main() -> int:
+    """Console script; exit code 2 and one line for what can be put right."""
+    args = _parser().parse_args()
+    return guarded("edge-bench", lambda: int(args.run(args)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-bench", description="Measure; every figure with its setting.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def command(name: str, run: Any, text: str, seeds: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=text, description=text)
+        found.set_defaults(run=run)
+        found.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR")
+        found.add_argument("--seeds", default=seeds, metavar="0,1,2")
+        found.add_argument("--workers", type=int, default=cores, metavar="N", help="processes; one a core by default")
+        found.add_argument("--plots", type=Path, metavar="FOLDER", help="accuracy against bytes, as SVG")
+        found.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+        return found
+
+    known = plugins.names("edge.bench.claims")
+    one = command("reproduce", _reproduce, "Check the claims of the papers.", "0,1,2")
+    one.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"one of: {', '.join(known)}; all by default")
+
+    two = command("protocols", _protocols, "All protocols on one job, on equal terms.", "0")
+    two.add_argument("--protocols", metavar="NAME,NAME", help="only these")
+    two.add_argument("--devices", type=int, default=8, metavar="N")
+    two.add_argument("--topology", default="ring")
+    two.add_argument("--split", default="classes:4", metavar="iid|classes:K|dirichlet:A|...")
+    two.add_argument("--model", default="zoo:mlp:64-32", metavar="zoo:NAME|FILE.onnx")
+    two.add_argument("--split-at", metavar="VALUE", help="where fedgkt cuts the model; it is left out otherwise")
+    two.add_argument("--reference", default="300", metavar="N|npz:PATH")
+    two.add_argument("--rounds", type=int, default=100, metavar="R")
+    two.add_argument("--local-steps", type=int, default=10, metavar="N")
+    two.add_argument("--learning-rate", type=float, default=0.1, metavar="X")
+    return parser
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    console = _console(args)
+    with _progress(console) as progress:
+        found = reproduce(args.data, _seeds(args), names=args.systems, workers=_workers(args), progress=progress)
+    show.report(console, found)
+    if args.plots:
+        for system in dict.fromkeys(run.system for run in found.runs):
+            points = [plot.of_run(run) for run in found.runs if run.system == system]
+            plot.pareto(f"{system} on {_short(found.data)}", points, args.plots / f"{system}.svg")
+    _write(args, found)
+    return 0
+
+
+def _protocols(args: argparse.Namespace) -> int:
+    console = _console(args)
+    base = {
+        "data": args.data,
+        "devices": args.devices,
+        "topology": args.topology,
+        "split": args.split,
+        "model": args.model,
+        "split_at": args.split_at,
+        "reference": args.reference,
+        "rounds": args.rounds,
+        "evaluate_every": args.rounds,
+    }
+    read(None, base)
+    local = {"local_steps": args.local_steps, "learning_rate": args.learning_rate}
+    names = [name for name in args.protocols.split(",") if name] if args.protocols else []
+    with _progress(console) as progress:
+        found = compare(base, _seeds(args), names=names, local=local, workers=_workers(args), progress=progress)
+    show.comparison(console, found)
+    if args.plots:
+        points = [
+            plot.Point(x.protocol, x.payload_bytes, x.accuracy_all, min(x.by_seed), max(x.by_seed)) for x in found.lines
+        ]
+        plot.pareto(f"{_short(args.data)}, {args.split}, {args.devices} devices", points, args.plots / "protocols.svg")
+    _write(args, found)
+    return 0
+
+
+def _console(args: argparse.Namespace) -> Console:
+    """Where people look; checks beforehand that what is to be written can be."""
+    if args.json and args.json != "-" and not Path(args.json).parent.is_dir():
+        raise ConfigError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
+    if args.plots:
+        try:
+            args.plots.mkdir(parents=True, exist_ok=True)
+        except OSError as reason:
+            raise ConfigError(f"--plots {args.plots}: {reason.strerror}") from None
+    return Console(stderr=args.json == "-")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Any]:
+    """A bar in a terminal; nothing elsewhere."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+
+def _seeds(args: argparse.Namespace) -> list[int]:
+    try:
+        seeds = [int(part) for part in args.seeds.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {args.seeds}: expected different numbers from 0, e.g. 0,1,2")
+    return seeds
+
+
+def _workers(args: argparse.Namespace) -> int:
+    if args.workers < 1:
+        raise ConfigError(f"--workers {args.workers}: expected 1 or more")
+    return int(args.workers)
+
+
+def _short(source: str) -> str:
+    """Without folders."""
+    kind, _, rest = source.partition(":")
+    return Path(rest).stem if rest and kind in ("npz", "idx") else source
+
+
+def _write(args: argparse.Namespace, found: BaseModel) -> None:
+    if not args.json:
+        return
+    text = found.model_dump_json(indent=1) + "\n"
+    if args.json == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(args.json), text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Run every system's settings over the seeds, side by side, and judge its claims."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from edge import data
+from edge.bench import jobs
+from edge.bench.claims import Found, Given, systems
+from edge.bench.record import Report, environment, summary
+
+Progress = Callable[[int, int, str], None]
+
+
+def given(source: str) -> Given:
+    """What the settings need to know of the data. Raises ConfigError or DataError."""
+    found = data.load(source, 0)
+    return Given(source, found.classes, tuple(found.columns))
+
+
+def reproduce(
+    source: str,
+    seeds: Sequence[int],
+    *,
+    names: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Report:
+    """The table of `names`, or of all systems.
+
+    progress: called with (jobs done, jobs in all, what was finished).
+    Raises ConfigError, DataError, before anything runs.
+    """
+    started = time.monotonic()
+    about = given(source)
+    chosen = systems(about, names)
+    todo = [
+        jobs.Job(f"{system.name}: {name}", seed, setting.scenario, setting.observe)
+        for system in chosen
+        for name, setting in system.settings.items()
+        for seed in seeds
+    ]
+    outcomes: dict[tuple[str, int], jobs.Outcome] = {}
+    for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
+        outcomes[outcome.job.name, outcome.job.seed] = outcome
+        progress(done, len(todo), outcome.job.name)
+    rows, runs = [], []
+    for system in chosen:
+        found = Found(about)
+        for name in system.settings:
+            found.outcomes[name] = [outcomes[f"{system.name}: {name}", seed] for seed in seeds]
+            runs.append(summary(system.name, name, found.results(name)))
+        rows += system.judge(found)
+    return Report(
+        environment=environment(),
+        data=source,
+        seeds=list(seeds),
+        rows=rows,
+        runs=runs,
+        seconds=time.monotonic() - started,
+    )

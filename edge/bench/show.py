@@ -1,0 +1,68 @@
+"""Tables for people."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from edge.bench.protocols import Comparison
+from edge.bench.record import Report
+from edge.sim.display import size
+
+
+def report(console: Console, found: Report) -> None:
+    """Claim, paper, ours, verdict."""
+    seeds = ", ".join(map(str, found.seeds))
+    table = Table(title=f"{found.data}, seeds {seeds}", title_justify="left", show_lines=True)
+    table.add_column("claim", no_wrap=True)
+    table.add_column("says", ratio=4)
+    table.add_column("paper", ratio=2)
+    table.add_column("ours", ratio=4)
+    table.add_column("verdict", no_wrap=True)
+    for row in found.rows:
+        style = "green" if row.verdict == "holds" else "bold red"
+        table.add_row(row.claim, row.statement, row.paper, row.ours, f"[{style}]{row.verdict}[/]")
+    console.print(table)
+    failed = [row.claim for row in found.rows if row.verdict == "fails"]
+    said = f"; not here: {', '.join(failed)}" if failed else ""
+    console.print(
+        f"{len(found.rows) - len(failed)} of {len(found.rows)} hold{said}. {found.seconds:.0f} s.", highlight=False
+    )
+
+
+def comparison(console: Console, found: Comparison) -> None:
+    """One line a protocol, the cheapest first; those on the Pareto front in bold."""
+    job = found.scenario
+    console.print(
+        f"{job['data']}, {job['devices']} devices, {job['split']}, {job['rounds']} rounds, seeds "
+        f"{', '.join(map(str, found.seeds))}. Accuracy on all classes, of the worst device, and on the device's own; "
+        "bytes and work of one device; * nobody is better for fewer bytes.",
+        highlight=False,
+    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("protocol")
+    for heading in ("all", "worst", "own", "payload", "wire", "messages", "MACs", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in sorted(found.lines, key=lambda x: (x.payload_bytes, -x.accuracy_all)):
+        table.add_row(
+            line.protocol + (" *" if line.pareto else ""),
+            f"{line.accuracy_all:.3f}",
+            f"{line.accuracy_worst:.3f}",
+            f"{line.accuracy_own:.3f}",
+            size(line.payload_bytes),
+            size(line.wire_bytes),
+            f"{line.messages:.0f}",
+            _count(line.macs),
+            size(line.memory),
+            style="bold" if line.pareto else "",
+        )
+    console.print(table)
+    for name, reason in found.left_out.items():
+        console.print(f"left out: {name} ({reason})", highlight=False, soft_wrap=True)
+
+
+def _count(value: float) -> str:
+    for unit in ("", " k", " M", " G", " T"):
+        if value < 1000:
+            return f"{value:.0f}{unit}" if not unit else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f} P"
