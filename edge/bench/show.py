@@ -1,5 +1,7 @@
 """Tables for people."""
 
+from textwrap import fill
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -24,9 +26,8 @@ def report(console: Console, found: Report) -> None:
     console.print(table)
     failed = [row.claim for row in found.rows if row.verdict == "fails"]
     said = f"; not here: {', '.join(failed)}" if failed else ""
-    console.print(
-        f"{len(found.rows) - len(failed)} of {len(found.rows)} hold{said}. {found.seconds:.0f} s.", highlight=False
-    )
+    held = len(found.rows) - len(failed)
+    console.print(f"{held} of {len(found.rows)} claims hold{said}. {found.seconds:.0f} s.", highlight=False)
 
 
 def comparison(console: Console, found: Comparison) -> None:
@@ -40,11 +41,11 @@ def comparison(console: Console, found: Comparison) -> None:
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("protocol")
-    for heading in ("all", "worst", "own", "payload", "wire", "messages", "MACs", "memory"):
+    for heading in ("all", "worst", "own", "payload", "wire", "msgs", "MACs", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in sorted(found.lines, key=lambda x: (x.payload_bytes, -x.accuracy_all)):
         table.add_row(
-            line.protocol + (" *" if line.pareto else ""),
+            fill(line.protocol + ("\N{NO-BREAK SPACE}*" if line.pareto else ""), 20),
             f"{line.accuracy_all:.3f}",
             f"{line.accuracy_worst:.3f}",
             f"{line.accuracy_own:.3f}",

@@ -90,10 +90,10 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
         )
 
 
-def play(fleet: Sequence[Device], idle: Callable[[Transport, Waiting], None]) -> Iterator[None]:
+def play(fleet: Sequence[Device], idle: Callable[[Sequence[Transport], Waiting], None]) -> Iterator[None]:
     """Run all loops in step; yields after each round, when every device has its `row`.
 
-    idle: called when every unfinished device waits, with the transport of one and what it waits for.
+    idle: called when every unfinished device waits, with their transports and what the least patient waits for.
     """
     while True:
         pending = list(fleet)
@@ -111,7 +111,6 @@ def play(fleet: Sequence[Device], idle: Callable[[Transport, Waiting], None]) ->
             pending = [device for device, _ in waiting]
             steps = [step for _, step in waiting]
             if steps and steps == before:  # a whole pass changed nothing
-                device, step = min(waiting, key=lambda w: w[1].until)
-                idle(device.transport, step)
+                idle([device.transport for device in pending], min(steps, key=lambda step: step.until))
             before = steps
         yield

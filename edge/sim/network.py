@@ -1,6 +1,6 @@
 """Where the messages of an emulation go: through memory in virtual time, or through a broker."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -8,20 +8,23 @@ from edge.interfaces import NodeId, Transport
 from edge.node import Waiting
 from edge.transports import memory, mqtt
 
+SLICE = 0.001
+"""Seconds for which one transport is listened to before the others are looked at."""
+
 
 @dataclass(frozen=True)
 class Network:
     """What a fleet needs of its surroundings.
 
     place: for people. attach: makes a device's transport, closed when the network is. now: the
-    clock, in seconds. idle: called when every device waits, with one of them; lets time pass until
-    something may have changed.
+    clock, in seconds. idle: called when every device waits, with their transports and the one that waits least;
+    lets time pass until something may have changed.
     """
 
     place: str
     attach: Callable[[NodeId], Transport]
     now: Callable[[], float]
-    idle: Callable[[Transport, Waiting], None]
+    idle: Callable[[Sequence[Transport], Waiting], None]
 
 
 @dataclass
@@ -41,7 +44,7 @@ def in_memory(fleet: str) -> Iterator[Network]:
     clock = Clock()
     hub = memory.Network(fleet)
 
-    def idle(_: Transport, waiting: Waiting) -> None:
+    def idle(_: Sequence[Transport], waiting: Waiting) -> None:
         clock.seconds = max(clock.seconds, waiting.until)
 
     yield Network("memory", hub.attach, clock, idle)
@@ -57,7 +60,9 @@ def over_mqtt(fleet: str, url: str, now: Callable[[], float]) -> Iterator[Networ
             stack.callback(transport.close)
             return transport
 
-        def idle(transport: Transport, waiting: Waiting) -> None:
-            transport.wait(max(0.0, waiting.until - now()))
+        def idle(transports: Sequence[Transport], waiting: Waiting) -> None:
+            # Anybody's message may be the one that lets all go on.
+            while (left := waiting.until - now()) > 0 and not any(t.wait(0) for t in transports):
+                transports[0].wait(min(left, SLICE))
 
         yield Network(url, attach, now, idle)

@@ -129,7 +129,7 @@ def _alone(whole: Fleet, index: int) -> Iterator[dict[str, float]]:
     device = whole.devices[index]
     for step in device.steps:
         if isinstance(step, Waiting):
-            whole.network.idle(device.transport, step)
+            whole.network.idle([device.transport], step)
         else:
             yield step
 

@@ -9,6 +9,8 @@ from edge.sim.result import Result
 TITLE = "Kamp et al. 2018, Dynamic Model Averaging"
 LEARNERS, ROUNDS, STEPS, BATCH = 10, 800, 10, 10
 DRIFT = ROUNDS // 2
+QUIET, BURST = 100, 50
+"""Rounds before and after the drift that A4 looks at."""
 DELTA = 0.3
 
 
@@ -84,8 +86,8 @@ def judge(found: Found) -> list[Row]:
     moved_10, losses_10 = found.each("every 10 steps", transfers), found.each("every 10 steps", loss)
     moved_200, losses_200 = found.each("every 200 steps", transfers), found.each("every 200 steps", loss)
     fewer = mean(moved_10) / max(mean(moved), 1.0)
-    quiet = found.each("dynamic", lambda r: transfers(r, DRIFT // 2 + 1, DRIFT))
-    burst = found.each("dynamic", lambda r: transfers(r, DRIFT + 1, DRIFT + DRIFT // 4))
+    quiet = found.each("dynamic", lambda r: transfers(r, DRIFT - QUIET + 1, DRIFT))
+    burst = found.each("dynamic", lambda r: transfers(r, DRIFT + 1, DRIFT + BURST))
     rows = [
         row(
             "A1",
@@ -119,9 +121,9 @@ def judge(found: Found) -> list[Row]:
         ),
         row(
             "A4",
-            "next to no models in the stable quarter before the drift, a burst after it (10 times the rate)",
+            "next to no models in the 1,000 steps before the drift, a burst in the 500 after it (10 times the rate)",
             "adapts to drift",
-            f"a round: {mean(quiet) / (DRIFT / 2):.3f} before, {mean(burst) / (DRIFT / 4):.3f} after",
+            f"models a 1,000 steps: {mean(quiet):.0f} before, {2 * mean(burst):.0f} after",
             2 * mean(burst) >= 10 * max(mean(quiet), 1.0),
             before=quiet,
             after=burst,

@@ -137,3 +137,76 @@ def test_the_rate_decays_as_stated() -> None:
     assert settings.rate(1) == 0.4
     assert settings.rate(11) == pytest.approx(0.4 / 2**0.75)
     assert Settings(learning_rate=0.4).rate(1000) == 0.4
+
+
+@pytest.mark.parametrize("rows", [1, 40, 299])
+def test_a_subset_keeps_the_mean_and_is_the_same_everywhere(rows: int, tmp_path: Path) -> None:
+    with fleet(tmp_path, devices=5, rounds=8, split="classes:4", settings={"subset": rows}) as whole:
+        for number, _ in enumerate(whole.rounds(), start=1):
+            assert np.abs(tables(whole, "z").mean(axis=0) - tables(whole, "s").mean(axis=0)).max() < 1e-12
+            drawn = [d.protocol.rows(number).tolist() for d in whole.devices]  # type: ignore[attr-defined]
+            assert drawn == [drawn[0]] * 5
+            assert len(set(drawn[0])) == rows
+        assert sum(sum(d.inbox.counts.values()) for d in whole.devices) == 0
+        assert whole.devices[0].protocol.rows(1).tolist() != drawn[0]  # type: ignore[attr-defined]
+
+
+def test_plain_mixing_is_the_weighted_mean_of_the_neighbours(tmp_path: Path) -> None:
+    with fleet(tmp_path, devices=4, rounds=3, split="classes:4", settings={"mixing": "plain"}) as whole:
+        W = mixing.matrix(whole.world.weights, whole.world.names)
+        said = np.empty(0)
+        for _ in whole.rounds():
+            if said.size:
+                np.testing.assert_allclose(tables(whole, "z"), np.einsum("nm,mrk->nrk", W, said), atol=1e-6)
+            said = tables(whole, "s")
+
+
+def in_flight(whole: Fleet) -> Array:
+    """What has been given and not yet taken, summed over all edges."""
+    total: Array = np.zeros_like(whole.devices[0].protocol.mass)  # type: ignore[attr-defined]
+    by_name = {d.id: d.protocol for d in whole.devices}
+    for protocol in by_name.values():
+        for i, j in enumerate(protocol.setup.neighbours):  # type: ignore[attr-defined]
+            total += by_name[j].given - protocol.taken[i]  # type: ignore[attr-defined]
+    return total
+
+
+def test_push_sum_loses_nothing(tmp_path: Path) -> None:
+    """A third of all messages lost: mass on the devices and under way is that of all s, and the estimates recover."""
+    settings = {"mixing": "push-sum", "learning_rate": 0.05}
+    random = np.random.default_rng(0)
+    options: dict[str, Any] = {"devices": 5, "rounds": 60, "split": "classes:4", "patience": 0.5}
+    with fleet(tmp_path, settings=settings, **options) as whole:
+        sends = [d.transport.send for d in whole.devices]
+        for number, _ in enumerate(whole.rounds(), start=1):
+            mass = sum(d.protocol.mass for d in whole.devices) + in_flight(whole)  # type: ignore[attr-defined]
+            # On the device z is of before the last give; its s is in the mass already.
+            np.testing.assert_allclose(mass[:-1], tables(whole, "s").sum(axis=0), atol=2e-4)
+            np.testing.assert_allclose(mass[-1], 5, atol=2e-4)
+            for device, send in zip(whole.devices, sends, strict=True):
+
+                def lossy(*message: Any, send: Any = send) -> None:
+                    if random.random() > 1 / 3:
+                        send(*message)
+
+                device.transport.send = lossy if number < 30 else send  # type: ignore[method-assign, assignment]
+        assert sum(d.row["missed"] for d in whole.devices) == 0
+        away = np.abs(tables(whole, "z") - tables(whole, "s").mean(axis=0)).mean()
+        assert away < 0.05
+
+
+def test_push_sum_and_tracking_agree_where_nothing_is_lost(tmp_path: Path) -> None:
+    with (
+        fleet(tmp_path / "a", devices=4, topology="complete", rounds=12, settings={"mixing": "push-sum"}) as a,
+        fleet(tmp_path / "b", devices=4, topology="complete", rounds=12) as b,
+    ):
+        for _ in zip(a.rounds(), b.rounds(), strict=True):
+            for whole in (a, b):
+                away = np.abs(tables(whole, "z") - tables(whole, "s").mean(axis=0)).max()
+                assert away < 0.2
+
+
+@pytest.mark.parametrize("bad", [{"mixing": "push-sum", "subset": 5}, {"mixing": "push-sum", "reinitialise_every": 3}])
+def test_push_sum_needs_no_starting_anew(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="push-sum talks about all rows"):
+        Settings(**bad)
