@@ -72,7 +72,7 @@ def _reproduce(args: argparse.Namespace) -> int:
     show.report(console, found)
     if args.plots:
         for system in dict.fromkeys(run.system for run in found.runs):
-            points = [plot.of_run(run) for run in found.runs if run.system == system]
+            points = [plot.of_run(run) for run in found.runs if run.system == system and run.plotted]
             plot.pareto(f"{system} on {_short(found.data)}", points, args.plots / f"{system}.svg")
     _write(args, found)
     return 0

@@ -37,6 +37,7 @@ class Run(BaseModel):
     own_accuracy: list[float]
     payload_bytes_per_device: list[float]
     seconds: list[float]
+    plotted: bool = True
 
 
 class Row(BaseModel):
@@ -73,7 +74,7 @@ def environment() -> Environment:
     )
 
 
-def summary(system: str, name: str, results: list[Result]) -> Run:
+def summary(system: str, name: str, results: list[Result], plotted: bool = True) -> Run:
     """The same setting over the seeds."""
     lines = [r.summary() for r in results]
     return Run(
@@ -85,6 +86,7 @@ def summary(system: str, name: str, results: list[Result]) -> Run:
         own_accuracy=[x.mean_accuracy_own for x in lines],
         payload_bytes_per_device=[x.payload_bytes_per_device for x in lines],
         seconds=[x.seconds for x in lines],
+        plotted=plotted,
     )
 
 

@@ -46,9 +46,9 @@ def reproduce(
     rows, runs = [], []
     for system in chosen:
         found = Found(about)
-        for name in system.settings:
+        for name, setting in system.settings.items():
             found.outcomes[name] = [outcomes[f"{system.name}: {name}", seed] for seed in seeds]
-            runs.append(summary(system.name, name, found.results(name)))
+            runs.append(summary(system.name, name, found.results(name), setting.plotted))
         rows += system.judge(found)
     return Report(
         environment=environment(),

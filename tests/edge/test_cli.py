@@ -132,3 +132,51 @@ def test_a_checkpoint_of_another_model(
     monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
     assert cli.main() == 2
     assert "is of another model or protocol" in capsys.readouterr().err
+
+
+def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -> None:
+    """Dynamic averaging in three processes; the coordinator is killed, and goes on from its checkpoint."""
+    export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "bundle")
+    paths = {}
+    for me in ("a", "b"):
+        paths[me] = tmp_path / f"{me}.toml"
+        paths[me].write_text(
+            f"""
+            id = "{me}"
+            fleet = "{tmp_path.name[-20:]}"
+            broker = "{broker}"
+            peers = ["a", "b"]
+            bundle = "bundle"
+            data = "digits"
+            split = "classes:5"
+            protocol = "dynamic-averaging"
+            rounds = 40
+            patience = 60
+            checkpoint = "state-{me}"
+            [settings]
+            threshold = 0.05
+            """
+        )
+    shared = tmp_path / "centre.toml"
+    shared.write_text(paths["a"].read_text().replace("state-a", "state-centre"))
+
+    def coordinator() -> "subprocess.Popen[str]":
+        command = [COMMAND, "--config", shared, "--role", "coordinator", "--json"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    centre, devices = coordinator(), [start(path) for path in paths.values()]
+    assert centre.stdout is not None
+    for _ in range(8):
+        centre.stdout.readline()
+    centre.kill()
+    centre.communicate()
+    kept = store.read(tmp_path / "state-centre")
+    assert kept is not None
+    rows = finish(coordinator())
+    assert rows[0]["round"] == kept[0] + 1
+    assert rows[-1]["id"] == "coordinator"
+    assert sum(row["balanced"] for row in rows) > 0
+    for device in devices:
+        mine = finish(device)
+        assert mine[-1]["round"] == 40
+        assert mine[-1]["accuracy_all"] > 0.6

@@ -38,6 +38,8 @@ class Setting:
 
     scenario: dict[str, Any]
     observe: tuple[str, ...] = ()
+    plotted: bool = True
+    """whether its accuracy is one to compare"""
 
 
 @dataclass

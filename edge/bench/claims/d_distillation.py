@@ -26,9 +26,9 @@ def settings(given: Given) -> dict[str, Setting]:
         "protocol": "d-distillation",
     }
 
-    def ours(**changes: Any) -> Setting:
+    def ours(plotted: bool = True, **changes: Any) -> Setting:
         extra = changes.pop("settings", {})
-        return Setting({**base, "settings": {"d-distillation": {**OURS, **extra}}, **changes})
+        return Setting({**base, "settings": {"d-distillation": {**OURS, **extra}}, **changes}, plotted=plotted)
 
     def other(name: str, **more: Any) -> Setting:
         return Setting({**base, "protocol": name, "settings": {name: {**LOCAL, **more}}})
@@ -48,9 +48,13 @@ def settings(given: Given) -> dict[str, Setting]:
         "fedavg": other("fedavg"),
         "dynamic-averaging": other("dynamic-averaging", threshold=0.3),
         "converging": ours(
-            rounds=300, convergence=10, settings={"pull": 1.0, "decay_after": 50.0, "reference_batch": 300}
+            plotted=False,
+            rounds=300,
+            convergence=10,
+            settings={"pull": 1.0, "decay_after": 50.0, "reference_batch": 300},
         ),
         "frozen": ours(
+            plotted=False,
             rounds=20,
             convergence=1,
             coding={"soft_labels": "float32"},
@@ -59,7 +63,7 @@ def settings(given: Given) -> dict[str, Setting]:
         ),
     }
     if "user" in given.columns:
-        people = {"devices": 30, "split": "by:user"}
+        people: dict[str, Any] = {"devices": 30, "split": "by:user"}
         found["one device a user"] = ours(**people)
         found["one device a user, isolated"] = Setting({**other("isolated").scenario, **people})
         found["one device a user, d-psgd"] = Setting({**other("d-psgd").scenario, **people})

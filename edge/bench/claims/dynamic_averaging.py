@@ -46,9 +46,9 @@ def settings(given: Given) -> dict[str, Setting]:
         "every 50 steps": Setting(stream("periodic-averaging", every=5)),
         "every 200 steps": Setting(stream("periodic-averaging", every=20)),
         "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", every=5, fraction=0.3)),
-        "never": Setting(short("dynamic-averaging", threshold=1e30)),
-        "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",)),
-        "continuous": Setting(short("periodic-averaging"), observe=("digest",)),
+        "never": Setting(short("dynamic-averaging", threshold=1e30), plotted=False),
+        "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",), plotted=False),
+        "continuous": Setting(short("periodic-averaging"), observe=("digest",), plotted=False),
     }
     if given.data.startswith("npz:"):
         real = {"data": given.data, "reference": "2", "model": "zoo:mlp:32"}
