@@ -11,6 +11,7 @@ and, where it needs them,
     CENTRE                       what it calls the one node in the middle: "server", "coordinator"; none if absent
     centre_objective(settings)   the terms of the centre's own model; it has no model if absent
     CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
+    DATA                         the only data set it runs on, if there is one
     SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
 """
 
@@ -56,6 +57,11 @@ class Algorithm:
     def split(self) -> bool:
         """Whether the centre's model is what follows the devices' in one that is cut in two."""
         return getattr(self.module, "CENTRE_MODEL", "same") == "rest"
+
+    @property
+    def data(self) -> str | None:
+        """The only data set it runs on; None for any."""
+        return getattr(self.module, "DATA", None)
 
     @property
     def same_model(self) -> bool:

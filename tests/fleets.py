@@ -37,7 +37,10 @@ class Fleet:
         yield from fleets.play(self.devices, self.network.idle)
 
 
-SUITED: dict[str, dict[str, Any]] = {"fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}}
+SUITED: dict[str, dict[str, Any]] = {
+    "fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"},
+    "federated-reinforcement-distillation": {"data": "cartpole", "model": "zoo:mlp:8"},
+}
 """What a protocol needs of a scenario beyond its name."""
 
 

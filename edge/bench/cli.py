@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     known = plugins.names("edge.bench.claims")
     one = command("reproduce", _reproduce, "Check the claims of the papers.", "0,1,2")
+    one.add_argument("--rows", type=int, default=4000, metavar="N", help="at most so many of the data; 4000")
     one.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"one of: {', '.join(known)}; all by default")
 
     two = command("protocols", _protocols, "All protocols on one job, on equal terms.", "0")
@@ -68,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 def _reproduce(args: argparse.Namespace) -> int:
     console = _console(args)
     with _progress(console) as progress:
-        found = reproduce(args.data, _seeds(args), names=args.systems, workers=_workers(args), progress=progress)
+        found = reproduce(
+            args.data, _seeds(args), names=args.systems, rows=args.rows, workers=_workers(args), progress=progress
+        )
     show.report(console, found)
     if args.plots:
         for system in dict.fromkeys(run.system for run in found.runs):

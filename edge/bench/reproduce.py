@@ -11,10 +11,11 @@ from edge.bench.record import Report, environment, summary
 Progress = Callable[[int, int, str], None]
 
 
-def given(source: str) -> Given:
+def given(source: str, rows: int | None) -> Given:
     """What the settings need to know of the data. Raises ConfigError or DataError."""
     found = data.load(source, 0)
-    return Given(source, found.classes, tuple(found.columns))
+    n = len(found.y_train)
+    return Given(source, found.classes, tuple(found.columns), n, rows if rows is not None and rows < n else None)
 
 
 def reproduce(
@@ -22,16 +23,18 @@ def reproduce(
     seeds: Sequence[int],
     *,
     names: Sequence[str] = (),
+    rows: int | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Report:
     """The table of `names`, or of all systems.
 
+    rows: at most so many of the data; streams read all.
     progress: called with (jobs done, jobs in all, what was finished).
     Raises ConfigError, DataError, before anything runs.
     """
     started = time.monotonic()
-    about = given(source)
+    about = given(source, rows)
     chosen = systems(about, names)
     todo = [
         jobs.Job(f"{system.name}: {name}", seed, setting.scenario, setting.observe)
@@ -43,18 +46,18 @@ def reproduce(
     for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
         outcomes[outcome.job.name, outcome.job.seed] = outcome
         progress(done, len(todo), outcome.job.name)
-    rows, runs = [], []
+    table, runs = [], []
     for system in chosen:
         found = Found(about)
         for name, setting in system.settings.items():
             found.outcomes[name] = [outcomes[f"{system.name}: {name}", seed] for seed in seeds]
             runs.append(summary(system.name, name, found.results(name), setting.plotted))
-        rows += system.judge(found)
+        table += system.judge(found)
     return Report(
         environment=environment(),
-        data=source,
+        data=source if about.rows is None else f"{source}, {about.rows} rows",
         seeds=list(seeds),
-        rows=rows,
+        rows=table,
         runs=runs,
         seconds=time.monotonic() - started,
     )

@@ -41,6 +41,7 @@ KINDS = {
     "verdict": 10,  # a centre to its device: (1, 1)
     "outcome": 11,  # a centre to its device, with weights: (1, 1)
     "codes": 12,  # integer codes of soft labels, or their change: (R, K)
+    "proxies": 13,  # proxy states and the policy there: (n, 1 + actions)
 }
 AGAIN = "again"
 """Topic kind of a request: send your message of that kind and round again."""

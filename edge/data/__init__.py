@@ -3,6 +3,6 @@
 A loader has `load(argument, seed) -> Dataset`; the argument is what follows the colon.
 """
 
-from edge.data._dataset import Dataset, load, take_reference
+from edge.data._dataset import Dataset, load, some, take_reference
 
-__all__ = ["Dataset", "load", "take_reference"]
+__all__ = ["Dataset", "load", "some", "take_reference"]

@@ -49,6 +49,20 @@ def load(source: str, seed: int) -> Dataset:
     return found
 
 
+def some(dataset: Dataset, rows: int, seed: int) -> Dataset:
+    """At most `rows` rows of the training part and of the test part, drawn by seed and left in their order."""
+    random = np.random.default_rng([seed, rows])
+    train, test = (np.sort(random.permutation(len(y))[:rows]) for y in (dataset.y_train, dataset.y_test))
+    return replace(
+        dataset,
+        x_train=dataset.x_train[train],
+        y_train=dataset.y_train[train],
+        x_test=dataset.x_test[test],
+        y_test=dataset.y_test[test],
+        columns={k: v[train] for k, v in dataset.columns.items()},
+    )
+
+
 def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet, Dataset]:
     """The reference set, and the data without it.
 

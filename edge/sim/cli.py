@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--protocol", metavar="NAME")
     parser.add_argument("--compare", metavar="NAME,NAME", help="also run these, for a table side by side")
     parser.add_argument("--data", metavar="digits|npz:PATH|idx:DIR")
+    parser.add_argument("--rows", type=int, metavar="N", help="use at most so many rows of the data")
     parser.add_argument("--split", metavar="iid|classes:K|dirichlet:A|by:COLUMN")
     parser.add_argument("--reference", metavar="N|npz:PATH", help="the unlabelled reference set")
     parser.add_argument(
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--convergence", type=int, metavar="ROUNDS", help="measure gradient norm and consensus error that often"
     )
+    parser.add_argument("--uplink", type=float, metavar="KBIT/S", help="from a device to the broker; in memory only")
+    parser.add_argument("--downlink", type=float, metavar="KBIT/S", help="from the broker to a device")
     parser.add_argument("--patience", type=float, metavar="SECONDS")
     parser.add_argument(
         "--set",

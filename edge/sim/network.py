@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge.interfaces import NodeId, Transport
 from edge.node import Waiting
 from edge.transports import memory, mqtt
+from edge.transports.memory import Links
 
 SLICE = 0.001
 """Seconds for which one transport is listened to before the others are looked at."""
@@ -39,13 +40,14 @@ class Clock:
 
 
 @contextmanager
-def in_memory(fleet: str) -> Iterator[Network]:
-    """Virtual time: nothing is ever under way, so when all wait, the clock jumps to the first deadline."""
+def in_memory(fleet: str, links: Links | None = None) -> Iterator[Network]:
+    """Virtual time: when all wait, the clock jumps to the next arrival or, without one, to the first deadline."""
     clock = Clock()
-    hub = memory.Network(fleet)
+    hub = memory.Network(fleet, links, clock)
 
     def idle(_: Sequence[Transport], waiting: Waiting) -> None:
-        clock.seconds = max(clock.seconds, waiting.until)
+        arrival = hub.next_arrival
+        clock.seconds = max(clock.seconds, waiting.until if arrival is None else min(arrival, waiting.until))
 
     yield Network("memory", hub.attach, clock, idle)
 

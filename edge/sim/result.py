@@ -37,6 +37,8 @@ class RoundResult(BaseModel):
     accuracy_all: float | None
     accuracy_own: float | None
     payload_bytes_total: int
+    link_seconds: float | None = None
+    """virtual seconds the round took on narrow links, mean over the devices; computing takes none"""
     metrics: dict[str, float]
     """whatever else the protocol reports, e.g. "disagreement", "missed\""""
     seconds: float

@@ -21,6 +21,7 @@ from edge.sim.network import Network, in_memory, over_mqtt
 from edge.sim.result import Accuracy, DeviceResult, Result, RoundResult
 from edge.sim.scenario import Scenario
 from edge.sim.world import Bundles, World
+from edge.transports.memory import Links
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,19 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
         for algorithm in algorithms:
             # Runs that share a broker must not hear one another; as long in memory, so that bytes are equal.
             fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
-            with in_memory(fleet) if url is None else over_mqtt(fleet, url, time.monotonic) as network:
+            links = _links(scenario, algorithm)
+            with in_memory(fleet, links) if url is None else over_mqtt(fleet, url, time.monotonic) as network:
                 results.append(_play(world, algorithm, bundles, network, watch))
     main = results[0]
     return main.model_copy(update={"comparison": [r.summary() for r in results] if scenario.compare else []})
+
+
+def _links(scenario: Scenario, algorithm: Algorithm) -> Links | None:
+    """The links of the devices, in bits a second; a centre's are endless."""
+    if scenario.uplink is None and scenario.downlink is None:
+        return None
+    up, down = (None if width is None else 1000 * width for width in (scenario.uplink, scenario.downlink))
+    return Links(up, down, frozenset([algorithm.centre] if algorithm.centre else []))
 
 
 def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network, watch: Watch) -> Result:
@@ -75,6 +85,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     members = [device for device in fleet if device.role == DEVICE]
     centre = next((device for device in fleet if device.role != DEVICE), None)
     probe = Probe(world, algorithm, bundles.folder) if scenario.convergence else None
+    linked = scenario.uplink is not None or scenario.downlink is not None
     started = time.monotonic()
     rounds: list[RoundResult] = []
     accuracies: list[list[Accuracy]] = []
@@ -84,7 +95,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
         if evaluate:
             accuracies = [accuracy(device, centre, world) for device in members]
         lap, before = time.monotonic(), lap
-        rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before))
+        rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before, linked))
         if probe and number % scenario.convergence == 0:
             rounds[-1].metrics.update(probe.measure(members))
         watch(Frame(name, network.place, members, rounds[-1], scenario.rounds, accuracies if evaluate else None))
@@ -137,7 +148,7 @@ def _result(device: Device, of_heads: list[Accuracy]) -> DeviceResult:
 
 
 def _round(
-    number: int, fleet: Sequence[Device], accuracies: Sequence[list[Accuracy]] | None, seconds: float
+    number: int, fleet: Sequence[Device], accuracies: Sequence[list[Accuracy]] | None, seconds: float, linked: bool
 ) -> RoundResult:
     """Means over the devices that report a thing; what a centre reports beside them keeps its own names."""
     members = [device.row for device in fleet if device.role == DEVICE]
@@ -153,6 +164,7 @@ def _round(
         accuracy_all=float(np.mean([a[-1][0] for a in accuracies])) if accuracies else None,
         accuracy_own=float(np.mean([a[0][1] for a in accuracies])) if accuracies else None,
         payload_bytes_total=sum(d.transport.traffic.payload_bytes_sent for d in fleet),
+        link_seconds=means["seconds"] if linked else None,
         metrics={k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in ("round", "seconds") and k != "loss"},
         seconds=seconds,
     )

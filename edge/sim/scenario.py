@@ -23,6 +23,8 @@ class Scenario(BaseModel):
     """protocols to run afterwards on the same data, for a table side by side"""
     data: str = "digits"
     """digits, npz:PATH, idx:DIR, margin-stream:..."""
+    rows: int | None = Field(default=None, ge=2)
+    """use at most so many rows of the training part, and as many of the test part, drawn by the seed; all if absent"""
     split: str = "iid"
     """iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN"""
     reference: str = "300"
@@ -48,6 +50,10 @@ class Scenario(BaseModel):
     """seconds to wait for silent neighbours (virtual seconds with the memory transport)"""
     evaluate_every: int = Field(default=1, ge=1)
     """rounds between evaluations on the test set; the first and the last round are always evaluated"""
+    uplink: float | None = Field(default=None, gt=0)
+    """kbit/s from a device to the broker; endless if absent (with the memory transport)"""
+    downlink: float | None = Field(default=None, gt=0)
+    """kbit/s from the broker to a device"""
     convergence: int = Field(default=0, ge=0)
     """rounds between measurements of the gradient norm and the consensus error; 0 for none"""
 
@@ -69,6 +75,8 @@ class Scenario(BaseModel):
         """The protocol with its checked settings, and fit for these models."""
         found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
         algorithm.needs_one_model(found, len(self.models), "model")
+        if found.data is not None and self.data != found.data:
+            raise ConfigError(f"data: {protocol} runs on '{found.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
         return found
@@ -96,6 +104,8 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
         raise ConfigError(f"settings.{stray[0]}: no such protocol; there are: {known}")
     plugins.load("edge.engines", scenario.engine)
     scenario.coding.by_kind()
+    if scenario.transport == "mqtt" and (scenario.uplink or scenario.downlink):
+        raise ConfigError("uplink and downlink are emulated in memory; leave out --transport mqtt")
     if scenario.broker and scenario.transport != "mqtt":
         raise ConfigError(f"broker: {scenario.broker} is given, but transport is 'memory'; say --transport mqtt")
     return scenario

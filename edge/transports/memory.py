@@ -4,27 +4,78 @@
     a, b = network.attach("a"), network.attach("b")
 
 Bytes are counted as MQTT 5 would count them, so that an emulation in memory and one over a broker
-report the same figures.
+report the same figures. With `Links`, messages take the time that links of that width would.
 """
 
-from collections.abc import Mapping
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from edge import topics
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
+from edge.topics import publish_size
 from edge.transports._inbox import Inbox, count_sent
 
 
-class Network:
-    """The devices that can reach each other."""
+@dataclass(frozen=True)
+class Links:
+    """The width of a device's link to the broker, each way, in bits a second; None for endless.
 
-    def __init__(self, fleet: str) -> None:
+    wide: nodes whose links are endless, as a server's.
+    """
+
+    uplink: float | None = None
+    downlink: float | None = None
+    wide: frozenset[NodeId] = frozenset()
+
+    def seconds(self, node: NodeId, width: float | None, size: int) -> float:
+        """For `size` bytes on one of a node's links."""
+        return 0.0 if width is None or node in self.wide else 8 * size / width
+
+
+class Network:
+    """The devices that can reach each other. now: the clock that arrival is measured by, if links are narrow."""
+
+    def __init__(self, fleet: str, links: Links | None = None, now: Callable[[], float] = lambda: 0.0) -> None:
         self.fleet = topics.name(fleet, "fleet")
         self.attached: dict[NodeId, Memory] = {}
+        self._links, self._now = links, now
+        self._under_way: list[tuple[float, int, NodeId, Delivery]] = []
+        self._count = 0
+        self._free: dict[tuple[NodeId, str], float] = {}
 
     def attach(self, me: NodeId) -> "Memory":
         """A transport for the device `me`."""
         self.attached[me] = Memory(self, topics.name(me, "device"))
         return self.attached[me]
+
+    def carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
+        """Deliver at once or, over narrow links, one after the other: up from the sender, then down to the receiver."""
+        if self._links is None:
+            self._arrive(receiver, delivery)
+            return
+        size, at = publish_size(topic, len(delivery.payload)), self._now()
+        ways = (delivery.sender, "up", self._links.uplink), (receiver, "down", self._links.downlink)
+        for node, way, width in ways:
+            at = max(at, self._free.get((node, way), 0.0)) + self._links.seconds(node, width, size)
+            self._free[node, way] = at
+        self._count += 1
+        heapq.heappush(self._under_way, (at, self._count, receiver, delivery))
+
+    def deliver(self) -> None:
+        """Let everything arrive that is due."""
+        while self._under_way and self._under_way[0][0] <= self._now():
+            _, _, receiver, delivery = heapq.heappop(self._under_way)
+            self._arrive(receiver, delivery)
+
+    @property
+    def next_arrival(self) -> float | None:
+        """When the next message is due; None if nothing is under way."""
+        return self._under_way[0][0] if self._under_way else None
+
+    def _arrive(self, receiver: NodeId, delivery: Delivery) -> None:
+        if receiver in self.attached:
+            self.attached[receiver].inbox.put(delivery)
 
 
 class Memory:
@@ -42,11 +93,11 @@ class Memory:
         """See `Transport.send`."""
         topic = topics.Address(self._network.fleet, receiver, self._me, kind).topic
         count_sent(self.traffic, topic, payload)
-        if receiver in self._network.attached:
-            self._network.attached[receiver].inbox.put(Delivery(self._me, kind, payload))
+        self._network.carry(receiver, topic, Delivery(self._me, kind, payload))
 
     def receive(self) -> list[Delivery]:
         """See `Transport.receive`."""
+        self._network.deliver()
         return self.inbox.take()
 
     def wait(self, seconds: float) -> bool:

@@ -102,7 +102,7 @@ def test_reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     said = capsys.readouterr().out
     report = Report.model_validate_json(out.read_text())
     rows = {row.claim: row for row in report.rows}
-    assert set(rows) == {f"F{i}" for i in range(1, 8)}
+    assert set(rows) == {f"F{i}" for i in range(1, 8)} | {"F6 (links)"}
     for exact in ("F1", "F2", "F5", "F7"):
         assert rows[exact].verdict == "holds"
     assert rows["F5"].figures["bits"] == 102_400  # Jeong et al. 2018, Table 1: 32 x 3,200
@@ -119,7 +119,7 @@ def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     found = json.loads(said.out)
     lines = {x["protocol"]: x for x in found["lines"]}
     assert set(lines) | set(found["left_out"]) == set(plugins.names("edge.protocols"))
-    assert set(found["left_out"]) == {"fedgkt"}
+    assert set(found["left_out"]) == {"fedgkt", "federated-reinforcement-distillation"}
     assert "say where" in found["left_out"]["fedgkt"]
     # a step of an MLP 64-8-10: forward and both gradients of two products, but none for the first one's input
     forward, step = 64 * 8 + 8 * 10, 3 * (64 * 8 + 8 * 10) - 64 * 8

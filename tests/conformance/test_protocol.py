@@ -69,7 +69,7 @@ def test_a_duplicate_changes_nothing(protocol: str, tmp_path: Path) -> None:
     assert equal(doubled, played(tmp_path, protocol))
 
 
-ALONE = set(PROTOCOLS) - {"fedgkt", "pooled"}
+ALONE = set(PROTOCOLS) - {"fedgkt", "pooled", "federated-reinforcement-distillation"}
 """Those whose devices train the whole model themselves."""
 
 

@@ -161,7 +161,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
     shared.write_text(paths["a"].read_text().replace("state-a", "state-centre"))
 
     def coordinator() -> "subprocess.Popen[str]":
-        command = [COMMAND, "--config", shared, "--role", "coordinator", "--json"]
+        command = [str(COMMAND), "--config", str(shared), "--role", "coordinator", "--json"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     centre, devices = coordinator(), [start(path) for path in paths.values()]
@@ -174,7 +174,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
     assert kept is not None
     rows = finish(coordinator())
     assert rows[0]["round"] == kept[0] + 1
-    assert rows[-1]["id"] == "coordinator"
+    assert str(rows[-1]["id"]) == "coordinator"
     assert sum(row["balanced"] for row in rows) > 0
     for device in devices:
         mine = finish(device)

@@ -39,7 +39,13 @@ def dynamic(found: Result) -> int:
     return ROUNDS * M * (h + 12) + balanced * (2 * (h + 4 * P) + h + 4) + quiet * (h + 4)
 
 
-H = HEADER
+def proxies(found: Result) -> int:
+    """h + 12 n up, n the proxy states an agent visited; h + 12 n' down, n' those of the memory."""
+    visited, memory = (sum(r.metrics[what] for r in found.rounds) for what in ("visited", "memory"))
+    return 2 * ROUNDS * M * HEADER + round(12 * M * (visited + memory))
+
+
+H, POLICY = HEADER, 4 * 8 + 8 + 8 * 2 + 2
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
     ("isolated", {}, {}, 0),
     ("pooled", {}, {}, lambda r: 2 * M * H + samples(r) * (4 * X + 1)),
@@ -68,6 +74,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
         {"seeds": 7},
         {},
         ROUNDS * M * (H + 4 * K * K + H + 4 * P) + M * (H + 4 * 7 * (X + 2)),
+    ),
+    ("federated-reinforcement-distillation", {}, {}, proxies),
+    (
+        "federated-reinforcement-distillation",
+        {"share": "weights"},
+        {},
+        2 * ROUNDS * M * (H + 4 * (4 * 8 + 8 + 8 * 2 + 2)),
     ),
     ("fedgkt", {}, {}, lambda r: ROUNDS * (4 * M * H + samples(r) * (4 * 16 + 4 * K + 1 + 4 * K))),
 ]

@@ -21,11 +21,22 @@ from edge.sim.result import Result
 
 @dataclass(frozen=True)
 class Given:
-    """The data a table is made on. columns: further arrays of its training rows, e.g. "user"."""
+    """The data a table is made on.
+
+    columns: further arrays of its training rows, e.g. "user". size: of the training part. rows: how many of it are
+    used, but for streams; None for all.
+    """
 
     data: str
     classes: int
     columns: tuple[str, ...] = ()
+    size: int = 0
+    rows: int | None = None
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The keys of a scenario on this data."""
+        return {"data": self.data, "rows": self.rows}
 
     def some(self, share: float) -> int:
         """That share of the classes, 2 at least."""

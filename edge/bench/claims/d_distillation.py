@@ -16,7 +16,7 @@ OURS = {**LOCAL, "pull": 20.0, "reference_batch": 128}
 def settings(given: Given) -> dict[str, Setting]:
     """Eight devices with 2/5 of the classes each, 300 reference samples, an MLP of 256 and 128 units."""
     base: dict[str, Any] = {
-        "data": given.data,
+        **given.scenario,
         "devices": 8,
         "topology": "ring",
         "split": f"classes:{given.some(0.4)}",

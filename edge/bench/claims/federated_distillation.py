@@ -1,5 +1,6 @@
 """F1 to F7: tables of mean outputs instead of weights, and what balancing adds."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,17 @@ from edge.bench.claims import Found, Given, Setting, row
 from edge.bench.record import Row, mean, spread
 from edge.codec import HEADER
 from edge.protocols.federated_distillation import leave_one_out
+from edge.sim.result import Result
 
 TITLE = "Jeong et al. 2018, Seo et al. 2020, Federated Distillation"
 DEVICES, SIZE, ROUNDS, STEPS = 10, 120, 16, 60
+TARGET = 0.9
 
 
 def settings(given: Given) -> dict[str, Setting]:
     """Ten devices of 120 samples, of three labels one sample only; 16 rounds of 60 steps, an MLP of 32 units."""
     base: dict[str, Any] = {
-        "data": given.data,
+        **given.scenario,
         "devices": DEVICES,
         "split": f"lacking:{given.some(0.3)}:1:{SIZE}",
         "reference": "1",
@@ -30,6 +33,11 @@ def settings(given: Given) -> dict[str, Setting]:
         local = {"local_steps": STEPS, "learning_rate": 0.1}
         return Setting({**base, "protocol": name, "settings": {name: {**local, **more}}})
 
+    def narrow(name: str, **more: Any) -> Setting:
+        """A tenth of the downlink up; evaluated every round, to see when."""
+        found = run(name, **more)
+        return replace(found, scenario={**found.scenario, "uplink": 100.0, "downlink": 1000.0, "evaluate_every": 1})
+
     return {
         "isolated": run("isolated"),
         "pooled": run("pooled"),
@@ -39,6 +47,8 @@ def settings(given: Given) -> dict[str, Setting]:
         "faug, 5 seeds": run("faug", seeds=5),
         "mix2fld": run("mix2fld"),
         "fedavg": run("fedavg", weighted=False),
+        "mix2fld, narrow uplink": narrow("mix2fld"),
+        "fedavg, narrow uplink": narrow("fedavg", weighted=False),
     }
 
 
@@ -50,6 +60,8 @@ def judge(found: Found) -> list[Row]:
     tables = 2 * (HEADER + 4 * L * L)
     exact = all(r.payload_bytes_total == ROUNDS * DEVICES * tables for r in found.results("federated-distillation"))
     bits, weight_bits = (8 * (found.payload(n) - 2 * ROUNDS * HEADER) for n in ("federated-distillation", "fedavg"))
+    soon, late = (found.each(f"{name}, narrow uplink", until) for name in ("mix2fld", "fedavg"))
+    ends = [found.accuracy(f"{name}, narrow uplink") for name in ("mix2fld", "fedavg")]
     lazy = [ntk.measure(seed) for seed in range(3)]
     worst = max(max(x.teacher_error, x.fixed_point_error) for x in lazy)
     rates = [r for x in lazy for r in (x.mean_rate, x.difference_rate)]
@@ -108,6 +120,16 @@ def judge(found: Found) -> list[Row]:
             mix2fld=found.accuracy("mix2fld"),
         ),
         row(
+            "F6 (links)",
+            f"with an uplink a tenth of the downlink, Mix2FLD reaches {TARGET:.0%} sooner than FL",
+            "18.8 % sooner, up to 16.7 % more accurate",
+            f"{spread(soon, 1)} s on the links against {spread(late, 1)} s; in the end {spread(ends[0])} against "
+            f"{spread(ends[1])}",
+            mean(soon) < mean(late),
+            mix2fld=soon,
+            fl=late,
+        ),
+        row(
             "F7",
             "a linear model reaches the closed fixed points (1e-6), and both rates are as predicted (1 %)",
             "neural tangent kernel",
@@ -117,6 +139,16 @@ def judge(found: Found) -> list[Row]:
             rates=rates,
         ),
     ]
+
+
+def until(result: Result) -> float:
+    """Virtual seconds on the links until the target is reached; all of them if it never is."""
+    seconds = 0.0
+    for round_ in result.rounds:
+        seconds += round_.link_seconds or 0.0
+        if (round_.accuracy_all or 0.0) >= TARGET:
+            break
+    return seconds
 
 
 def _identity() -> float:

@@ -18,7 +18,7 @@ FEATURES = 32
 def settings(given: Given) -> dict[str, Setting]:
     """Eight devices; 32 features at the edge, 128 and 128 units on the server, which makes 5 epochs a round."""
     base: dict[str, Any] = {
-        "data": given.data,
+        **given.scenario,
         "devices": DEVICES,
         "model": f"zoo:mlp:{FEATURES}-128-128",
         "split_at": "Relu_5",

@@ -14,7 +14,7 @@ ROUNDS, STEPS = 30, 100
 def settings(given: Given) -> dict[str, Setting]:
     """Eight devices with 3/10 of the labels primary (skew 100), 300 reference samples, a trunk of 64 units."""
     base: dict[str, Any] = {
-        "data": given.data,
+        **given.scenario,
         "devices": 8,
         "topology": "complete",
         "split": f"primary:{given.some(0.3)}:100",
