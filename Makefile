@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit oldest ort-training sources format bench-step clean
+.PHONY: help demo test check unit oldest ort-training sources format reproduce bench-step clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,6 +93,10 @@ sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## mo
 
 format: $(VENV)/test.stamp  ## put the code in shape
 	$(RUN)/ruff check --fix . ; $(RUN)/ruff format .
+
+reproduce: $(VENV)/demo.stamp  ## the papers' claims on digits: table, plots, JSON in reproduced/
+	@mkdir -p reproduced
+	$(RUN)/edge-bench reproduce --plots reproduced --json reproduced/digits.json
 
 bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch eager
 	$(RUN)/python -m benchmarks.step

@@ -42,7 +42,7 @@ DISTIL = "soft_cross_entropy(reference)"
 class Settings:
     """The algorithm's own knobs.
 
-    episodes: a round, each at most `longest` steps; after each, a training step. learning_rate: of the policy (it suits Adam).
+    episodes: a round, each at most `longest` steps; after each, a training step. learning_rate: it suits Adam.
     critic_rate: of the table of values. discount: of later rewards. beta: weight of the distillation. mixup:
     interpolated entries of the memory a step. share: proxies, weights or nothing.
     """

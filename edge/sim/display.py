@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edge.sim.convergence import window
 from edge.sim.result import Accuracy, Result, Summary
 from edge.sim.run import Frame
 
@@ -117,8 +118,9 @@ def report(console: Console, result: Result) -> None:
     for line in summaries:
         table.add_row(*_cells(line), style="bold" if line.protocol == result.protocol else "")
     console.print(table)
-    if spoken := _against_weights(summaries, result.protocol):
-        console.print(spoken, highlight=False, soft_wrap=True)
+    for spoken in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result)):
+        if spoken:
+            console.print(spoken, highlight=False, soft_wrap=True)
 
 
 def _cells(line: Summary) -> tuple[str, ...]:
@@ -145,6 +147,29 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
     return (
         f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its accuracy."
     )
+
+
+def _by_head(result: Result) -> str:
+    """Both accuracies of every head, means over the devices, if there are several."""
+    heads = list(zip(*(d.accuracy_by_head for d in result.devices), strict=True))
+    if not heads:
+        return ""
+    of_all, of_own = ([sum(a[i] for a in head) / len(head) for head in heads] for i in (0, 1))
+    said = ("  ".join(f"{a:.3f}" for a in values) for values in (of_own, of_all))
+    return "By head, the main one first: own classes {}; all classes {}".format(*said)
+
+
+def _convergence(result: Result) -> str:
+    """How far the fleet went towards a stationary point, if that was measured."""
+    measured = [r.metrics for r in result.rounds if "gradient_norm" in r.metrics]
+    if not measured:
+        return ""
+    size = max(1, min(5, len(measured) // 2))
+    said = []
+    for key, name in (("gradient_norm", "gradient norm"), ("consensus_error", "consensus error")):
+        first, last, ratio = window([m[key] for m in measured], size)
+        said.append(f"{name} {first:.3g} to {last:.3g} ({ratio:.2f})")
+    return f"{'; '.join(said)}; means of {size} measurements. Spectral gap {result.spectral_gap:.3f}."
 
 
 def classes(held: Sequence[int]) -> str:

@@ -76,12 +76,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
         ROUNDS * M * (H + 4 * K * K + H + 4 * P) + M * (H + 4 * 7 * (X + 2)),
     ),
     ("federated-reinforcement-distillation", {}, {}, proxies),
-    (
-        "federated-reinforcement-distillation",
-        {"share": "weights"},
-        {},
-        2 * ROUNDS * M * (H + 4 * (4 * 8 + 8 + 8 * 2 + 2)),
-    ),
+    ("federated-reinforcement-distillation", {"share": "weights"}, {}, 2 * ROUNDS * M * (H + 4 * POLICY)),
     ("fedgkt", {}, {}, lambda r: ROUNDS * (4 * M * H + samples(r) * (4 * 16 + 4 * K + 1 + 4 * K))),
 ]
 
