@@ -10,6 +10,9 @@ teachers' and the device's own. Knowledge moves one hop a head, the gradients re
 the main head is never pulled away from the private task: ask it about the device's own distribution, and
 the last head about everybody's.
 
+The device's own heads are asked once a round, like the neighbours': on digits (eight devices, H = 3, 100 steps a
+round, seeds 0 to 2) the last head reached .832 on everybody's classes, and .816 when asked anew at each step.
+
 The paper keeps a pool of the neighbours' stale checkpoints. Here the pool holds their stale *predictions*
 on the reference set, so that architectures may differ and no weights travel: H x R x K values (heads 0 to
 H-1; the last is never a target), and with `embedding_weight` R x F for the normalised embeddings e.

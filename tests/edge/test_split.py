@@ -19,7 +19,7 @@ def columns(n: int = 400) -> dict[str, Array]:
 
 
 @given(
-    st.sampled_from(["iid", "classes:1", "classes:4", "classes:10", "dirichlet:0.1", "dirichlet:100"]),
+    st.sampled_from(["iid", "classes:1", "classes:4", "classes:10", "dirichlet:0.1", "dirichlet:100", "primary:3:9"]),
     st.integers(10, 16),
     st.integers(0, 1000),
 )
@@ -79,3 +79,41 @@ def test_by_column() -> None:
 def test_impossible(spec: str, devices: int, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         divide(spec, labels(), columns(), devices, 0)
+
+
+def test_primary_labels_are_as_much_more_likely_as_said() -> None:
+    """With a skew of S, a device to which a label is primary gets 1 + S times as many of its rows as another."""
+    y = labels(40_000)
+    shares = divide("primary:3:9", y, {}, 8, 1)
+    counts = np.array([np.bincount(y[share], minlength=10) for share in shares]).astype(float)
+    high = counts > 3 * counts.min(axis=0)
+    assert (high.sum(axis=1) <= 3).all()
+    for label in np.flatnonzero(high.any(axis=0)):
+        ratio = counts[high[:, label], label].mean() / counts[~high[:, label], label].mean()
+        assert ratio == pytest.approx(10, rel=0.15)
+    flat = np.array([np.bincount(y[s], minlength=10) for s in divide("primary:3:0", y, {}, 8, 1)])
+    assert flat.std() < 0.1 * flat.mean()
+    steep = np.array([np.bincount(y[s], minlength=10) for s in divide("primary:3:1000", y, {}, 8, 1)])
+    assert (np.sort(steep, axis=1)[:, :7].sum(axis=1) < 0.25 * steep.sum(axis=1)).mean() > 0.5
+
+
+@pytest.mark.parametrize(("k", "n", "size"), [(3, 1, 40), (1, 0, 20), (9, 2, 30)])
+def test_lacking_labels_are_cut(k: int, n: int, size: int) -> None:
+    y = labels(1000)
+    shares = divide(f"lacking:{k}:{n}:{size}", y, {}, 10, 2)
+    assert len(np.unique(np.concatenate(shares))) == sum(map(len, shares))
+    for share in shares:
+        counts = np.bincount(y[share], minlength=10)
+        assert (counts <= n).sum() >= k
+        assert len(share) <= size
+    again = divide(f"lacking:{k}:{n}:{size}", y, {}, 10, 2)
+    assert all(np.array_equal(a, b) for a, b in zip(shares, again, strict=True))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["primary", "primary:3", "primary:11:1", "primary:2:-1", "primary:2:x", "lacking:10:1:5", "lacking:3:1:9999"],
+)
+def test_impossible_skews(spec: str) -> None:
+    with pytest.raises(ConfigError, match=spec.split(":")[0]):
+        divide(spec, labels(), {}, 8, 0)

@@ -61,7 +61,7 @@ def test_random_graphs_differ_by_seed() -> None:
 @pytest.mark.parametrize(
     ("spec", "n", "complaint"),
     [
-        ("moebius", 4, "neither a file nor one of: ring, complete, star, torus, random-regular"),
+        ("moebius", 4, "neither a file nor one of: ring, complete, star, torus, islands:..., random-regular"),
         ("ring", 1, "at least two"),
         ("ring:3", 4, "takes no argument"),
         ("torus", 7, "7 devices make no torus"),
@@ -115,3 +115,16 @@ def test_uniform_weights_sum_to_one_by_row() -> None:
     W: Array = mixing.matrix(mixing.uniform(graph), graph.nodes)
     np.testing.assert_allclose(W.sum(axis=1), 1)
     assert not np.allclose(W.sum(axis=0), 1)
+
+
+def test_islands_are_complete_and_apart() -> None:
+    found = topology.build("islands:3", [f"n{i}" for i in range(9)], 0)
+    assert len(found.edges) == 3 * 3
+    assert found.neighbours("n4") == ("n3", "n5")
+    assert mixing.second_eigenvalue(mixing.matrix(mixing.metropolis(found), found.nodes)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spec", ["islands", "islands:1", "islands:4", "islands:x", "islands:10"])
+def test_impossible_islands(spec: str) -> None:
+    with pytest.raises(ConfigError, match="expected islands:K with K at least 2 and a divisor of 9"):
+        topology.build(spec, [f"n{i}" for i in range(9)], 0)

@@ -148,7 +148,7 @@ def test_idx_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_unknown_loader() -> None:
-    with pytest.raises(ConfigError, match=r"data 'csvs:x': .*there are: digits, idx, npz"):
+    with pytest.raises(ConfigError, match=r"data 'csvs:x': .*there are: .*digits, idx"):
         data.load("csvs:x", 0)
 
 
@@ -190,3 +190,52 @@ def test_the_digest_is_of_values_and_shape() -> None:
     assert all(len(d) == 8 for d in digests)
     assert reference.of(x.reshape(3, 4)[:, ::-1][:, ::-1]).digest == digests[0]  # not of the memory layout
     assert digests[0].hex() == "8d4115625939d80b"
+
+
+def test_a_stream_changes_its_concept_and_keeps_its_margin() -> None:
+    found = data.load("margin-stream:4000:5:2:0.4", 3)
+    assert found.x_train.shape == (4000, 5)
+    x, y = found.x_train.astype(np.float64), 2 * found.y_train - 1
+
+    def plane(rows: slice) -> Array:
+        """By least squares; the direction along which labels change."""
+        w = np.linalg.lstsq(x[rows], y[rows], rcond=None)[0]
+        direction: Array = w / np.linalg.norm(w)
+        return direction
+
+    first, second = plane(slice(0, 2000)), plane(slice(2000, 4000))
+    assert (np.sign(x[:2000] @ first) == y[:2000]).mean() > 0.97
+    assert (np.sign(x[2000:] @ second) == y[2000:]).mean() > 0.97
+    assert (np.sign(x[2000:] @ first) == y[2000:]).mean() < 0.9
+    assert np.abs(x[:2000] @ first).min() > 0.2  # 0.4 for the true plane, of which this is an estimate
+    assert abs(x[:2000].mean()) < 0.05
+    again = data.load("margin-stream:4000:5:2:0.4", 3)
+    np.testing.assert_array_equal(found.x_train, again.x_train)
+    assert data.load("margin-stream", 0).x_train.shape == (20_000, 20)
+
+
+@pytest.mark.parametrize("argument", ["0", "5:2:9", "9:2:2:x", "1:1:1:1:1"])
+def test_impossible_streams(argument: str) -> None:
+    with pytest.raises(ConfigError, match="expected ROWS:DIMENSIONS:CONCEPTS:MARGIN"):
+        data.load(f"margin-stream:{argument}", 0)
+
+
+def test_some_rows() -> None:
+    whole = data.load("digits", 0)
+    part = data.some(whole, 100, 5)
+    assert (len(part.y_train), len(part.y_test)) == (100, 100)
+    where = [int(np.flatnonzero((whole.x_train == row).all(axis=(1, 2, 3)))[0]) for row in part.x_train]
+    assert where == sorted(where)
+    assert len(data.some(whole, 10_000, 5).y_train) == len(whole.y_train)
+
+
+def test_the_controller_of_cartpole_balances() -> None:
+    gymnasium = pytest.importorskip("gymnasium")
+    from edge.data.cartpole import controller
+
+    environment = gymnasium.make("CartPole-v1")
+    for seed in range(3):
+        state, _ = environment.reset(seed=seed)
+        for _ in range(400):
+            state, _, ended, _, _ = environment.step(int(controller(np.asarray(state)[None])[0]))
+            assert not ended

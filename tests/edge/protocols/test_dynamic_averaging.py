@@ -71,6 +71,25 @@ def test_continuous_averaging_is_one_serial_step_on_the_union(tmp_path: Path) ->
                 np.testing.assert_allclose(row, flatten(serial.parameters())[0], atol=1e-6)
 
 
+def test_serial_equivalence_in_double_precision() -> None:
+    """Softmax regression by hand: the mean of m steps with mean gradients is one step with the mean of all rows."""
+    random = np.random.default_rng(0)
+    w, x, y = random.standard_normal((5, 3)), random.standard_normal((4, 8, 5)), random.integers(3, size=(4, 8))
+
+    def step(rows: Array, labels: Array) -> Array:
+        z = rows @ w
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        gradient: Array = rows.T @ (p - np.eye(3)[labels]) / len(rows)
+        return w - 0.3 * gradient
+
+    each = {str(i): step(x[i], y[i]).reshape(1, -1) for i in range(4)}
+    whole = step(x.reshape(-1, 5), y.reshape(-1))
+    np.testing.assert_allclose(average(each), whole.reshape(1, -1), atol=1e-15)
+    uneven = {"a": step(x[0], y[0]).reshape(1, -1), "b": step(x[1:].reshape(-1, 5), y[1:].reshape(-1)).reshape(1, -1)}
+    np.testing.assert_allclose(average(uneven, {"a": 8.0, "b": 24.0}), whole.reshape(1, -1), atol=1e-15)
+
+
 def test_violations_add_up_to_a_full_synchronisation(tmp_path: Path) -> None:
     """v counts violators over the checks; at v >= m all are averaged, the reference moves, and v is 0 again."""
     settings = {**STREAM, "threshold": 0.01}
