@@ -14,8 +14,9 @@ Progress = Callable[[int, int, str], None]
 def given(source: str, rows: int | None) -> Given:
     """What the settings need to know of the data. Raises ConfigError or DataError."""
     found = data.load(source, 0)
-    n = len(found.y_train)
-    return Given(source, found.classes, tuple(found.columns), n, rows if rows is not None and rows < n else None)
+    n, shape = len(found.y_train), found.x_train.shape[1:]
+    few = rows if rows is not None and rows < n else None
+    return Given(source, found.classes, tuple(found.columns), n, few, shape)
 
 
 def reproduce(

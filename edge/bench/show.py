@@ -4,6 +4,7 @@ from textwrap import fill
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge.bench.protocols import Comparison
@@ -12,17 +13,16 @@ from edge.sim.display import size
 
 
 def report(console: Console, found: Report) -> None:
-    """Claim, paper, ours, verdict."""
+    """Claim and verdict; what it says, what the paper has, what we found."""
     seeds = ", ".join(map(str, found.seeds))
-    table = Table(title=f"{found.data}, seeds {seeds}", title_justify="left", show_lines=True)
+    table = Table(title=f"{found.data}, seeds {seeds}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("claim", no_wrap=True)
-    table.add_column("says", ratio=4)
-    table.add_column("paper", ratio=2)
-    table.add_column("ours", ratio=4)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("says")
     for row in found.rows:
         style = "green" if row.verdict == "holds" else "bold red"
-        table.add_row(row.claim, row.statement, row.paper, row.ours, f"[{style}]{row.verdict}[/]")
+        text = f"{escape(row.statement)}\n[dim]paper: {escape(row.paper)}[/]\n[bold]ours: {escape(row.ours)}[/]"
+        table.add_row(row.claim, f"[{style}]{row.verdict}[/]", text)
     console.print(table)
     failed = [row.claim for row in found.rows if row.verdict == "fails"]
     said = f"; not here: {', '.join(failed)}" if failed else ""

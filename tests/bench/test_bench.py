@@ -16,7 +16,7 @@ from edge.bench.record import Report, environment, mean, spread
 from edge.sim.run import run
 from edge.sim.scenario import Scenario
 
-DIGITS = Given("digits", 10)
+DIGITS = Given("digits", 10, size=1347, shape=(1, 8, 8))
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -21,7 +21,7 @@ from edge.sim.result import Result
 
 @dataclass(frozen=True)
 class Given:
-    """The data a table is made on.
+    """The data a table is made on. shape: of a sample.
 
     columns: further arrays of its training rows, e.g. "user". size: of the training part. rows: how many of it are
     used, but for streams; None for all.
@@ -32,6 +32,7 @@ class Given:
     columns: tuple[str, ...] = ()
     size: int = 0
     rows: int | None = None
+    shape: tuple[int, ...] = ()
 
     @property
     def scenario(self) -> dict[str, Any]:

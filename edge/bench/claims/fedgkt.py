@@ -1,5 +1,6 @@
 """G1 to G5: a small extractor at the edge, a large model on a server."""
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -49,7 +50,22 @@ def settings(given: Given) -> dict[str, Setting]:
             f"{title}, fedavg": other(division, "fedavg"),
             f"{title}, isolated": other(division, "isolated"),
         }
+        if small_image(given):  # of larger ones the features alone would take a quarter of an hour
+            stem = {"model": "zoo:small-cnn", "split_at": "MaxPool_5"}
+            found |= {
+                f"{title}, {what}, conv stem": replace(setting, scenario={**setting.scenario, **stem})
+                for what, setting in (
+                    ("fedgkt", ours(division)),
+                    ("fedgkt, frozen extractor", ours(division, learning_rate=1e-12)),
+                    ("fedavg", other(division, "fedavg")),
+                )
+            }
     return found
+
+
+def small_image(given: Given) -> bool:
+    """Whether a convolution and a pooling layer can be the extractor, in little time."""
+    return len(given.shape) == 3 and max(given.shape[1:]) <= 16
 
 
 def published() -> dict[str, dict[str, int]]:
@@ -98,13 +114,13 @@ def judge(found: Found) -> list[Row]:
     ]
     for title in ("IID", "Dirichlet 0.5"):
         gkt, fedavg = found.accuracy(f"{title}, fedgkt"), found.accuracy(f"{title}, fedavg")
-        without = found.accuracy(f"{title}, fedgkt without distillation")
+        both, without = gkt, found.accuracy(f"{title}, fedgkt without distillation")
         one_way = found.accuracy(f"{title}, fedgkt server to edge only")
         rows.append(
             row(
                 f"G3 ({title})",
                 "accuracy within 1 point of FedAvg",
-                "-0.01 to +0.09 points" if title == "IID" else "-0.01 to +0.0 points",
+                "92.97 against 92.88 (CIFAR-10)" if title == "IID" else "86.59 against 86.60 (CIFAR-10)",
                 f"{spread(gkt)} against {spread(fedavg)}; asynchronous "
                 f"{spread(found.accuracy(f'{title}, fedgkt asynchronous'))}, one device a batch "
                 f"{spread(found.accuracy(f'{title}, fedgkt one device a batch'))}, frozen common extractor "
@@ -114,14 +130,29 @@ def judge(found: Found) -> list[Row]:
                 fedavg=fedavg,
             )
         )
+        if small_image(found.given):
+            names = ("fedgkt", "fedgkt, frozen extractor", "fedavg")
+            gkt, frozen, fedavg = (found.accuracy(f"{title}, {name}, conv stem") for name in names)
+            rows.append(
+                row(
+                    f"G3 ({title}, conv)",
+                    "the same with a convolution as the extractor",
+                    "-",
+                    f"{spread(gkt)} against {spread(fedavg)}; frozen common extractor {spread(frozen)}",
+                    mean(gkt) >= mean(fedavg) - 0.01,
+                    fedgkt=gkt,
+                    fedavg=fedavg,
+                    frozen=frozen,
+                )
+            )
         rows.append(
             row(
                 f"G4 ({title})",
                 "distillation both ways is better than none",
                 "yes",
-                f"{spread(gkt)} against {spread(without)} without, {spread(one_way)} server to edge only",
-                mean(gkt) > mean(without),
-                both=gkt,
+                f"{spread(both)} against {spread(without)} without, {spread(one_way)} server to edge only",
+                mean(both) > mean(without),
+                both=both,
                 none=without,
                 server_to_edge=one_way,
             )
