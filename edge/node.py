@@ -27,7 +27,7 @@ from edge.interfaces import (
 )
 
 ASK_EVERY = 2.0
-"""Seconds of silence after which a device asks again."""
+"""Seconds of silence after which a device asks again; then after twice as many, and so on."""
 REMEMBERED = 2
 """Rounds whose messages can be asked for again: a neighbour is never further behind, or it jumps ahead."""
 
@@ -144,7 +144,8 @@ class _Post:
         """Collect round `number`'s messages until all of `wait_for` are there or the deadline has passed."""
         wanted = [(sender, kind) for sender, kinds in wait_for.items() for kind in kinds]
         heard: dict[NodeId, dict[str, Message]] = {}
-        ask_at = self._now() + ASK_EVERY
+        pause = ASK_EVERY
+        ask_at = self._now() + pause
         while True:
             self._read()
             for sender, kind in wanted:
@@ -156,7 +157,8 @@ class _Post:
             if self._now() >= ask_at:
                 for sender, kind in missing:
                     self.transport.send(sender, AGAIN, request(kind, number, self.inbox.digest(sender, kind)))
-                ask_at = self._now() + ASK_EVERY
+                pause *= 2  # on a slow link the answer may be under way, and asking makes it slower
+                ask_at = self._now() + pause
             yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
 
     def _read(self) -> None:

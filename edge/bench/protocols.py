@@ -15,7 +15,7 @@ Progress = Callable[[int, int, str], None]
 Goal = Literal["accuracy_all", "accuracy_own"]
 
 SUITED: dict[str, dict[str, Any]] = {
-    "d-distillation": {"pull": 20.0, "reference_batch": 128},
+    "d-distillation": {"pull": 10.0, "reference_batch": 128},
     "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "pull": 3.0},
 }
 """Settings other than the defaults, where those are known to do badly; the table says so."""

@@ -122,7 +122,7 @@ class Server(Stateful):
         if number == 1:
             seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, setup.classes)}
             x, self.y = unmixed(seeds, settings.ratio)
-            self.x = x.reshape(-1, *setup.reference_x.shape[1:])
+            self.x = x.reshape(len(x), *setup.reference_x.shape[1:])
         metrics = {"implausible": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
             metrics["loss"] = self._convert(number, engine, tables)
@@ -171,7 +171,7 @@ def unmixed(seeds: Mapping[NodeId, Array], ratio: float) -> tuple[Array, Array]:
 
     With soft labels (a: lambda, b: 1 - lambda) and (b: lambda, a: 1 - lambda) and l = lambda / (2 lambda - 1),
     l x_1 + (1 - l) x_2 has label a with weight l lambda + (1 - l)(1 - lambda) = 1; the other way round gives b.
-    Each seed is used with one partner at most.
+    Each seed is used with one partner at most; without any pair both are empty.
     """
     inverse = ratio / (2 * ratio - 1)
     waiting: dict[tuple[int, int], list[tuple[NodeId, Array]]] = {}
@@ -187,8 +187,7 @@ def unmixed(seeds: Mapping[NodeId, Array], ratio: float) -> tuple[Array, Array]:
             _, other = others.pop(match)
             x += [inverse * sample + (1 - inverse) * other, inverse * other + (1 - inverse) * sample]
             y += [a, b]
-    width = next((rows.shape[1] - 2 for rows in seeds.values()), 0)
-    return np.array(x, np.float32).reshape(-1, width), np.array(y, np.int64)
+    return np.array(x, np.float32), np.array(y, np.int64)
 
 
 def labelled(rows: Array, classes: int) -> bool:

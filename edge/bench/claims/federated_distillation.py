@@ -36,7 +36,10 @@ def settings(given: Given) -> dict[str, Setting]:
     def narrow(name: str, **more: Any) -> Setting:
         """A tenth of the downlink up; evaluated every round, to see when."""
         found = run(name, **more)
-        return replace(found, scenario={**found.scenario, "uplink": 100.0, "downlink": 1000.0, "evaluate_every": 1})
+        return replace(
+            found,
+            scenario={**found.scenario, "uplink": 100.0, "downlink": 1000.0, "patience": 3600.0, "evaluate_every": 1},
+        )
 
     return {
         "isolated": run("isolated"),
