@@ -68,7 +68,9 @@ class Algorithm:
         """Whether all devices must have one architecture."""
         return getattr(self.module, "SAME_MODEL", False)
 
-    def around(self, me: NodeId, devices: Sequence[NodeId], weights: Mapping[NodeId, Mapping[NodeId, float]]) -> Any:
+    def around(
+        self, me: NodeId, devices: Sequence[NodeId], weights: Mapping[NodeId, Mapping[NodeId, float]]
+    ) -> Mapping[NodeId, float]:
         """Whom `me` listens to, and how much: the graph's `weights` among peers, a star around a centre."""
         if self.centre is None:
             return weights[me]
@@ -92,7 +94,10 @@ class Algorithm:
 
         devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
         share: x, y of a device. bundle: of the devices' model.
+        Raises ConfigError if a device has the centre's name.
         """
+        if self.centre in devices:
+            raise ConfigError(f"no device may be called '{self.centre}': that is the {self.centre} of {self.name}")
         manifest = bundle.manifest
         index = len(devices) if me == self.centre else devices.index(me)
         return Setup(
