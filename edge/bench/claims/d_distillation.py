@@ -10,7 +10,7 @@ from edge.sim.convergence import window
 TITLE = "Bistritz et al. 2020, Distributed Distillation"
 ROUNDS = 150
 LOCAL = {"local_steps": 10, "learning_rate": 0.1}
-OURS = {**LOCAL, "pull": 20.0, "reference_batch": 128}
+OURS = {**LOCAL, "pull": 5.0, "reference_batch": 128}
 
 
 def settings(given: Given) -> dict[str, Setting]:
