@@ -1,6 +1,8 @@
 """Emulations in processes of their own, side by side: the same figures as one after the other."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -78,7 +80,8 @@ def perform_all(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
         yield from map(perform, jobs)
         return
     # Forked processes would inherit the runtime's threads, which do not survive it.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context, me = multiprocessing.get_context("spawn"), os.getpid()
+    with ProcessPoolExecutor(workers, context, initializer=_end_with, initargs=(me,)) as pool:
         waiting = {pool.submit(perform, job) for job in jobs}
         try:
             while waiting:
@@ -88,3 +91,14 @@ def perform_all(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _end_with(parent: int) -> None:
+    """A worker whose parent was killed has nobody to report to, and would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

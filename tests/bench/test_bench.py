@@ -1,6 +1,7 @@
 """edge-bench: its arithmetic, its tables, and what it writes."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edge.bench.protocols import Line, optimal
 from edge.bench.record import Report, environment, mean, spread
 from edge.sim.run import run
 from edge.sim.scenario import Scenario
+from tests.waiting import eventually
 
 DIGITS = Given("digits", 10, size=1347, shape=(1, 8, 8))
 
@@ -160,3 +162,31 @@ def test_bad_input_is_one_line(
     assert said.count("\n") == 1
     assert complaint in said
     assert list(tmp_path.iterdir()) == []
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_end_with_whoever_started_them(tmp_path: Path) -> None:
+    """Killed outright, the command leaves no process behind."""
+    command = [str(Path(sys.executable).parent / "edge-bench"), "reproduce", "dynamic-averaging", "--seeds", "0"]
+    process = subprocess.Popen([*command, "--workers", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.fail("this test reads /proc, which Linux has")
+
+    def workers() -> list[int]:
+        pids = [int(pid) for pid in children.read_text().split()]
+        return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    eventually(lambda: len(workers()) == 2)
+    started = workers()
+    process.kill()
+    process.wait()
+    eventually(lambda: not any(map(alive, started)))
