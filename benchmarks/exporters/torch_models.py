@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
 nn = torch.nn
@@ -87,6 +88,16 @@ def mobile() -> Any:
     return nn.Sequential(*stem, *block, nn.Dropout(0.2), nn.Flatten(), nn.Linear(256, 7))
 
 
+def without_traces(path: str) -> None:
+    """Take the exporter's stack traces out: they name folders of the machine it ran on, and nothing reads them."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != "pkg.torch.onnx.stack_trace"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(model, path)
+
+
 def main() -> None:
     """Write every model twice: the exporter of today, and the one by tracing."""
     folder = Path(sys.argv[1])
@@ -106,6 +117,7 @@ def main() -> None:
         batch = ({0: torch.export.Dim("batch")},)
         path = str(folder / f"torch-{name}.onnx")
         torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=batch, verbose=False, external_data=False)
+        without_traces(path)
         path = str(folder / f"torch-traced-{name}.onnx")
         axes = {"x": {0: "batch"}}
         torch.onnx.export(model, (x,), path, dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=17)
