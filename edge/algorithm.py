@@ -127,9 +127,3 @@ def load(name: str, settings: Mapping[str, Any], origin: str) -> Algorithm:
     """The protocol called `name` with checked settings. Raises ConfigError with the key's path."""
     module = plugins.load("edge.protocols", name)
     return Algorithm(name, module, protocol_settings(module, settings, origin))
-
-
-def needs_one_model(algorithm: Algorithm, models: int, where: str) -> None:
-    """Raise ConfigError if `algorithm` exchanges weights and there are several architectures."""
-    if algorithm.same_model and models > 1:
-        raise ConfigError(f"{where}: {algorithm.name} exchanges weights, so that all devices need the same model")

@@ -116,16 +116,16 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         classes=private.classes,
         seed=config.seed,
     )
-    own = bundle if config.role == DEVICE else _centre_bundle(config, found, here)
+    own = bundle if config.role == DEVICE else _centre_bundle(config, found, here, bundle)
     return setup, own, (private.x_test, private.y_test)
 
 
-def _centre_bundle(config: NodeConfig, found: Algorithm, here: Path) -> Bundle | None:
-    """The centre's own model, if the protocol gives it one."""
+def _centre_bundle(config: NodeConfig, found: Algorithm, here: Path, devices: Bundle) -> Bundle | None:
+    """The centre's own model, if the protocol gives it one: the devices', where it starts from the same."""
     if found.centre_objective is None:
         return None
     if config.centre_bundle is None and not found.split and found.centre_objective == found.objective:
-        return bundles.read(here / config.bundle)
+        return devices
     if config.centre_bundle is None:
         raise ConfigError(
             f"centre_bundle: the {config.role} of {found.name} trains a model of its own; export one with "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Setup
-from edge.protocols._base import PLAUSIBLE, Stateless, control, flatten, message, near, unflatten, weights
+from edge.protocols._base import PLAUSIBLE, Stateless, adopt, control, flatten, message, weights
 from edge.protocols._local import LocalSettings, shared, train
 
 
@@ -53,16 +53,12 @@ class Learner(Stateless):
         if not due:
             return metrics
         parameters = engine.parameters()
-        mine, form = flatten(parameters), weights(self.setup)
-        said = [message(form, number, mine)]
+        form = weights(self.setup)
+        said = [message(form, number, flatten(parameters))]
         if self.settings.weighted:
             said.append(message(control(self.setup, "status"), number, [[len(self.setup.x)]]))
         heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
-        received = heard.of(form.kind)
-        believed = near(received, mine)
-        for mean in believed.values():
-            engine.load_parameters(unflatten(mean, parameters))
-        return metrics | {"implausible": float(len(received) - len(believed))}
+        return metrics | {"implausible": adopt(engine, parameters, heard.of(form.kind))}
 
 
 @dataclass
@@ -116,5 +112,5 @@ def average(rows: Mapping[NodeId, Array], samples: Mapping[NodeId, float] | None
     """The mean of weights (1, P), or the mean weighted by samples; summed in the order of names."""
     parts = {j: samples[j] if samples else 1.0 for j in sorted(rows)}
     total = sum(parts.values())
-    mean: Array = sum((part / total) * rows[j] for j, part in parts.items())  # type: ignore[assignment]
+    mean: Array = sum(((part / total) * rows[j] for j, part in parts.items()), np.zeros((1, 1)))
     return mean

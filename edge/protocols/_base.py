@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edge.errors import ConfigError
 from edge.interfaces import Array, Engine, Floats, Format, Message, NodeId, Setup
 
 PLAUSIBLE = 100.0
@@ -80,6 +81,23 @@ def near(rows: Mapping[NodeId, Array], mine: Array) -> dict[NodeId, Array]:
     limit = PLAUSIBLE * (1 + np.linalg.norm(mine))
     found = {j: row.astype(np.float64) for j, row in rows.items()}
     return {j: row for j, row in found.items() if np.linalg.norm(row) <= limit}
+
+
+def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[NodeId, Array]) -> float:
+    """Go on from the weights (1, P) a centre sent, if they are plausible next to ours; returns how many were not.
+
+    parameters: the engine's present ones.
+    """
+    believed = near(received, flatten(parameters))
+    for row in believed.values():
+        engine.load_parameters(unflatten(row, parameters))
+    return float(len(received) - len(believed))
+
+
+def few_enough(setup: Setup, most: int) -> None:
+    """Raise ConfigError if the device has more private samples than the setting `most` lets it send."""
+    if len(setup.x) > most:
+        raise ConfigError(f"{setup.me} has {len(setup.x)} samples, and `most` is {most}; raise the setting")
 
 
 def distributions(rows: Array) -> bool:

@@ -116,18 +116,24 @@ def channel(setup: Setup, bits: int) -> Delta:
 
 
 @dataclass
-class Device(Stateful):
-    """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
+class _End(Stateful):
+    """Either end: what goes up and what comes down."""
 
-    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
     setup: Setup
     settings: Settings
-    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         self.up, self.down = channel(self.setup, self.settings.up_bits), channel(self.setup, self.settings.down_bits)
+
+
+@dataclass
+class Device(_End):
+    """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
+    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's labels."""
@@ -159,18 +165,16 @@ class Device(Stateful):
 
 
 @dataclass
-class Server(Stateful):
+class Server(_End):
     """The centre. said: our last codes. heard: (devices, R, K or 1), theirs; known: (devices,) whether we have them."""
 
     STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "known")
-    setup: Setup
-    settings: Settings
     said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
     heard: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
     known: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        self.up, self.down = channel(self.setup, self.settings.up_bits), channel(self.setup, self.settings.down_bits)
+        super().__post_init__()
         self.known = np.zeros(len(self.setup.neighbours), np.int64)
         self.heard = np.zeros((len(self.setup.neighbours), *self.up.form.shape), np.int64)
 

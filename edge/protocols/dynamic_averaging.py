@@ -108,13 +108,14 @@ class Learner(Stateful):
                 return metrics
             heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: ("outcome", form.kind)})
         received = heard.of(form.kind)
-        for mean in near(received, mine).values():
+        believed = near(received, mine)
+        for mean in believed.values():
             if (outcome := number_of(heard, "outcome", centre, np.nan)) != outcome:
                 break  # weights without a word on what they are: not used
             engine.load_parameters(unflatten(mean, parameters))
             if outcome != PARTIAL:
                 self.reference, self.version = mean.astype(np.float32), np.array([outcome])
-        return metrics | {"implausible": float(len(received) - len(near(received, mine)))}
+        return metrics | {"implausible": float(len(received) - len(believed))}
 
 
 @dataclass

@@ -8,7 +8,7 @@ gives away is exactly the seeds: `leakage` has the paper's two measures.
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import ClassVar
 
@@ -58,12 +58,10 @@ class Device(fd.Device):
 
     STATE: ClassVar[tuple[str, ...]] = ("teacher", "pool")
     settings: Settings
-    pool: Array = None  # type: ignore[assignment]
+    pool: Array = field(default_factory=lambda: np.empty((0, 1), np.float32))
 
     def __post_init__(self) -> None:
         self.own = self.setup
-        if self.pool is None:
-            self.pool = np.empty((0, prod(self.setup.x.shape[1:]) + 1), np.float32)
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The teacher, and the pooled seeds."""

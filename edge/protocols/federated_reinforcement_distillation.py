@@ -23,7 +23,7 @@ import numpy as np
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
 from edge.protocols._averaging import agreeing, average
-from edge.protocols._base import Stateful, Stateless, distributions, flatten, message, near, unflatten, weights
+from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
 from edge.protocols._local import generator
 
 CENTRE = "server"
@@ -186,13 +186,9 @@ class Agent(Stateful):
 
     def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, Heard, Metrics]:
         parameters = engine.parameters()
-        mine = flatten(parameters)
-        said = message(weights(self.setup), number, mine)
-        heard = (yield Exchange({server: (said,)}, {server: (said.kind,)})).of(said.kind)
-        believed = near(heard, mine)
-        for mean in believed.values():
-            engine.load_parameters(unflatten(mean, parameters))
-        return {"implausible": float(len(heard) - len(believed))}
+        said = message(weights(self.setup), number, flatten(parameters))
+        heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
+        return {"implausible": adopt(engine, parameters, heard.of(said.kind))}
 
 
 @dataclass

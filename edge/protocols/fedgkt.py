@@ -25,7 +25,7 @@ import numpy as np
 from edge.bundle import EMBEDDING, LOGITS
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
-from edge.protocols._base import Stateful, message
+from edge.protocols._base import Stateful, few_enough, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 
 CENTRE = "server"
@@ -208,6 +208,5 @@ def create(setup: Setup, settings: Settings) -> Protocol:
     """A device or the server. Raises ConfigError for more samples than `most`, or a model without features."""
     if not setup.features:
         raise ConfigError("fedgkt needs a model cut in two: export it with --split-at; its edge part is the device's")
-    if len(setup.x) > settings.most:
-        raise ConfigError(f"{setup.me} has {len(setup.x)} samples, and `most` is {settings.most}; raise the setting")
+    few_enough(setup, settings.most)
     return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)

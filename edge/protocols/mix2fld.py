@@ -23,7 +23,7 @@ import numpy as np
 
 from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
 from edge.protocols import federated_distillation as fd
-from edge.protocols._base import Stateful, Stateless, flatten, message, near, unflatten, weights
+from edge.protocols._base import Stateful, Stateless, adopt, flatten, message, weights
 from edge.protocols._local import generator, train
 
 CENTRE = "server"
@@ -90,11 +90,7 @@ class Device(Stateless):
             said += [message(seeds_format(self.setup, self.settings), number, mixed)] if len(mixed) else []
         parameters, (server,) = engine.parameters(), self.setup.neighbours
         heard = yield Exchange({server: said}, {server: ("weights",)})
-        received = heard.of("weights")
-        believed = near(received, flatten(parameters))
-        for row in believed.values():
-            engine.load_parameters(unflatten(row, parameters))
-        return metrics | {"implausible": float(len(received) - len(believed))}
+        return metrics | {"implausible": adopt(engine, parameters, heard.of("weights"))}
 
 
 @dataclass

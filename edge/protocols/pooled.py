@@ -10,9 +10,8 @@ from math import prod
 
 import numpy as np
 
-from edge.errors import ConfigError
 from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
-from edge.protocols._base import Stateful, Stateless, message
+from edge.protocols._base import Stateful, Stateless, few_enough, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
@@ -113,6 +112,5 @@ def honest(x: Array, labels: Array, classes: int) -> bool:
 
 def create(setup: Setup, settings: Settings) -> Protocol:
     """A device or the server. Raises ConfigError if the device has more samples than may be sent."""
-    if len(setup.x) > settings.most:
-        raise ConfigError(f"{setup.me} has {len(setup.x)} samples, and `most` is {settings.most}; raise the setting")
+    few_enough(setup, settings.most)
     return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)

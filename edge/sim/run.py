@@ -72,7 +72,7 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
 
 def _links(scenario: Scenario, algorithm: Algorithm) -> Links | None:
     """The links of the devices, in bits a second; a centre's are endless."""
-    if scenario.uplink is None and scenario.downlink is None:
+    if not scenario.linked:
         return None
     up, down = (None if width is None else 1000 * width for width in (scenario.uplink, scenario.downlink))
     return Links(up, down, frozenset([algorithm.centre] if algorithm.centre else []))
@@ -85,7 +85,6 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     members = [device for device in fleet if device.role == DEVICE]
     centre = next((device for device in fleet if device.role != DEVICE), None)
     probe = Probe(world, algorithm, bundles.folder) if scenario.convergence else None
-    linked = scenario.uplink is not None or scenario.downlink is not None
     started = time.monotonic()
     rounds: list[RoundResult] = []
     accuracies: list[list[Accuracy]] = []
@@ -95,7 +94,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
         if evaluate:
             accuracies = [accuracy(device, centre, world) for device in members]
         lap, before = time.monotonic(), lap
-        rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before, linked))
+        rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before, scenario.linked))
         if probe and number % scenario.convergence == 0:
             rounds[-1].metrics.update(probe.measure(members))
         watch(Frame(name, network.place, members, rounds[-1], scenario.rounds, accuracies if evaluate else None))

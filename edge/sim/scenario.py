@@ -67,6 +67,11 @@ class Scenario(BaseModel):
         return self.model if isinstance(self.model, str) else self.model[index % len(self.model)]
 
     @property
+    def linked(self) -> bool:
+        """Whether messages take time on links."""
+        return self.uplink is not None or self.downlink is not None
+
+    @property
     def protocols(self) -> tuple[str, ...]:
         """The protocol, then those it is compared with."""
         return (self.protocol, *(p for p in self.compare if p != self.protocol))
@@ -74,7 +79,8 @@ class Scenario(BaseModel):
     def algorithm(self, protocol: str) -> Algorithm:
         """The protocol with its checked settings, and fit for these models."""
         found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
-        algorithm.needs_one_model(found, len(self.models), "model")
+        if found.same_model and len(self.models) > 1:
+            raise ConfigError(f"model: {protocol} exchanges weights, so that all devices need the same model")
         if found.data is not None and self.data != found.data:
             raise ConfigError(f"data: {protocol} runs on '{found.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
@@ -104,7 +110,7 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
         raise ConfigError(f"settings.{stray[0]}: no such protocol; there are: {known}")
     plugins.load("edge.engines", scenario.engine)
     scenario.coding.by_kind()
-    if scenario.transport == "mqtt" and (scenario.uplink or scenario.downlink):
+    if scenario.transport == "mqtt" and scenario.linked:
         raise ConfigError("uplink and downlink are emulated in memory; leave out --transport mqtt")
     if scenario.broker and scenario.transport != "mqtt":
         raise ConfigError(f"broker: {scenario.broker} is given, but transport is 'memory'; say --transport mqtt")
