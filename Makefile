@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit oldest ort-training sources format reproduce bench-step clean
+.PHONY: help demo test check unit oldest ort-training tflite-runtime sources format reproduce bench-step clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,13 +18,13 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,oracle]'
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,tflite,dev,oracle]'
 	@touch $@
 
 demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
 	@$(RUN)/edge-sim scenarios/demo.toml
 
-test: check unit oldest ort-training  ## everything CI runs
+test: check unit oldest ort-training tflite-runtime  ## everything CI runs
 
 check: $(VENV)/test.stamp  ## lint, format, types, layers
 	$(RUN)/ruff check .
@@ -65,11 +65,32 @@ $(TRAINING)/stamp: pyproject.toml constraints-ort-training.txt
 	@touch $@
 
 ifeq ($(shell $(PYTHON) -c '$(SUITS)'),True)
-ort-training: $(TRAINING)/stamp  ## the official on-device-training artifacts against our graph
-	MURMUR_ORT_TRAINING=1 $(TRAINING)/bin/python -m pytest -q -p no:cacheprovider tests/ort_training
+ort-training: $(TRAINING)/stamp  ## the engine over the official on-device-training artifacts
+	MURMUR_ORT_TRAINING=1 MURMUR_ENGINES=onnx-runtime,ort-training $(TRAINING)/bin/python -m pytest -q \
+		-p no:cacheprovider tests/ort_training tests/conformance/test_engine.py
 else
 ort-training:
 	@echo "onnxruntime-training-cpu has no wheel for this machine or Python: its tests are left out"
+endif
+
+# tflite-runtime wants NumPy 1 and Python up to 3.11, and takes files that the newer ai-edge-litert helped to write.
+PREDECESSOR := .venv-tflite-runtime
+
+$(PREDECESSOR)/stamp: pyproject.toml constraints-tflite-runtime.txt
+	@test -x $(PREDECESSOR)/bin/python || $(PYTHON) -m venv $(PREDECESSOR)
+	$(PREDECESSOR)/bin/python -m pip install --quiet --constraint constraints-tflite-runtime.txt \
+		--editable '.[tflite-runtime]' pytest
+	@touch $@
+
+ifeq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info < (3, 12))'),True)
+tflite-runtime: $(VENV)/test.stamp $(PREDECESSOR)/stamp  ## the engine tflite on tflite-runtime 2.14
+	@rm -rf $(PREDECESSOR)/bundles && mkdir $(PREDECESSOR)/bundles
+	@$(RUN)/python -m tests.conformance.engines $(PREDECESSOR)/bundles
+	MURMUR_ENGINES=tflite MURMUR_BUNDLES=$(PREDECESSOR)/bundles $(PREDECESSOR)/bin/python -m pytest -q \
+		-p no:cacheprovider tests/conformance/test_engine.py
+else
+tflite-runtime:
+	@echo "tflite-runtime has no wheel for this Python: its tests are left out"
 endif
 
 SOURCES := .venv-sources
@@ -102,4 +123,4 @@ bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch e
 	$(RUN)/python -m benchmarks.step
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,36 +12,17 @@ from pathlib import Path
 from benchmarks.models import RATE
 from benchmarks.official import burst, data, model_of, ours
 from edge.errors import MurmurError
-from export import ort_artifacts
+from export.write import export
 
 
 def official(spec: str, batch: int) -> Callable[[], object]:
     """A step through `onnxruntime.training.api`."""
-    files = ort_artifacts.build(model_of(spec), "cross_entropy", "sgd")
-    import onnxruntime  # noqa: TID251
-    from onnxruntime.training import api  # noqa: TID251
+    from edge.engines import ort_training
 
     x, y = data(spec, batch)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / ort_artifacts.FOLDER
-        home.mkdir()
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        state = api.CheckpointState.load_checkpoint(str(home / "checkpoint"))
-        train, evaluate = (str(home / f"{name}_model.onnx") for name in ("training", "eval"))
-        module = api.Module(train, state, evaluate, session_options=options)
-        optimizer = api.Optimizer(str(home / "optimizer_model.onnx"), module)
-    optimizer.set_learning_rate(RATE)
-
-    def step() -> float:
-        loss = module(x, y)
-        optimizer.step()
-        module.lazy_reset_grad()
-        return float(loss)
-
-    return step
+        engine = ort_training.create(export(model_of(spec), Path(folder) / "bundle", official=True))
+    return lambda: engine.step({"x": x, "labels": y}, learning_rate=RATE)
 
 
 def main() -> None:

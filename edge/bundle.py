@@ -4,6 +4,7 @@
     train.onnx               one training step: batch, hyper-parameters, parameters, state -> losses, next ...
     predict.onnx             x, parameters -> logits, probabilities
     parameters.safetensors   where training starts
+    model.tflite             both graphs for TFLite, if asked for
 
 This file is the whole contract between exporter and device; neither imports the other.
 """
@@ -15,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -29,6 +31,8 @@ from edge.interfaces import Array
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+PARAMETERS = "parameters.safetensors"
+TFLITE, ORT_TRAINING = "model.tflite", "ort_training"
 
 # Names of the graphs' inputs and outputs; a parameter or state tensor NAME is "parameter/NAME" or
 # "state/NAME" going in and "next/parameter/NAME" or "next/state/NAME" coming out.
@@ -99,6 +103,8 @@ class Manifest(BaseModel):
     """masks of one step, for all its rows: the private ones, then the reference ones"""
     hyper: dict[str, float]
     """scalars a step may be given, and their defaults"""
+    tflite: dict[str, int] | None = None
+    """rows of a private batch "N" and of a reference batch "R" that model.tflite takes, if there is one"""
     parameters: tuple[Parameter, ...]
     state: tuple[Tensor, ...]
     opset: int
@@ -127,8 +133,8 @@ class Bundle:
     manifest: Manifest
 
     def parameters(self) -> dict[str, Array]:
-        """Where training starts, by name, in the table's order."""
-        stored = _tensors(self.path / "parameters.safetensors")
+        """Where training starts, by name, in the table's order. Read once a process; not to be written to."""
+        stored = _start(self.path / PARAMETERS, self.manifest.digests[PARAMETERS])
         return {p.name: stored[p.name] for p in self.manifest.parameters}
 
     def require(self, objective: tuple[str, ...], who: str) -> None:
@@ -152,7 +158,8 @@ def read(path: Path) -> Bundle:
         first = reason.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise BundleError(f"{path / MANIFEST}: {where}: {first['msg']} (this is format {FORMAT})") from None
-    if missing := sorted({"train.onnx", "predict.onnx", "parameters.safetensors"} - manifest.digests.keys()):
+    expected = {"train.onnx", "predict.onnx", PARAMETERS, *([TFLITE] if manifest.tflite else [])}
+    if missing := sorted(expected - manifest.digests.keys()):
         raise BundleError(f"{path / MANIFEST}: digests: nothing about {', '.join(missing)}")
     for name, digest in manifest.digests.items():
         if not _INSIDE.fullmatch(name):
@@ -163,7 +170,7 @@ def read(path: Path) -> Bundle:
                 f"{path / name} is not the file that was exported: its SHA-256 is {found[:12]}..., the "
                 f"manifest says {digest[:12]}...; copy or export the bundle again"
             )
-    stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / "parameters.safetensors").items()}
+    stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / PARAMETERS).items()}
     table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
     if stored != table:
         odd = sorted(k for k in stored.keys() | table.keys() if stored.get(k) != table.get(k))
@@ -184,7 +191,7 @@ def write(
     """
     if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists and is not a bundle; choose another place or remove it")
-    files = {**graphs, "parameters.safetensors": save_tensors(dict(parameters))}
+    files = {**graphs, PARAMETERS: save_tensors(dict(parameters))}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     whole = Manifest.model_validate({"format": FORMAT, **manifest, "digests": digests})
     try:
@@ -211,6 +218,15 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as reason:
         raise BundleError(f"the bundle lacks {path}: {reason.strerror}") from None
+
+
+@lru_cache(maxsize=8)
+def _start(path: Path, _digest: str) -> dict[str, Array]:
+    """The digest is part of the key: a bundle may be replaced under the same path."""
+    found = _tensors(path)
+    for value in found.values():
+        value.flags.writeable = False
+    return found
 
 
 def _tensors(path: Path) -> dict[str, Array]:

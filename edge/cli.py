@@ -39,9 +39,9 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     setup, own, test = _setup(config, found, here)
     create = plugins.load("edge.engines", config.engine).create
-    engine: Engine = create(own, threads=config.threads, seed=setup.seed) if own else NoModel()
-    protocol = found.create(setup)
     checkpoint = here / config.checkpoint if config.checkpoint else None
+    engine: Engine = create(own, threads=config.threads, seed=setup.seed, home=checkpoint) if own else NoModel()
+    protocol = found.create(setup)
     first = 1 + (_resume(checkpoint, engine, protocol) if checkpoint else 0)
     coding = config.coding.by_kind()
     transport = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))

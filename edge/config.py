@@ -75,7 +75,8 @@ class NodeConfig(BaseModel):
     settings: dict[str, Any] = {}
     coding: Coding = Coding()
     engine: str = "onnx-runtime"
-    threads: int = Field(default=1, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    """of the engine; what `edge-node tune` found, or 1, if absent"""
     rounds: int = Field(default=100, ge=1)
     patience: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours in a round"""

@@ -4,7 +4,7 @@ The private and the reference batch go through the model as *one* batch, their r
 other, and the logits are cut apart again: half the nodes of two passes, and larger products.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -23,11 +23,15 @@ from export.update import Update
 
 @dataclass(frozen=True)
 class Training:
-    """The two graphs of a bundle, and the part of its manifest that describes them."""
+    """The two graphs of a bundle, and the part of its manifest that describes them.
+
+    files: what is for other runtimes, by name in the bundle.
+    """
 
     train: onnx.ModelProto
     predict: onnx.ModelProto
     manifest: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,24 @@ class Forward:
 
 
 def assemble(
-    model: Model, *, objective: str = "cross_entropy", optimizer: str | Update = "sgd", segments: int = 1
+    model: Model,
+    *,
+    objective: str = "cross_entropy",
+    optimizer: str | Update = "sgd",
+    segments: int = 1,
+    target: str = "onnxruntime",
 ) -> Training:
     """Write the training step of `model`.
 
     segments: above 1, activations are computed again instead of kept (`export.recompute`).
+    target: "tflite" for a graph that `export.tflite` is to lower.
 
     Raises:
         ExportError: an unknown term, an operator without a rule, a model that is no classifier.
         ConfigError: an unknown optimizer.
     """
     update = Update(optimizer) if isinstance(optimizer, str) else optimizer
-    op = Ops(model.opset)
+    op = Ops(model.opset, target)
     forward = place_objective(op, model, objective)
     placed, inputs = forward.placed, forward.inputs
     hyper = forward.scalars | update.hyper()
@@ -77,10 +87,7 @@ def assemble(
 
     after = update.build(op, adjoints, {h: h for h in hyper}, state) | placed.updates
 
-    results = {names.LOSS + w.removeprefix(names.WEIGHT): loss for w, loss in forward.losses.items()}
-    results[names.TOTAL] = total(op, forward)
-    if "labels" in inputs:
-        results[names.CORRECT] = _correct(op, forward.logits, "labels")
+    results = metrics(op, forward)
     results |= {names.NEXT + value: after[value] for value in [*parameters, *states] if value in after}
     manifest = {
         "name": model.name,
@@ -102,7 +109,7 @@ def assemble(
         "ir_version": IR_VERSION,
     }
     train = model_proto(op, "train", [*inputs, *placed.noise, *hyper, *parameters, *states], results)
-    return Training(train, predict(model), manifest)
+    return Training(train, predict(model, target), manifest)
 
 
 def place_objective(op: Ops, model: Model, objective: str) -> Forward:
@@ -160,6 +167,15 @@ def _cut(op: Ops, value: Value, batches: list[Value]) -> list[Value]:
 def total(op: Ops, forward: Forward) -> Value:
     """The weighted sum of the losses."""
     return reduce(lambda a, b: op("Add", a, b), (op("Mul", loss, weight) for weight, loss in forward.losses.items()))
+
+
+def metrics(op: Ops, forward: Forward) -> dict[str, Value]:
+    """What a step says: each term's loss, their weighted sum, and how many rows were right."""
+    found = {names.LOSS + w.removeprefix(names.WEIGHT): loss for w, loss in forward.losses.items()}
+    found[names.TOTAL] = total(op, forward)
+    if "labels" in forward.inputs:
+        found[names.CORRECT] = _correct(op, forward.logits, "labels")
+    return found
 
 
 def _correct(op: Ops, logits: Value, labels: Value) -> Value:

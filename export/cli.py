@@ -15,8 +15,7 @@ from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.plugins import load, names
-from export import batch_norm, heads, model, ort_artifacts, zoo
-from export.assemble import assemble
+from export import batch_norm, heads, model, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
@@ -25,7 +24,7 @@ from export.show import facts, plot, show
 from export.split import split
 from export.trainable import select
 from export.update import Update
-from export.write import export, save
+from export.write import export, prepare, save
 
 SHAPE, CLASSES = "1x28x28", 10
 
@@ -79,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--accumulate", action="store_true", help="average gradients; parameters move where the scalar apply is 1")
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
+    add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
     add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
     add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
     add("--seed", type=int, default=0, help="of starting values: a zoo model's, new heads', lora's")
@@ -113,16 +113,23 @@ def _export(args: argparse.Namespace) -> int:
         folders = {args.output / part: found for part, found in parts.items()}
     else:
         folders = {args.output: whole}
+    rows = _rows(args.tflite)
     # All is worked out before anything is written, so that a split is there whole or not at all.
     ready = {}
     for folder, found in folders.items():
         chosen, free = _prepared(args, found)
-        training = assemble(chosen, objective=objective, optimizer=update, segments=args.recompute)
-        official = ort_artifacts.build(chosen, objective, args.optimizer) if args.ort_training else {}
-        ready[folder] = (chosen, free, training, official)
+        training = prepare(
+            chosen,
+            objective=objective,
+            optimizer=update,
+            segments=args.recompute,
+            rows=rows,
+            official=args.ort_training,
+        )
+        ready[folder] = (chosen, free, training)
     said = []
-    for folder, (chosen, free, training, official) in ready.items():
-        written = save(training, chosen, folder, official)
+    for folder, (chosen, free, training) in ready.items():
+        written = save(training, chosen, folder)
         saved = _facts_of(free, objective, update) if args.train != "all" else None
         if args.json:
             said.append(facts(written, chosen.notes) | ({} if saved is None else {"if_all_were_trained": saved}))
@@ -131,6 +138,14 @@ def _export(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(said[0] if len(said) == 1 else dict(zip(("edge", "server"), said, strict=True)), indent=1))
     return 0
+
+
+def _rows(text: str | None) -> tuple[int, ...]:
+    """Rows of a private and of a reference batch; nothing if not asked for."""
+    parts = text.split(",") if text else []
+    if len(parts) > 2 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise ConfigError(f"--tflite {text}: expected rows of a private batch, and of a reference batch: 32 or 32,64")
+    return tuple(int(p) for p in parts)
 
 
 def _prepared(args: argparse.Namespace, found: Model) -> tuple[Model, Model]:

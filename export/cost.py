@@ -17,11 +17,9 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 import edge.bundle as names
-from export.errors import ExportError
-from export.fold import Folder
+from export.fold import sized
 from export.node import Node
 from export.ops import Ops, Value
 
@@ -70,7 +68,7 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
     Raises:
         ExportError: a dimension that has none.
     """
-    op = _sized(model, sizes)
+    op = sized(model, sizes)
     labels = _labels(op)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
 
@@ -121,26 +119,6 @@ def macs(op: Ops, proto: onnx.NodeProto) -> int:
             {c: d for word, dims in zip(letters, first, strict=True) for c, d in zip(word, dims, strict=True)}.values()
         )
     return 0
-
-
-def _sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Ops:
-    """The graph again, with numbers for all dimensions."""
-    op = Ops(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
-    for tensor in model.graph.initializer:
-        op.name_constant(tensor.name, numpy_helper.to_array(tensor))
-    for value in model.graph.input:
-        tensor = value.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else sizes.get(d.dim_param, -1) for d in tensor.shape.dim]
-        if -1 in shape:
-            raise ExportError(f"'{value.name}' has a dimension without a number; give one of {', '.join(sizes)}")
-        op.argument(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
-    folder = Folder(op, None)
-    for node in model.graph.node:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        if not folder.visit(copy):
-            op.append(copy)
-    return op
 
 
 def _phases(op: Ops, outputs: list[Value], inputs: list[Value]) -> dict[Value, str]:

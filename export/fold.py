@@ -5,15 +5,16 @@ of sizes is followed as a list whose unknown entries are `None`; where all are k
 constant, which rules can read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from export.errors import ExportError
 from export.node import Node
 from export.ops import Array, Ops, Value
 
@@ -86,6 +87,10 @@ class Folder:
 
     def _constant(self, node: onnx.NodeProto) -> bool:
         """Work out a node all of whose inputs are constants."""
+        if node.op_type == "CastLike" and node.input[0] in self._op.constants:  # of the other only the type matters
+            value = self._op.constants[node.input[0]].astype(self._op.dtype(node.input[1]))
+            self._op.name_constant(node.output[0], value)
+            return True
         inputs = [self._op.constants.get(x) for x in node.input if x]
         small = all(v is not None and v.size <= LARGEST for v in inputs)
         if not small or len(node.output) != 1 or node.op_type in NEVER:
@@ -98,6 +103,30 @@ class Folder:
             return False
         self._op.name_constant(node.output[0], np.asarray(value))
         return True
+
+
+def sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Ops:
+    """A finished graph again, with a number for each symbolic dimension, and all that follows from it worked out.
+
+    Raises:
+        ExportError: a dimension that has none.
+    """
+    op = Ops(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
+    for tensor in model.graph.initializer:
+        op.name_constant(tensor.name, numpy_helper.to_array(tensor))
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else sizes.get(d.dim_param, -1) for d in tensor.shape.dim]
+        if -1 in shape:
+            raise ExportError(f"'{value.name}' has a dimension without a number; give one of {', '.join(sizes)}")
+        op.argument(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
+    folder = Folder(op, None)
+    for node in model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        if not folder.visit(copy):
+            op.append(copy)
+    return op
 
 
 def _product(sizes: Sequence[int | None]) -> int:
@@ -129,6 +158,11 @@ def _evaluate(node: onnx.NodeProto, values: dict[str, Any], opset: int) -> Seque
 def _shape(_: Folder, node: Node) -> Sizes:
     shape: Sizes = list(node.shape(0))
     return shape[slice(node.attr("start", 0), node.attr("end", None))]
+
+
+def _size(_: Folder, node: Node) -> Sizes | None:
+    shape = node.shape(0)
+    return None if None in shape else [_product([d for d in shape if d is not None])]
 
 
 def _gather(folder: Folder, node: Node) -> Sizes | None:
@@ -169,6 +203,7 @@ def _arithmetic(function: Callable[[int, int], int]) -> Callable[[Folder, Node],
 
 FOLLOWED: dict[str, Callable[[Folder, Node], Sizes | None]] = {
     "Shape": _shape,
+    "Size": _size,
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,

@@ -25,8 +25,10 @@ SAME_SHAPE = {"GroupNormalization"}
 class Ops:
     """A graph under construction: `op("Mul", a, b)` appends a node and names its output."""
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, target: str = "onnxruntime") -> None:
         self.opset = opset
+        self.target = target
+        """the runtime it is for; some rules have another formulation for "tflite\""""
         self.nodes: list[onnx.NodeProto] = []
         self.types: dict[Value, TypeProto] = {}
         self.constants: dict[Value, Array] = {}
@@ -146,6 +148,10 @@ class Ops:
         """Sum over `axes`; the value itself where there are none."""
         axes = list(axes)
         return self("ReduceSum", value, self.const(axes), keepdims=int(keepdims)) if axes else value
+
+    def squares(self, value: Value, axes: Iterable[int], keepdims: bool = False) -> Value:
+        """Sum of squares over `axes`. Not as ReduceSumSquare: ONNX Runtime's training package has no gradient of it."""
+        return self.sum(self("Mul", value, value), axes, keepdims)
 
     def fresh(self, hint: str) -> Value:
         """A name nobody has yet."""

@@ -4,17 +4,15 @@ The model and its objective are ours, parameters as initializers; the gradient i
 `onnxruntime.training.artifacts`. It needs the package `onnxruntime-training-cpu`, which takes the import name
 of `onnxruntime`, so it lives in an environment of its own (extra `ort-training`).
 
-    ort_training/training_model.onnx   batch -> loss, gradients accumulated
-    ort_training/eval_model.onnx       batch -> loss
+    ort_training/training_model.onnx   batch -> loss, its terms, correct count; gradients accumulated
+    ort_training/eval_model.onnx       batch -> the same
     ort_training/optimizer_model.onnx  one update (AdamW or SGD)
     ort_training/checkpoint            parameters
 """
 
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edge.bundle as names
-from export.assemble import place_objective, total
+from edge.errors import EngineError
+from edge.training_package import open_package
+from export.assemble import metrics, place_objective
 from export.errors import ExportError
 from export.model import Model
 from export.node import attributes
@@ -30,12 +30,12 @@ from export.ops import Ops
 from export.optimizers import adamw
 from export.place import IR_VERSION, sample_shape
 from export.prune import prune
+from export.update import Update
 
-FOLDER = "ort_training"
 OPTIMIZERS = ("sgd", "adamw")
 
 
-def build(model: Model, objective: str, optimizer: str) -> dict[str, bytes]:
+def build(model: Model, objective: str, update: str | Update) -> dict[str, bytes]:
     """The four files, by their names in the bundle.
 
     Weights of terms and temperatures are fixed at their defaults: the official step takes batches only.
@@ -43,6 +43,7 @@ def build(model: Model, objective: str, optimizer: str) -> dict[str, bytes]:
     Raises:
         ExportError: the package is not there, or the model is beyond what it differentiates.
     """
+    optimizer = update if isinstance(update, str) else update.optimizer
     if optimizer not in OPTIMIZERS:
         raise ExportError(f"--ort-training knows the optimizers {', '.join(OPTIMIZERS)}, not {optimizer}")
     if model.statistics:
@@ -58,6 +59,7 @@ def build(model: Model, objective: str, optimizer: str) -> dict[str, bytes]:
                 requires_grad=trained,
                 frozen_params=frozen,
                 optimizer=_optimizer(optimizer),
+                additional_output_names=[o.name for o in proto.graph.output[1:]],
                 artifact_directory=folder,
             )
         except Exception as reason:  # whatever its C++ side raises
@@ -65,17 +67,21 @@ def build(model: Model, objective: str, optimizer: str) -> dict[str, bytes]:
             raise ExportError(
                 f"--ort-training: onnxruntime-training cannot differentiate this model: {brief}"
             ) from None
-        return {f"{FOLDER}/{file.name}": file.read_bytes() for file in sorted(Path(folder).iterdir())}
+        return {f"{names.ORT_TRAINING}/{file.name}": file.read_bytes() for file in sorted(Path(folder).iterdir())}
 
 
 def loss_model(model: Model, objective: str) -> onnx.ModelProto:
-    """Batch -> loss, with the parameters as initializers under their own names."""
+    """Batch -> loss, its terms and the correct count, with the parameters as initializers under their own names."""
     op = Ops(model.opset)
     model = affine(model)
     forward = place_objective(op, model, objective)
-    loss = total(op, forward)
-    nodes = prune(op.nodes, [loss])
-    renamed = {names.PARAMETER + k: k for k in model.parameters} | {loss: names.TOTAL}
+    said = metrics(op, forward)
+    said = {names.TOTAL: said.pop(names.TOTAL), **said}  # the official gradient is of the first result
+    for name, value in said.items():  # one term of weight 1 may be the sum itself
+        said[name] = op("Identity", value)
+        op.forget()
+    nodes = prune(op.nodes, said.values())
+    renamed = {names.PARAMETER + k: k for k in model.parameters} | {value: name for name, value in said.items()}
     for node in nodes:
         for values in (node.input, node.output):
             values[:] = [renamed.get(v, v) for v in values]
@@ -85,7 +91,7 @@ def loss_model(model: Model, objective: str) -> onnx.ModelProto:
         nodes,
         "loss",
         [helper.make_value_info(i, op.types[i]) for i in (*forward.inputs, *forward.placed.noise) if i in read],
-        [helper.make_value_info(names.TOTAL, op.types[loss])],
+        [helper.make_value_info(name, op.types[value]) for name, value in said.items()],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in {**model.parameters, **constants}.items() if k in read],
     )
     imports = [helper.make_opsetid("", op.opset)]
@@ -133,26 +139,10 @@ def _optimizer(name: str) -> Any:
 
 
 def _artifacts() -> Any:
-    """`onnxruntime.training.artifacts`, without PyTorch, which its package would import."""
     try:
-        import onnxruntime
-        from onnxruntime.capi import _pybind_state
+        open_package()
+    except EngineError as reason:
+        raise ExportError(f"--ort-training: {reason}") from None
+    from onnxruntime.training import artifacts
 
-        onnxruntime.set_default_logger_severity(3)
-        home = Path(onnxruntime.__file__).parent / "training"
-        if not home.is_dir() or not hasattr(_pybind_state, "CheckpointState"):
-            raise ImportError
-        if "onnxruntime.training" not in sys.modules:
-            bare: Any = ModuleType("onnxruntime.training")
-            bare.__path__ = [str(home)]
-            for name in ("PropagateCastOpsStrategy", "TrainingParameters", "is_ortmodule_available"):
-                if hasattr(_pybind_state, name):
-                    setattr(bare, name, getattr(_pybind_state, name))
-            sys.modules["onnxruntime.training"] = bare
-        from onnxruntime.training import artifacts
-    except ImportError:
-        raise ExportError(
-            "--ort-training needs onnxruntime-training-cpu in place of onnxruntime (x86-64 Linux, macOS or "
-            "Windows, Python up to 3.12): make an environment with murmur-edge[export,ort-training]"
-        ) from None
     return artifacts

@@ -186,9 +186,9 @@ SPECIAL: dict[str, Callable[[Ops, onnx.NodeProto, Placed, bool], None]] = {
 """Operators that do one thing while training and another afterwards."""
 
 
-def predict(model: Model) -> onnx.ModelProto:
+def predict(model: Model, target: str = "onnxruntime") -> onnx.ModelProto:
     """X and parameters -> logits and probabilities (n, K) of every head, and the embedding if there is one."""
-    op = Ops(model.opset)
+    op = Ops(model.opset, target)
     op.argument("x", np.float32, ["N", *model.shape])
     declare(op, model)
     placed = place(op, model, "x")
@@ -209,7 +209,9 @@ def model_proto(op: Ops, name: str, inputs: Iterable[Value], results: Mapping[st
             op.append(helper.make_node("Identity", [value], [fresh := op.fresh("result")], name=fresh))
             results = {**results, key: fresh}
         made.discard(value)
-    nodes = lower(op, prune(op.nodes, results.values()))
+    nodes = prune(op.nodes, results.values())
+    if op.target == "onnxruntime":
+        nodes = lower(op, nodes)
     public = {value: key for key, value in results.items()}
     for node in nodes:
         for values in (node.input, node.output):

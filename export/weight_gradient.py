@@ -21,6 +21,7 @@ from math import prod
 
 import numpy as np
 
+from export.errors import ExportError
 from export.ops import Array, Ops, Value
 from export.window import Window
 
@@ -32,6 +33,8 @@ WORTH = 0.9
 
 def weight_gradient(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
     """dW (M, C/g, *K)."""
+    if op.target == "tflite":
+        return (cells if group > 1 else exchanged)(op, X, dY, window, group)
     C, M, rows = op.sample(X)[0], op.sample(dY)[0], window.kernel[0]
     columns = prod(window.kernel[1:])
     if set(window.kernel) == {1} and not any(window.pads):
@@ -88,6 +91,35 @@ def depthwise(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value
         moved = op("Pad", flat, op.const(pads)) if any(pads) else flat
         found.append(op("Reshape", _rows(op, Xs, moved), op.const([C, 1, columns])))
     return op("Reshape", op("Concat", *found, axis=1), op.const([C, 1, *window.kernel]))
+
+
+def exchanged(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
+    """A convolution with batch and channels exchanged: dY are the filters, strides and dilations change roles."""
+    axes = [1, 0, *range(2, 2 + len(window.kernel))]
+    turned = [op("Transpose", value, perm=axes) for value in (X, dY)]
+    n, kernel = len(window.kernel), window.kernel
+    whole = op("Conv", *turned, strides=window.dilations, dilations=window.strides, pads=window.pads)
+    # Rows of X that no window reaches make the result larger.
+    zeros, spatial = op.const([0] * n), op.const(range(2, 2 + n))
+    cut = whole if op.shape(whole)[2:] == kernel else op("Slice", whole, zeros, op.const(kernel), spatial)
+    return op("Transpose", cut, perm=axes)
+
+
+def cells(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
+    """Filters of one channel: for every cell of the window a product of dY with the X it sees, summed."""
+    (C, *_), (M, *O), n = op.sample(X), op.sample(dY), len(window.kernel)
+    if not C == M == group:
+        raise ExportError(f"a convolution of {C} to {M} channels in {group} groups has no gradient for TFLite")
+    pads = [0, 0, *window.pads[:n], 0, 0, *window.pads[n:]]
+    wide = op("Pad", X, op.const(pads)) if any(pads) else X
+    found = []
+    for cell in np.ndindex(*window.kernel):
+        start = [c * d for c, d in zip(cell, window.dilations, strict=True)]
+        end = [a + (o - 1) * s + 1 for a, o, s in zip(start, O, window.strides, strict=True)]
+        bounds = [op.const(v) for v in (start, end, range(2, 2 + n), window.strides)]
+        seen = op("Mul", op("Slice", wide, *bounds), dY)
+        found.append(op("Reshape", op.sum(seen, [0, *range(2, 2 + n)]), op.const([C, 1, 1])))
+    return op("Reshape", op("Concat", *found, axis=2), op.const([C, 1, *window.kernel]))
 
 
 def _columns(op: Ops, X: Value, window: Window) -> Value:

@@ -1,12 +1,15 @@
 """From a model to a bundle on disk: the exporter in one call."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
+import edge.bundle as names
 from edge.bundle import Bundle, write
+from export import ort_artifacts, tflite
 from export.assemble import Training, assemble
 from export.model import Model
 from export.update import Update
@@ -19,20 +22,47 @@ def export(
     objective: str = "cross_entropy",
     optimizer: str | Update = "sgd",
     segments: int = 1,
+    rows: Sequence[int] = (),
+    official: bool = False,
 ) -> Bundle:
     """Write the bundle of `model` to the folder `path`: all of it, or nothing.
 
     Raises:
-        ExportError: the model or the objective cannot be trained.
+        ExportError: the model or the objective cannot be trained, or not by the runtimes asked for.
         BundleError: the folder cannot be written.
     """
-    return save(assemble(model, objective=objective, optimizer=optimizer, segments=segments), model, path)
+    made = prepare(model, objective=objective, optimizer=optimizer, segments=segments, rows=rows, official=official)
+    return save(made, model, path)
 
 
-def save(training: Training, model: Model, path: Path, more: Mapping[str, bytes] | None = None) -> Bundle:
-    """Write what was assembled, and files beside it. Raises BundleError."""
+def prepare(
+    model: Model,
+    *,
+    objective: str = "cross_entropy",
+    optimizer: str | Update = "sgd",
+    segments: int = 1,
+    rows: Sequence[int] = (),
+    official: bool = False,
+) -> Training:
+    """All that goes into a bundle.
+
+    segments: see `assemble`. rows: of a private batch, and of a reference batch where the objective has a term there:
+    model.tflite is made for these. official: make ONNX Runtime's own training artifacts too.
+    """
+    training = assemble(model, objective=objective, optimizer=optimizer, segments=segments)
+    manifest, files = training.manifest, {}
+    if rows:
+        batches = tflite.batches(manifest["inputs"], rows)
+        files[names.TFLITE] = tflite.build(model, objective, optimizer, batches)
+        manifest = {**manifest, "tflite": batches}
+    if official:
+        files |= ort_artifacts.build(model, objective, optimizer)
+    return replace(training, manifest=manifest, files=files)
+
+
+def save(training: Training, model: Model, path: Path) -> Bundle:
+    """Write what was prepared. Raises BundleError."""
     written_with = {"murmur-edge": version("murmur-edge"), "onnx": onnx.__version__}
     graphs = {"train.onnx": training.train.SerializeToString(), "predict.onnx": training.predict.SerializeToString()}
-    return write(
-        path, {**training.manifest, "written_with": written_with}, {**graphs, **(more or {})}, model.parameters
-    )
+    manifest = {**training.manifest, "written_with": written_with}
+    return write(path, manifest, graphs | training.files, model.parameters)

@@ -96,23 +96,23 @@ class Bundles:
     def device(self, algorithm: Algorithm, index: int) -> Bundle:
         """The bundle of the device of that number."""
         spec = self.world.scenario.model_of(index)
-        return self._bundle(spec, algorithm.objective, algorithm.name, "edge" if algorithm.split else None)
+        return self._bundle(spec, algorithm.objective, algorithm, "edge" if algorithm.split else None)
 
     def centre(self, algorithm: Algorithm) -> Bundle | None:
         """The bundle of the node in the middle, if it has a model."""
         if (objective := algorithm.centre_objective) is None:
             return None
         spec = self.world.scenario.model_of(0)
-        return self._bundle(spec, objective, algorithm.name, "server" if algorithm.split else None)
+        return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
 
-    def _bundle(self, spec: str, objective: tuple[str, ...], who: str, part: str | None) -> Bundle:
-        key = (spec, objective, part)
+    def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
+        key = (spec, objective, part, _rows(algorithm, objective))
         if key not in self._made:
-            self._made[key] = self._make(spec, objective, who, part)
+            self._made[key] = self._make(spec, objective, algorithm, part)
         return self._made[key]
 
-    def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None) -> Bundle:
-        world, found = self.world, self.world.models[spec]
+    def _make(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
+        world, found, who = self.world, self.world.models[spec], algorithm.name
         if isinstance(found, Bundle):
             if part:
                 raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
@@ -126,6 +126,8 @@ class Bundles:
                 self.folder / f"bundle-{len(self._made)}",
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
+                rows=_rows(algorithm, objective) if world.scenario.engine == "tflite" else (),
+                official=world.scenario.engine == "ort-training",
             )
         if made.manifest.classes != world.dataset.classes:
             raise ConfigError(
@@ -141,6 +143,14 @@ class Bundles:
         scenario = self.world.scenario
         device, server = splits.split(whole, scenario.split_at or "", edge=edge_model, seed=scenario.seed)
         return device if part == "edge" else server
+
+
+def _rows(algorithm: Algorithm, objective: tuple[str, ...]) -> tuple[int, ...]:
+    """Rows of the batches its steps take, for a runtime that wants to know them beforehand."""
+    sizes = [getattr(algorithm.settings, "batch_size", 0)]
+    if any("(reference" in term for term in objective):
+        sizes.append(getattr(algorithm.settings, "reference_batch", 0))
+    return tuple(sizes)
 
 
 def fitted(found: Model, objective: tuple[str, ...]) -> Model:

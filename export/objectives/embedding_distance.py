@@ -23,9 +23,9 @@ def build(op: Ops, rows: Rows) -> Value:
     ours = op("Reshape", rows.embedding, op.const([-1, features]))
     theirs = rows.argument("target_embedding", np.float32, "n", features)
     error = op("Sub", _direction(op, ours), _direction(op, theirs))
-    return op("ReduceMean", op("ReduceSumSquare", error, op.const([1]), keepdims=0), keepdims=0)
+    return op("ReduceMean", op.squares(error, [1]), keepdims=0)
 
 
 def _direction(op: Ops, vectors: Value) -> Value:
-    squared = op("ReduceSumSquare", vectors, op.const([1]), keepdims=1)
+    squared = op.squares(vectors, [1], keepdims=True)
     return op("Div", vectors, op("Sqrt", op("Add", squared, op.like(squared, SMALLEST))))

@@ -11,4 +11,4 @@ from export.ops import Ops, Value
 def build(op: Ops, rows: Rows) -> Value:
     """Target (n, K) float32."""
     error = op("Sub", op("Softmax", rows.logits, axis=1), rows.target())
-    return op("ReduceMean", op("ReduceSumSquare", error, op.const([1]), keepdims=0), keepdims=0)
+    return op("ReduceMean", op.squares(error, [1]), keepdims=0)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from edge import bundle as bundles
-from edge.engines.onnx_runtime import create
+from edge.engines import onnx_runtime, ort_training
+from edge.errors import EngineError
+from edge.interfaces import Array
 from export import cli, ort_artifacts, zoo
-from export.assemble import assemble
 from export.batch_norm import select
 from export.errors import ExportError
-from export.write import save
+from export.write import export
 
 MODELS = {
     "mlp:32": (1, 28, 28),
@@ -27,35 +28,45 @@ MODELS = {
 }
 
 
+def exported(spec: str, optimizer: str, folder: Path) -> bundles.Bundle:
+    model = select(zoo.build(spec, shape=MODELS[spec], classes=5, seed=1), "frozen")
+    return bundles.read(export(model, folder / "bundle", optimizer=optimizer, official=True).path)
+
+
 @pytest.mark.parametrize("spec", MODELS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_fifty_steps(spec: str, optimizer: str, tmp_path: Path) -> None:
     """Losses equal to 1e-4 at a low rate (long trajectories of two correct implementations drift apart)."""
-    model = select(zoo.build(spec, shape=MODELS[spec], classes=5, seed=1), "frozen")
-    files = ort_artifacts.build(model, "cross_entropy", optimizer)
-    training = assemble(model, optimizer=optimizer)
-    bundle = bundles.read(save(training, model, tmp_path / "bundle", files).path)
-    engine = create(bundle)
-
-    from onnxruntime.training import api  # noqa: TID251
-
-    home = bundle.path / ort_artifacts.FOLDER
-    state = api.CheckpointState.load_checkpoint(str(home / "checkpoint"))
-    official = api.Module(str(home / "training_model.onnx"), state, str(home / "eval_model.onnx"))
-    update = api.Optimizer(str(home / "optimizer_model.onnx"), official)
+    bundle = exported(spec, optimizer, tmp_path)
+    ours, theirs = onnx_runtime.create(bundle), ort_training.create(bundle)
     rate = {"sgd": 0.01, "adamw": 0.00003}[optimizer]
-    update.set_learning_rate(rate)
     random = np.random.default_rng(0)
     worst = 0.0
     for _ in range(50):
-        x, y = random.random((16, *model.shape), np.float32), random.integers(0, 5, 16)
-        theirs = float(official(x, y))
-        update.step()
-        official.lazy_reset_grad()
-        ours = engine.step({"x": x, "labels": y}, learning_rate=rate)["loss"]
-        worst = max(worst, abs(ours - theirs))
+        batch: dict[str, Array] = {
+            "x": random.random((16, *bundle.manifest.shape), np.float32),
+            "labels": random.integers(0, 5, 16),
+        }
+        a, b = (engine.step(batch, learning_rate=rate) for engine in (ours, theirs))
+        assert a.keys() == b.keys()
+        worst = max(worst, abs(a["loss"] - b["loss"]))
     print(f"{spec} {optimizer}: largest difference of the loss over 50 steps {worst:.1e}")
     assert worst < 1e-4
+
+
+def test_what_is_fixed_in_the_artifacts(tmp_path: Path) -> None:
+    bundle = exported("mlp:32", "adamw", tmp_path)
+    engine = ort_training.create(bundle)
+    batch: dict[str, Array] = {"x": np.zeros((2, 1, 28, 28), np.float32), "labels": np.zeros(2, np.int64)}
+    with pytest.raises(EngineError, match=r"'beta1' is fixed at 0\.9 .* it was given 0\.5"):
+        engine.step(batch, beta1=0.5)
+    engine.step(batch, beta1=0.9)
+
+
+def test_a_bundle_without_artifacts(tmp_path: Path) -> None:
+    model = zoo.build("mlp:8", shape=(4,), classes=3)
+    with pytest.raises(EngineError, match="export it again with --ort-training"):
+        ort_training.create(export(model, tmp_path / "b"))
 
 
 def test_frozen_parameters_stay(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""What every engine asks of what it is given, in the same words."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+import edge.bundle as names
+from edge.bundle import Manifest
+from edge.errors import EngineError
+from edge.interfaces import Array, Metrics
+
+NOISE_STEP = "noise/step"
+"""part of an engine's state: how many steps have drawn noise. With the seed, all that the next masks depend on"""
+
+
+def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
+    """A batch is whole, of the right shapes and types, and its labels are classes. Raises EngineError."""
+    inputs = {i.name: i for i in manifest.inputs}
+    if given.keys() != inputs.keys():
+        raise EngineError(f"a step needs {', '.join(inputs)}; it was given {', '.join(given) or 'nothing'}")
+    rows: dict[str, int] = {}
+    for name, value in given.items():
+        wanted = inputs[name]
+        tensor(name, value, wanted.shape, wanted.dtype)
+        free = str(wanted.shape[0])
+        if rows.setdefault(free, len(value)) != len(value):
+            raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}")
+        if not len(value):
+            raise EngineError(f"'{name}' has no rows")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
+    labels, classes = given.get("labels"), manifest.classes
+    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:  # no runtime checks this
+        raise EngineError(f"labels must be 0 to {classes - 1}; they go from {labels.min()} to {labels.max()}")
+
+
+def _odd(value: Array) -> int:
+    return int(np.argmin(np.isfinite(value.reshape(len(value), -1)).all(axis=1)))
+
+
+def tensor(name: str, value: Array, shape: tuple[int | str, ...], dtype: str) -> None:
+    """An array has this type and shape; a dimension in letters may be any. Raises EngineError."""
+    fits = len(value.shape) == len(shape) and all(
+        isinstance(want, str) or want == have for have, want in zip(value.shape, shape, strict=True)
+    )
+    if not fits or value.dtype != dtype:
+        raise EngineError(f"'{name}' must be {dtype} {list(shape)}; it is {value.dtype} {list(value.shape)}")
+
+
+def samples(manifest: Manifest, x: Array, wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Samples for a prediction, and outputs that there are. Raises EngineError."""
+    tensor("x", x, ("N", *manifest.shape), "float32")
+    if unknown := sorted(set(wanted) - set(known)):
+        raise EngineError(f"the bundle predicts no '{unknown[0]}'; it gives {', '.join(sorted(known))}")
+
+
+def hyper(manifest: Manifest, given: Mapping[str, float]) -> dict[str, float]:
+    """All scalars of a step: those given, the bundle's defaults for the rest. Raises EngineError."""
+    if unknown := sorted(given.keys() - manifest.hyper.keys()):
+        raise EngineError(f"no hyper-parameter '{unknown[0]}'; the bundle has {', '.join(manifest.hyper)}")
+    return {name: float(given.get(name, default)) for name, default in manifest.hyper.items()}
+
+
+def values(given: Mapping[str, Array], held: Mapping[str, tuple[int, ...]]) -> None:
+    """Parameters and state to be loaded are among those `held` (name -> shape), and finite. Raises EngineError."""
+    for name, value in given.items():
+        if name not in held:
+            raise EngineError(f"the model has no '{name}'; it has {', '.join(held)}")
+        tensor(name, value, held[name], "float32")
+        if not np.isfinite(value).all():
+            raise EngineError(f"'{name}' holds values that are not finite")
+
+
+def loss(metrics: Metrics, rate: float | None) -> None:
+    """The loss of a step is finite. Raises EngineError; the engine then keeps what it had."""
+    if not np.isfinite(metrics[names.TOTAL]):
+        raise EngineError(
+            f"the loss became {metrics[names.TOTAL]} and the step was undone; look for NaN in the batch, "
+            f"or lower the learning rate ({rate})"
+        )
+
+
+def masks(manifest: Manifest, given: Mapping[str, Array], seed: int, step: int) -> dict[str, Array]:
+    """A step's masks of Dropout: the same for the same seed and step, whatever happened in between."""
+    if not manifest.noise:
+        return {}
+    random = np.random.default_rng([seed, step])
+    rows = sum(len(given[name]) for name in ("x", "reference_x") if name in given)
+    return {
+        n.name: (random.random((rows, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
+        for n in manifest.noise
+    }
+
+
+def start(parameters: Mapping[str, Array], manifest: Manifest) -> dict[str, Array]:
+    """What training starts from: the parameters given, and a state of zeros, by the graphs' names."""
+    held = {names.PARAMETER + k: v for k, v in parameters.items()}
+    return held | {names.STATE + s.name: np.zeros(tuple(map(int, s.shape)), s.dtype) for s in manifest.state}

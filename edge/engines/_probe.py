@@ -1,0 +1,67 @@
+"""One engine in a process of its own: how long a step takes, how much memory, how soon the first one is done.
+
+    python -m edge.engines._probe ENGINE BUNDLE N R SECONDS [OPTIONS]
+
+prints one JSON object. OPTIONS are those of ONNX Runtime's session, as JSON.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import bundle as bundles
+from edge import plugins
+from edge.bundle import Bundle
+from edge.interfaces import Array
+
+
+def random_batch(bundle: Bundle, private: int, reference: int, seed: int = 0) -> dict[str, Array]:
+    """A batch of the right shapes; targets are probabilities."""
+    random, rows = np.random.default_rng(seed), {"N": private, "R": reference}
+    made: dict[str, Array] = {}
+    for wanted in bundle.manifest.inputs:
+        shape = tuple(rows[d] if isinstance(d, str) else d for d in wanted.shape)
+        if wanted.dtype == "int64":
+            made[wanted.name] = random.integers(0, bundle.manifest.classes, shape)
+            continue
+        value: Array = random.random(shape, np.float32)
+        made[wanted.name] = value / value.sum(-1, keepdims=True) if "target" in wanted.name else value
+    return made
+
+
+def main(engine: str, path: str, private: str, reference: str, seconds: str, options: str = "") -> None:
+    """Take steps for so many seconds; print what they cost."""
+    bundle = bundles.read(Path(path))
+    batch = random_batch(bundle, int(private), int(reference))
+    module: Any = plugins.load("edge.engines", engine)
+    if options:
+        from edge.engines._session import Options
+
+        made = module.OnnxRuntime(bundle, Options(**json.loads(options)))
+    else:
+        made = module.create(bundle)
+    made.step(batch, learning_rate=0.001)
+    first = time.monotonic() - _started()
+    taken: list[float] = []
+    while sum(taken) < float(seconds):
+        begin = time.perf_counter()
+        made.step(batch, learning_rate=0.001)
+        taken.append(time.perf_counter() - begin)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"step_seconds": statistics.median(taken), "peak_bytes": peak, "first_step_seconds": first}))
+
+
+def _started() -> float:
+    """When this process began, on the clock of `time.monotonic` (Linux counts its ticks from the same start)."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return ticks / 100
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,98 @@
+"""Which options of ONNX Runtime suit this device: a short trial, each candidate in a process of its own.
+
+The result is kept in the device's home and holds for this bundle, this runtime and this number of cores.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import onnxruntime as ort  # noqa: TID251 - only its version
+
+from edge.bundle import Bundle
+from edge.engines._session import Options
+from edge.errors import EngineError
+
+FILE = "tuned.json"
+CLOSE = 1.05
+"""Times within this factor of the fastest are as good; of those, the one with the least memory is taken."""
+SECONDS = 1.0
+"""of steps, for one candidate"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one choice of options costs: a step (median) and the whole process at its peak."""
+
+    options: Options
+    step_seconds: float
+    peak_bytes: int
+
+
+def tune(bundle: Bundle, home: Path, rows: tuple[int, int], said: Callable[[Trial], None]) -> list[Trial]:
+    """Try candidates on batches of `rows` (private, reference), keep the best in `home`; it comes first.
+
+    said: told of every trial as it ends.
+
+    Raises:
+        EngineError: a candidate cannot run, or the result cannot be written.
+    """
+    cores = len(os.sched_getaffinity(0))
+    candidates = [Options()]
+    candidates += [Options(threads=n, spinning=s) for n in range(2, cores + 1) for s in (False, True)]
+    trials: list[Trial] = []
+
+    def attempt(options: Options) -> None:
+        trials.append(_trial(bundle, options, rows))
+        said(trials[-1])
+
+    for options in candidates:
+        attempt(options)
+    quick = best(trials).options
+    for arena, pattern in ((True, True), (False, False)):
+        attempt(Options(quick.threads, quick.spinning, arena, pattern))
+    chosen = best(trials)
+    text = json.dumps({"options": asdict(chosen.options), "of": _of(bundle)}, indent=1)
+    aside = home / f".{FILE}.part"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text + "\n")
+        aside.replace(home / FILE)
+    except OSError as reason:
+        raise EngineError(f"cannot write {home / FILE}: {reason.strerror}") from None
+    return sorted(trials, key=lambda t: t is not chosen)
+
+
+def best(trials: list[Trial]) -> Trial:
+    """The least memory among those about as fast as the fastest; the first of equals."""
+    fastest = min(t.step_seconds for t in trials)
+    return min((t for t in trials if t.step_seconds <= fastest * CLOSE), key=lambda t: t.peak_bytes)
+
+
+def tuned(bundle: Bundle, home: Path) -> Options | None:
+    """What `tune` found in this home, if it was for this bundle, runtime and machine."""
+    try:
+        kept = json.loads((home / FILE).read_text())
+        return Options(**kept["options"]) if kept["of"] == _of(bundle) else None
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours: the defaults do
+        return None
+
+
+def _of(bundle: Bundle) -> dict[str, str | int]:
+    cores = len(os.sched_getaffinity(0))
+    return {"train": bundle.manifest.digests["train.onnx"], "onnxruntime": ort.__version__, "cores": cores}
+
+
+def _trial(bundle: Bundle, options: Options, rows: tuple[int, int]) -> Trial:
+    command = [sys.executable, "-m", "edge.engines._probe", "onnx-runtime", str(bundle.path)]
+    command += [str(rows[0]), str(rows[1]), str(SECONDS), json.dumps(asdict(options))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
+        raise EngineError(f"a trial with {options} failed: {last}")
+    found = json.loads(done.stdout)
+    return Trial(options, found["step_seconds"], found["peak_bytes"])

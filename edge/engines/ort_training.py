@@ -1,0 +1,140 @@
+"""ONNX Runtime's own training package over the official artifacts in a bundle, for hosts that have it.
+
+The official gradient and update; the objective is the bundle's, with the weights of its terms as they were exported.
+Predictions run on the same package's inference session. The optimizer's state is known to the runtime only, so
+`state` holds the runtime's own checkpoint, as bytes, beside the parameters.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edge.bundle as names
+from edge.bundle import ORT_TRAINING, Bundle
+from edge.engines import _checks as check
+from edge.engines._session import Options, session, settings
+from edge.errors import BundleError, EngineError
+from edge.interfaces import Array, Engine, Floats, Metrics
+from edge.training_package import open_package
+
+open_package()
+from onnxruntime.training import api  # noqa: E402, TID251 - this is its engine's file
+
+CHECKPOINT = "ort_training/checkpoint"
+RATE = "learning_rate"
+
+
+def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: Path | None = None) -> "OrtTraining":
+    """An engine at the bundle's starting point.
+
+    seed: of the masks of Dropout, where the bundle has any. home: not used; there is nothing to keep.
+    """
+    return OrtTraining(bundle, threads=threads or 1, seed=seed)
+
+
+class OrtTraining:
+    """One device's module, optimizer and checkpoint. See `edge.interfaces.Engine`."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, seed: int = 0) -> None:
+        self.bundle = bundle
+        self.work: Counter[tuple[str, int, int]] = Counter()
+        self._seed, self._noise_step = seed, 0
+        self._manifest = manifest = bundle.manifest
+        if f"{ORT_TRAINING}/checkpoint" not in manifest.digests:
+            raise EngineError(f"{bundle.path} has no {ORT_TRAINING}/; export it again with --ort-training")
+        self._home, self._options = bundle.path / ORT_TRAINING, Options(threads)
+        self._shapes = {names.PARAMETER + p.name: tuple(map(int, p.shape)) for p in manifest.parameters}
+        self._open(self._home / "checkpoint")
+
+    def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
+        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        check.batch(self._manifest, batch)
+        scalars = check.hyper(self._manifest, hyper)
+        for name, value in scalars.items():
+            if name != RATE and value != self._manifest.hyper[name]:
+                raise EngineError(
+                    f"'{name}' is fixed at {self._manifest.hyper[name]:g} in the official artifacts; it was given "
+                    f"{value:g}: export the bundle with that value, or train with the engine onnx-runtime"
+                )
+        masks = check.masks(self._manifest, batch, self._seed, self._noise_step)
+        given = [batch[i.name] for i in self._manifest.inputs] + [masks[n.name] for n in self._manifest.noise]
+        self._optimizer.set_learning_rate(scalars[RATE])
+        try:
+            found = self._module(*(np.ascontiguousarray(v) for v in given))
+            metrics = {name: float(value) for name, value in zip(self._results, found, strict=True)}
+            check.loss(metrics, scalars[RATE])
+            self._optimizer.step()
+        finally:
+            self._module.lazy_reset_grad()
+        self._noise_step += 1
+        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        return metrics
+
+    def predict(self, x: Array) -> Floats:
+        """See `Engine.predict`."""
+        return self.outputs(x, names.PROBABILITIES)[0]
+
+    def outputs(self, x: Array, *wanted: str) -> list[Floats]:
+        """See `Engine.outputs`."""
+        opened = session(self.bundle, "predict.onnx", self._options)
+        check.samples(self._manifest, x, wanted, [o.name for o in opened.get_outputs()])
+        self.work["predict", len(x), 0] += 1
+        read = {i.name for i in opened.get_inputs()}
+        parameters = {k: v for k, v in self._parameters().items() if k in read}
+        found: list[Floats] = opened.run(list(wanted), {"x": np.ascontiguousarray(x), **parameters})
+        return found
+
+    def parameters(self) -> dict[str, Array]:
+        """See `Engine.parameters`."""
+        return {k.removeprefix(names.PARAMETER): v for k, v in self._parameters().items()}
+
+    def load_parameters(self, values: Mapping[str, Array]) -> None:
+        """See `Engine.load_parameters`."""
+        self._load({names.PARAMETER + k: v for k, v in values.items()})
+
+    def state(self) -> dict[str, Array]:
+        """See `Engine.state`; keys are "parameter/NAME", and the runtime's checkpoint as bytes."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "checkpoint"
+            api.CheckpointState.save_checkpoint(self._state, str(file), include_optimizer_state=True)
+            held = {**self._parameters(), CHECKPOINT: np.frombuffer(file.read_bytes(), np.uint8)}
+        return held | ({check.NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {})
+
+    def load_state(self, values: Mapping[str, Array]) -> None:
+        """See `Engine.load_state`."""
+        parameters = {k: v for k, v in values.items() if k not in (CHECKPOINT, check.NOISE_STEP)}
+        check.values(parameters, self._shapes)
+        if CHECKPOINT in values:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "checkpoint"
+                file.write_bytes(values[CHECKPOINT].astype(np.uint8).tobytes())
+                self._open(file)
+        self._load(parameters)
+        self._noise_step = int(values.get(check.NOISE_STEP, self._noise_step))
+
+    def _open(self, checkpoint: Path) -> None:
+        try:
+            self._state = api.CheckpointState.load_checkpoint(str(checkpoint))
+            train, evaluate = (str(self._home / f"{name}_model.onnx") for name in ("training", "eval"))
+            self._module = api.Module(train, self._state, evaluate, session_options=settings(self._options))
+            self._optimizer = api.Optimizer(str(self._home / "optimizer_model.onnx"), self._module)
+        except Exception as reason:  # whatever its C++ side raises
+            brief = str(reason).splitlines()[0]
+            raise BundleError(f"onnxruntime-training cannot load {checkpoint}: {brief}") from None
+        self._results = self._module.output_names()
+
+    def _parameters(self) -> dict[str, Array]:
+        held: Any = self._state.parameters
+        return {name: np.array(held[name.removeprefix(names.PARAMETER)].data, copy=True) for name in self._shapes}
+
+    def _load(self, values: Mapping[str, Array]) -> None:
+        check.values(values, self._shapes)
+        for name, value in values.items():
+            self._state.parameters[name.removeprefix(names.PARAMETER)].data = np.ascontiguousarray(value)
+
+
+_: type[Engine] = OrtTraining

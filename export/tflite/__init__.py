@@ -1,0 +1,49 @@
+"""The training step as a .tflite file, for boards where even ONNX Runtime is too big.
+
+One file, two signatures over one set of constants: `train` (batch, scalars, parameters, state -> losses, next ...)
+and `predict` (x, parameters -> logits, probabilities, ...), with the names of the bundle's ONNX graphs. Built-in
+operators only, so `tflite-runtime` and `ai-edge-litert` run it as they are. Batch sizes are fixed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from export.assemble import assemble
+from export.errors import ExportError
+from export.fold import sized
+from export.model import Model
+from export.update import Update
+
+
+def batches(inputs: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, int]:
+    """Rows by the name that the batch axis has in the inputs of a step: "N" private, "R" reference."""
+    symbols = dict.fromkeys(str(i["shape"][0]) for i in inputs)
+    if len(rows) != len(symbols):
+        wanted = " and ".join({"N": "a private", "R": "a reference"}[s] for s in symbols)
+        raise ExportError(f"--tflite: a step of this objective takes {wanted} batch; {len(rows)} sizes were given")
+    return dict(zip(symbols, rows, strict=True))
+
+
+def build(model: Model, objective: str, optimizer: str | Update, rows: Mapping[str, int]) -> bytes:
+    """The file. rows: of a private batch, "N", which a prediction takes too, and of a reference batch, "R".
+
+    Raises:
+        ExportError: an operator that TFLite has not, or the schema's package is not there.
+    """
+    from export.tflite import flatbuffer, operators  # noqa: F401 - only now, as they need `ai-edge-litert`
+    from export.tflite.lower import Lowering
+
+    training = assemble(model, objective=objective, optimizer=optimizer, target="tflite")
+    file = flatbuffer.File(f"murmur: {model.name}")
+    known = {**rows, "rows": sum(rows.values())}
+    for key, proto in (("train", training.train), ("predict", training.predict)):
+        op, graph = sized(proto, known), file.subgraph(key)
+        lowering = Lowering(op, graph)
+        inputs = {i.name: graph.tensor(lowering.shape(i.name), lowering.dtype(i.name)) for i in proto.graph.input}
+        for name, tensor in inputs.items():
+            lowering.keep(name, tensor)
+        lowering.run()
+        graph.finish(key, inputs, {o.name: lowering.tensor(o.name) for o in proto.graph.output})
+    content = file.content()
+    flatbuffer.check(content)
+    return content

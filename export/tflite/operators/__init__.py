@@ -1,0 +1,7 @@
+"""How ONNX operators are written with TFLite's, one family a file."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
