@@ -8,6 +8,8 @@ operators only, so `tflite-runtime` and `ai-edge-litert` run it as they are. Bat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
+
 from export.assemble import assemble
 from export.errors import ExportError
 from export.fold import sized
@@ -30,18 +32,23 @@ def build(model: Model, objective: str, optimizer: str | Update, rows: Mapping[s
     Raises:
         ExportError: an operator that TFLite has not, or the schema's package is not there.
     """
+    training = assemble(model, objective=objective, optimizer=optimizer, target="tflite")
+    known = {**rows, "rows": sum(rows.values())}
+    return lowered(model.name, {"train": training.train, "predict": training.predict}, known)
+
+
+def lowered(name: str, graphs: Mapping[str, onnx.ModelProto], sizes: Mapping[str, int]) -> bytes:
+    """A file of a signature each graph, with numbers for their symbolic dimensions. Raises ExportError."""
     from export.tflite import flatbuffer, operators  # noqa: F401 - only now, as they need `ai-edge-litert`
     from export.tflite.lower import Lowering
 
-    training = assemble(model, objective=objective, optimizer=optimizer, target="tflite")
-    file = flatbuffer.File(f"murmur: {model.name}")
-    known = {**rows, "rows": sum(rows.values())}
-    for key, proto in (("train", training.train), ("predict", training.predict)):
-        op, graph = sized(proto, known), file.subgraph(key)
+    file = flatbuffer.File(f"murmur: {name}")
+    for key, proto in graphs.items():
+        op, graph = sized(proto, sizes), file.subgraph(key)
         lowering = Lowering(op, graph)
         inputs = {i.name: graph.tensor(lowering.shape(i.name), lowering.dtype(i.name)) for i in proto.graph.input}
-        for name, tensor in inputs.items():
-            lowering.keep(name, tensor)
+        for value, tensor in inputs.items():
+            lowering.keep(value, tensor)
         lowering.run()
         graph.finish(key, inputs, {o.name: lowering.tensor(o.name) for o in proto.graph.output})
     content = file.content()
