@@ -68,6 +68,13 @@ class Algorithm:
         """Whether all devices must have one architecture."""
         return getattr(self.module, "SAME_MODEL", False)
 
+    def rows(self, objective: Sequence[str]) -> tuple[int, ...]:
+        """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term."""
+        sizes = [getattr(self.settings, "batch_size", 0)]
+        if any("(reference" in term for term in objective):
+            sizes.append(getattr(self.settings, "reference_batch", 0))
+        return tuple(sizes)
+
     def around(
         self, me: NodeId, devices: Sequence[NodeId], weights: Mapping[NodeId, Mapping[NodeId, float]]
     ) -> Mapping[NodeId, float]:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from edge import algorithm, data, mixing, plugins, split, store, topology
@@ -16,19 +17,58 @@ from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError, EngineError
 from edge.inbox import Inbox
-from edge.interfaces import DEVICE, Array, Engine, Protocol, Setup
+from edge.interfaces import DEVICE, Array, Engine, Protocol, Setup, Trial
 from edge.node import Row, patience, rounds, run
 from edge.transports import mqtt
 
 
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
-    parser = argparse.ArgumentParser(prog="edge-node", description="Run one device until its last round.")
+    parser = argparse.ArgumentParser(
+        prog="edge-node",
+        usage="edge-node [tune] --config node.toml [options]",
+        description="Run one device until its last round; or find out how its engine runs best here, and keep that.",
+    )
+    parser.add_argument("what", nargs="?", choices=("run", "tune"), default="run", help="run unless told")
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml")
     parser.add_argument("--role", metavar="device|server|coordinator", help="over the file's: which node this is")
-    parser.add_argument("--json", action="store_true", help="one JSON object a round")
+    parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
     args = parser.parse_args()
-    return guarded("edge-node", lambda: _serve(args.config, args.role, args.json))
+    action = _tune if args.what == "tune" else _serve
+    return guarded("edge-node", lambda: action(args.config, args.role, args.json))
+
+
+def _tune(path: Path, role: str | None, as_json: bool) -> int:
+    """Try the engine's options on this machine; the best are kept beside the checkpoint."""
+    values = read_toml(path)
+    config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
+    here = path.resolve().parent
+    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    module = plugins.load("edge.engines", config.engine)
+    if config.checkpoint is None:
+        raise ConfigError(f"{path}: checkpoint: name a folder; what tuning finds is kept there")
+    if not hasattr(module, "tune"):
+        raise ConfigError(f"{path}: engine: {config.engine} has nothing to tune; onnx-runtime has")
+    devices = bundles.read(here / config.bundle)
+    own = devices if config.role == DEVICE else _centre_bundle(config, found, here, devices)
+    if own is None:
+        raise ConfigError(f"{path}: the {config.role} of {found.name} has no model, so nothing to tune")
+
+    def said(trial: Trial) -> None:
+        cost = f"{trial.step_seconds * 1e3:8.2f} ms a step  {trial.peak_bytes / 1e6:6.1f} MB at the peak"
+        print(f"{_options(trial)}{cost}", flush=True)
+
+    rows = found.rows(own.manifest.objective)
+    trials = module.tune(own, here / config.checkpoint, rows, (lambda _: None) if as_json else said)
+    if as_json:
+        print(json.dumps({"chosen": asdict(trials[0]), "trials": [asdict(t) for t in trials]}))
+    else:
+        print(f"kept in {config.checkpoint}/: {_options(trials[0])}")
+    return 0
+
+
+def _options(trial: Trial) -> str:
+    return "".join(f"{name} {str(value).lower():<7}" for name, value in trial.options.items())
 
 
 def _serve(path: Path, role: str | None, as_json: bool) -> int:

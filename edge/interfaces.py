@@ -121,6 +121,15 @@ class Engine(Interface):
         """Put back what `state` gave."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What one choice of an engine's options costs on this machine: a step (median), a whole process at its peak."""
+
+    options: Mapping[str, Any]
+    step_seconds: float
+    peak_bytes: int
+
+
 class Protocol(Interface):
     """One algorithm, seen from one device. No I/O, no clock, no threads.
 

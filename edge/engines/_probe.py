@@ -1,8 +1,9 @@
 """One engine in a process of its own: how long a step takes, how much memory, how soon the first one is done.
 
-    python -m edge.engines._probe ENGINE BUNDLE N R SECONDS [OPTIONS]
+    python -m edge.engines._probe ENGINE BUNDLE N[,R] SECONDS [OPTIONS]
 
-prints one JSON object. OPTIONS are those of ONNX Runtime's session, as JSON.
+prints one JSON object. N, R: rows of a private and of a reference batch. OPTIONS are those of ONNX Runtime's session,
+as JSON.
 """
 
 import json
@@ -21,7 +22,7 @@ from edge.bundle import Bundle
 from edge.interfaces import Array
 
 
-def random_batch(bundle: Bundle, private: int, reference: int, seed: int = 0) -> dict[str, Array]:
+def random_batch(bundle: Bundle, private: int, reference: int = 0, seed: int = 0) -> dict[str, Array]:
     """A batch of the right shapes; targets are probabilities."""
     random, rows = np.random.default_rng(seed), {"N": private, "R": reference}
     made: dict[str, Array] = {}
@@ -35,10 +36,10 @@ def random_batch(bundle: Bundle, private: int, reference: int, seed: int = 0) ->
     return made
 
 
-def main(engine: str, path: str, private: str, reference: str, seconds: str, options: str = "") -> None:
+def main(engine: str, path: str, rows: str, seconds: str, options: str = "") -> None:
     """Take steps for so many seconds; print what they cost."""
     bundle = bundles.read(Path(path))
-    batch = random_batch(bundle, int(private), int(reference))
+    batch = random_batch(bundle, *map(int, rows.split(",")))
     module: Any = plugins.load("edge.engines", engine)
     if options:
         from edge.engines._session import Options

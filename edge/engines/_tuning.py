@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import onnxruntime as ort  # noqa: TID251 - only its version
@@ -16,25 +16,17 @@ import onnxruntime as ort  # noqa: TID251 - only its version
 from edge.bundle import Bundle
 from edge.engines._session import Options
 from edge.errors import EngineError
+from edge.interfaces import Trial
 
 FILE = "tuned.json"
 CLOSE = 1.05
 """Times within this factor of the fastest are as good; of those, the one with the least memory is taken."""
 SECONDS = 1.0
-"""of steps, for one candidate"""
+"""of steps, in one trial"""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What one choice of options costs: a step (median) and the whole process at its peak."""
-
-    options: Options
-    step_seconds: float
-    peak_bytes: int
-
-
-def tune(bundle: Bundle, home: Path, rows: tuple[int, int], said: Callable[[Trial], None]) -> list[Trial]:
-    """Try candidates on batches of `rows` (private, reference), keep the best in `home`; it comes first.
+def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Trial], None]) -> list[Trial]:
+    """Try candidates on batches of `rows` (private, and reference if any), keep the best in `home`; it comes first.
 
     said: told of every trial as it ends.
 
@@ -44,19 +36,12 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, int], said: Callable[[Tria
     cores = len(os.sched_getaffinity(0))
     candidates = [Options()]
     candidates += [Options(threads=n, spinning=s) for n in range(2, cores + 1) for s in (False, True)]
-    trials: list[Trial] = []
-
-    def attempt(options: Options) -> None:
-        trials.append(_trial(bundle, options, rows))
-        said(trials[-1])
-
-    for options in candidates:
-        attempt(options)
-    quick = best(trials).options
-    for arena, pattern in ((True, True), (False, False)):
-        attempt(Options(quick.threads, quick.spinning, arena, pattern))
+    trials = _tried(bundle, candidates, rows, said)
+    quick = Options(**best(trials).options)
+    memory = [Options(quick.threads, quick.spinning, *choice) for choice in ((True, True), (False, False))]
+    trials += _tried(bundle, memory, rows, said)
     chosen = best(trials)
-    text = json.dumps({"options": asdict(chosen.options), "of": _of(bundle)}, indent=1)
+    text = json.dumps({"options": chosen.options, "of": _of(bundle)}, indent=1)
     aside = home / f".{FILE}.part"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -65,6 +50,19 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, int], said: Callable[[Tria
     except OSError as reason:
         raise EngineError(f"cannot write {home / FILE}: {reason.strerror}") from None
     return sorted(trials, key=lambda t: t is not chosen)
+
+
+def _tried(
+    bundle: Bundle, candidates: list[Options], rows: tuple[int, ...], said: Callable[[Trial], None]
+) -> list[Trial]:
+    """Every candidate twice, the second time in the opposite order: of a disturbed trial only the other counts."""
+    once: list[Trial] = []
+    twice: list[Trial] = []
+    for results, options in ((once, candidates), (twice, candidates[::-1])):
+        for choice in options:
+            results.append(_trial(bundle, choice, rows))
+            said(results[-1])
+    return [min(pair, key=lambda t: t.step_seconds) for pair in zip(once, twice[::-1], strict=True)]
 
 
 def best(trials: list[Trial]) -> Trial:
@@ -87,12 +85,12 @@ def _of(bundle: Bundle) -> dict[str, str | int]:
     return {"train": bundle.manifest.digests["train.onnx"], "onnxruntime": ort.__version__, "cores": cores}
 
 
-def _trial(bundle: Bundle, options: Options, rows: tuple[int, int]) -> Trial:
+def _trial(bundle: Bundle, options: Options, rows: tuple[int, ...]) -> Trial:
     command = [sys.executable, "-m", "edge.engines._probe", "onnx-runtime", str(bundle.path)]
-    command += [str(rows[0]), str(rows[1]), str(SECONDS), json.dumps(asdict(options))]
+    command += [",".join(map(str, rows)), str(SECONDS), json.dumps(asdict(options))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
         raise EngineError(f"a trial with {options} failed: {last}")
     found = json.loads(done.stdout)
-    return Trial(options, found["step_seconds"], found["peak_bytes"])
+    return Trial(asdict(options), found["step_seconds"], found["peak_bytes"])

@@ -18,9 +18,10 @@ import edge.bundle as names
 from edge.bundle import Bundle
 from edge.engines import _checks as check
 from edge.engines._session import Options, session
-from edge.engines._tuning import tuned
+from edge.engines._tuning import tune, tuned
 from edge.interfaces import Array, Engine, Floats, Metrics
 
+__all__ = ["OnnxRuntime", "create", "tune"]
 OPTIMISED = "optimised"
 """folder of the graphs as the runtime optimised them, in a device's home"""
 

@@ -106,7 +106,7 @@ class Bundles:
         return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
 
     def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
-        key = (spec, objective, part, _rows(algorithm, objective))
+        key = (spec, objective, part, algorithm.rows(objective))
         if key not in self._made:
             self._made[key] = self._make(spec, objective, algorithm, part)
         return self._made[key]
@@ -126,7 +126,7 @@ class Bundles:
                 self.folder / f"bundle-{len(self._made)}",
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
-                rows=_rows(algorithm, objective) if world.scenario.engine == "tflite" else (),
+                rows=algorithm.rows(objective) if world.scenario.engine == "tflite" else (),
                 official=world.scenario.engine == "ort-training",
             )
         if made.manifest.classes != world.dataset.classes:
@@ -143,14 +143,6 @@ class Bundles:
         scenario = self.world.scenario
         device, server = splits.split(whole, scenario.split_at or "", edge=edge_model, seed=scenario.seed)
         return device if part == "edge" else server
-
-
-def _rows(algorithm: Algorithm, objective: tuple[str, ...]) -> tuple[int, ...]:
-    """Rows of the batches its steps take, for a runtime that wants to know them beforehand."""
-    sizes = [getattr(algorithm.settings, "batch_size", 0)]
-    if any("(reference" in term for term in objective):
-        sizes.append(getattr(algorithm.settings, "reference_batch", 0))
-    return tuple(sizes)
 
 
 def fitted(found: Model, objective: tuple[str, ...]) -> Model:

@@ -96,7 +96,9 @@ CASES: dict[str, tuple[Build, dict[str, Array]]] = {
         {"a": IMAGE},
     ),
     "slice": (
-        lambda op, a: op("Slice", nhwc(op, a), op.const([-3, 0]), op.const([99, 5]), op.const([2, 3]), op.const([1, 2])),
+        lambda op, a: op(
+            "Slice", nhwc(op, a), op.const([-3, 0]), op.const([99, 5]), op.const([2, 3]), op.const([1, 2])
+        ),
         {"a": IMAGE},
     ),
     "slice backwards": (
@@ -247,7 +249,10 @@ def test_weight_gradient_of_a_convolution(geometry: Any, depthwise: bool) -> Non
     """The formulation for TFLite is the one for ONNX Runtime, and TFLite computes it."""
     size, window, channels, filters = geometry
     group = channels if depthwise else 1
-    feeds = {"x": floats(2, channels, *size), "dy": floats(2, channels if depthwise else filters, *window.positions(size))}
+    feeds = {
+        "x": floats(2, channels, *size),
+        "dy": floats(2, channels if depthwise else filters, *window.positions(size)),
+    }
     formulation = cells if depthwise else exchanged
     ours, reference = both(lambda op, x, dy: formulation(op, x, dy, window, group), feeds)
     _, usual = both(lambda op, x, dy: im2col(op, x, dy, window, 1), feeds) if not depthwise else (None, reference)
@@ -279,7 +284,7 @@ def test_optimizers(optimizer: str) -> None:
     content = tflite.build(model, "cross_entropy", optimizer, rows)
     training = assemble(model, optimizer=optimizer)
     feeds: dict[str, Array] = {"x": floats(4, 6), "labels": np.array([0, 1, 2, 1])}
-    feeds |= {k: np.float32(v) for k, v in training.manifest["hyper"].items()}  # type: ignore[misc]
+    feeds |= {k: np.float32(v) for k, v in training.manifest["hyper"].items()}
     feeds |= {f"parameter/{k}": v for k, v in model.parameters.items()}
     feeds |= {f"state/{s['name']}": np.abs(floats(*s["shape"])) for s in training.manifest["state"]}
     names = [o.name for o in training.train.graph.output]
@@ -309,7 +314,7 @@ def test_objectives(objective: str, spec: str) -> None:
         shape = tuple(rows.get(d, d) for d in wanted["shape"])
         value = np.random.default_rng(1).random(shape, np.float32)
         feeds[wanted["name"]] = np.arange(shape[0]) % 3 if wanted["dtype"] == "int64" else value
-    feeds |= {k: np.float32(v) for k, v in training.manifest["hyper"].items()}  # type: ignore[misc]
+    feeds |= {k: np.float32(v) for k, v in training.manifest["hyper"].items()}
     feeds |= {f"parameter/{k}": v for k, v in model.parameters.items()}
     ours = run(tflite.build(model, objective, "sgd", rows), feeds, "train")
     names = [o.name for o in training.train.graph.output]
