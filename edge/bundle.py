@@ -5,6 +5,7 @@
     predict.onnx             x, parameters -> logits, probabilities
     parameters.safetensors   where training starts
     model.tflite             both graphs for TFLite, if asked for
+    backbone.tflite          what makes features of samples, if there is such
 
 This file is the whole contract between exporter and device; neither imports the other.
 """
@@ -32,7 +33,7 @@ from edge.interfaces import Array
 MANIFEST = "manifest.json"
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
-TFLITE, ORT_TRAINING = "model.tflite", "ort_training"
+TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_training"
 
 # Names of the graphs' inputs and outputs; a parameter or state tensor NAME is "parameter/NAME" or
 # "state/NAME" going in and "next/parameter/NAME" or "next/state/NAME" coming out.
@@ -81,6 +82,16 @@ class Noise(BaseModel):
     keep: float
 
 
+class Backbone(BaseModel):
+    """What goes before the model: backbone.tflite turns a sample of `shape`, 0 to 1, into the features it trains on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shape: tuple[int, ...]
+    """of one sample, channels first"""
+    range: tuple[float, float]
+    """what 0 and 1 are for the backbone"""
+
+
 class Manifest(BaseModel):
     """What manifest.json holds."""
 
@@ -105,6 +116,8 @@ class Manifest(BaseModel):
     """scalars a step may be given, and their defaults"""
     tflite: dict[str, int] | None = None
     """rows of a private batch "N" and of a reference batch "R" that model.tflite takes, if there is one"""
+    backbone: Backbone | None = None
+    """what turns samples into the rows of features that `shape` is about, if there is one"""
     parameters: tuple[Parameter, ...]
     state: tuple[Tensor, ...]
     opset: int
@@ -112,6 +125,11 @@ class Manifest(BaseModel):
     written_with: dict[str, str]
     digests: dict[str, str]
     """SHA-256 of each file, in hexadecimal"""
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """Shape of a sample as the data has it."""
+        return self.backbone.shape if self.backbone else self.shape
 
     @property
     def model_digest(self) -> bytes:
@@ -159,6 +177,7 @@ def read(path: Path) -> Bundle:
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise BundleError(f"{path / MANIFEST}: {where}: {first['msg']} (this is format {FORMAT})") from None
     expected = {"train.onnx", "predict.onnx", PARAMETERS, *([TFLITE] if manifest.tflite else [])}
+    expected |= {BACKBONE} if manifest.backbone else set()
     if missing := sorted(expected - manifest.digests.keys()):
         raise BundleError(f"{path / MANIFEST}: digests: nothing about {', '.join(missing)}")
     for name, digest in manifest.digests.items():

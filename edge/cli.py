@@ -141,11 +141,16 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         shares = split.divide(config.split, y, private.columns, len(config.peers), config.seed)
         share = shares[config.peers.index(config.id)]
         x, y = x[share], y[share]
-    if (bundle.manifest.shape, bundle.manifest.classes) != (x.shape[1:], private.classes):
+    if (bundle.manifest.sample, bundle.manifest.classes) != (x.shape[1:], private.classes):
         raise DataError(
-            f"{config.bundle} takes samples of {list(bundle.manifest.shape)} and {bundle.manifest.classes} classes; "
+            f"{config.bundle} takes samples of {list(bundle.manifest.sample)} and {bundle.manifest.classes} classes; "
             f"{config.data} has {list(x.shape[1:])} and {private.classes}"
         )
+    x_test = private.x_test
+    if bundle.manifest.backbone:
+        from edge.backbone import featured  # only now: a device without a backbone may have no TFLite
+
+        reference, (x, x_test) = featured(bundle, reference, (x, x_test), config.threads or 1)
     setup = found.setup(
         config.id,
         config.peers,
@@ -157,7 +162,7 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         seed=config.seed,
     )
     own = bundle if config.role == DEVICE else _centre_bundle(config, found, here, bundle)
-    return setup, own, (private.x_test, private.y_test)
+    return setup, own, (x_test, private.y_test)
 
 
 def _centre_bundle(config: NodeConfig, found: Algorithm, here: Path, devices: Bundle) -> Bundle | None:

@@ -15,7 +15,7 @@ from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.plugins import load, names
-from export import batch_norm, heads, model, zoo
+from export import backbone, batch_norm, heads, model, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
+    add("--backbone", type=Path, metavar="FILE.tflite", help="what makes features of samples; the model is its head")
+    add("--backbone-output", metavar="TENSOR", help="which of its tensors holds the features; its output unless told")
+    add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
     add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
     add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
     add("--seed", type=int, default=0, help="of starting values: a zoo model's, new heads', lora's")
@@ -102,6 +105,11 @@ def _inspect(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
     objective = _objective(args.objective)
+    cut = _backbone(args) if args.backbone else None
+    if cut:
+        if args.shape or args.split_at:
+            raise ConfigError("--backbone says what the model takes; leave out --shape and --split-at")
+        args.shape = str(cut.features)
     whole = _model(args, args.model)
     if not 1 <= args.recompute <= 64:
         raise ConfigError(f"--recompute {args.recompute}: expected 1 (keep all) to 64 segments")
@@ -125,6 +133,7 @@ def _export(args: argparse.Namespace) -> int:
             segments=args.recompute,
             rows=rows,
             official=args.ort_training,
+            backbone=cut,
         )
         ready[folder] = (chosen, free, training)
     said = []
@@ -138,6 +147,14 @@ def _export(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(said[0] if len(said) == 1 else dict(zip(("edge", "server"), said, strict=True)), indent=1))
     return 0
+
+
+def _backbone(args: argparse.Namespace) -> backbone.Cut:
+    try:
+        low, high = map(float, args.backbone_range.split(","))
+    except ValueError:
+        raise ConfigError(f"--backbone-range {args.backbone_range}: expected two numbers, as in -1,1") from None
+    return backbone.read(args.backbone, args.backbone_output, low, high)
 
 
 def _rows(text: str | None) -> tuple[int, ...]:

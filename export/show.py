@@ -9,7 +9,7 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import Bundle
+from edge.bundle import ORT_TRAINING, Bundle
 from export.cost import PHASES, Cost, cost
 from export.errors import ExportError
 
@@ -27,7 +27,10 @@ def facts(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict
         "bundle": str(found.path),
         "name": manifest.name,
         "notes": list(notes),
-        "shape": list(manifest.shape),
+        "shape": list(manifest.sample),
+        "features": manifest.shape[0] if manifest.backbone else None,
+        "tflite": manifest.tflite,
+        "ort_training": any(name.startswith(ORT_TRAINING) for name in manifest.digests),
         "classes": manifest.classes,
         "heads": manifest.heads,
         "embedding": None if manifest.embedding is None else list(manifest.embedding),
@@ -77,7 +80,10 @@ def show(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, saved: d
     for note in notes:
         console.print(f"  note: {note}", highlight=False)
     summary = Table(show_header=False, box=None)
-    summary.add_row("sample -> classes", f"{'x'.join(map(str, known['shape']))} -> {known['classes']}")
+    stages = ["x".join(map(str, known["shape"])), str(known["classes"])]
+    if known["features"]:
+        stages.insert(1, f"{known['features']} features of the frozen backbone")
+    summary.add_row("sample -> classes", " -> ".join(stages))
     if known["heads"] > 1:
         summary.add_row("heads", f"{known['heads']}, the main one and {known['heads'] - 1} auxiliary")
     if known["embedding"]:
@@ -97,6 +103,10 @@ def show(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, saved: d
     )
     if saved is not None:
         summary.add_row("saved by freezing", _saved(known, saved))
+    others = ["ONNX Runtime's training package"] if known["ort_training"] else []
+    if known["tflite"]:
+        others.insert(0, f"TFLite, batches of {' and '.join(f'{n} {k}' for k, n in _batches(known).items())} rows")
+    summary.add_row("runtimes", ", ".join(["ONNX Runtime", *others]))
     summary.add_row("size", f"{known['bytes'] / 1000:.1f} kB")
     console.print(summary)
     table = Table("parameter", "shape")
@@ -112,6 +122,10 @@ def show(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, saved: d
     share = known["trained_scalars"] / known["scalars"]
     table.add_row("all", "", f"{known['scalars']:,}", "", f"{share:.1%} trained" if share < 1 else "")
     console.print(table)
+
+
+def _batches(known: dict[str, Any]) -> dict[str, int]:
+    return {{"N": "private", "R": "reference"}[symbol]: rows for symbol, rows in known["tflite"].items()}
 
 
 def plot(found: Bundle, *, batch: int = 1) -> None:

@@ -11,6 +11,8 @@ import edge.bundle as names
 from edge.bundle import Bundle, write
 from export import ort_artifacts, tflite
 from export.assemble import Training, assemble
+from export.backbone import Cut
+from export.errors import ExportError
 from export.model import Model
 from export.update import Update
 
@@ -24,6 +26,7 @@ def export(
     segments: int = 1,
     rows: Sequence[int] = (),
     official: bool = False,
+    backbone: Cut | None = None,
 ) -> Bundle:
     """Write the bundle of `model` to the folder `path`: all of it, or nothing.
 
@@ -31,7 +34,15 @@ def export(
         ExportError: the model or the objective cannot be trained, or not by the runtimes asked for.
         BundleError: the folder cannot be written.
     """
-    made = prepare(model, objective=objective, optimizer=optimizer, segments=segments, rows=rows, official=official)
+    made = prepare(
+        model,
+        objective=objective,
+        optimizer=optimizer,
+        segments=segments,
+        rows=rows,
+        official=official,
+        backbone=backbone,
+    )
     return save(made, model, path)
 
 
@@ -43,11 +54,13 @@ def prepare(
     segments: int = 1,
     rows: Sequence[int] = (),
     official: bool = False,
+    backbone: Cut | None = None,
 ) -> Training:
     """All that goes into a bundle.
 
     segments: see `assemble`. rows: of a private batch, and of a reference batch where the objective has a term there:
-    model.tflite is made for these. official: make ONNX Runtime's own training artifacts too.
+    model.tflite is made for these. official: make ONNX Runtime's own training artifacts too. backbone: what makes the
+    features that the model takes.
     """
     training = assemble(model, objective=objective, optimizer=optimizer, segments=segments)
     manifest, files = training.manifest, {}
@@ -57,6 +70,11 @@ def prepare(
         manifest = {**manifest, "tflite": batches}
     if official:
         files |= ort_artifacts.build(model, objective, optimizer)
+    if backbone:
+        files[names.BACKBONE] = backbone.content
+        manifest = {**manifest, "backbone": backbone.facts}
+        if model.shape != (backbone.features,):
+            raise ExportError(f"the model takes {list(model.shape)}; the backbone gives {backbone.features} features")
     return replace(training, manifest=manifest, files=files)
 
 

@@ -18,18 +18,9 @@ import numpy as np
 import edge.bundle as names
 from edge.bundle import TFLITE, Bundle
 from edge.engines import _checks as check
-from edge.errors import BundleError, EngineError
+from edge.engines._interpreter import interpreter
+from edge.errors import EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
-
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:
-    try:
-        from tflite_runtime.interpreter import Interpreter
-    except ImportError:
-        raise EngineError(
-            "the engine tflite needs ai-edge-litert or tflite-runtime: pip install 'murmur-edge[tflite]'"
-        ) from None
 
 
 def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: Path | None = None) -> "Tflite":
@@ -43,11 +34,8 @@ def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: P
 @lru_cache(maxsize=64)
 def _signatures(path: str, _digest: str, threads: int) -> tuple[Any, Any]:
     # The digest is only part of the cache's key: a bundle may be replaced under the same path.
-    try:
-        interpreter = Interpreter(path, num_threads=threads)
-        return interpreter.get_signature_runner("train"), interpreter.get_signature_runner("predict")
-    except (RuntimeError, ValueError) as reason:
-        raise BundleError(f"TFLite cannot load {path}: {str(reason).splitlines()[0]}") from None
+    opened = interpreter(path, threads)
+    return opened.get_signature_runner("train"), opened.get_signature_runner("predict")
 
 
 class Tflite:

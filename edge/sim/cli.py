@@ -12,6 +12,7 @@ from rich.console import Console
 from edge.command import guarded
 from edge.config import write_text
 from edge.errors import ConfigError
+from edge.plugins import names
 from edge.sim import scenario as scenarios
 from edge.sim.display import Display, report
 from edge.sim.run import run
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split-at", metavar="VALUE", help="where fedgkt cuts the model in two")
     parser.add_argument("--edge-model", metavar="zoo:NAME|FILE.onnx", help="with --split-at: the devices' model")
     parser.add_argument("--optimizer", metavar="NAME")
+    parser.add_argument("--engine", metavar="|".join(names("edge.engines")), help="what runs the step")
     parser.add_argument("--rounds", type=int, metavar="R")
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--transport", metavar="mqtt|memory")

@@ -1,7 +1,7 @@
 """What all protocols of a scenario share: data, its division, the reference set, the graph, the models."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 import edge.bundle
 from edge import data, mixing, split, topology
 from edge.algorithm import Algorithm
-from edge.bundle import Bundle
+from edge.backbone import featured
+from edge.bundle import BACKBONE, Bundle
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array, NodeId
 from edge.reference import ReferenceSet
@@ -68,11 +69,12 @@ def build(scenario: Scenario) -> World:
     if scenario.edge_model is not None:
         specs[None] = scenario.edge_model
     models = {key: _model(spec, scenario, private) for key, spec in specs.items()}
-    shapes = {spec: m.manifest.shape if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
+    shapes = {spec: m.manifest.sample if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
     if len(set(shapes.values())) > 1:
         said = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
         raise ConfigError(f"model: all models of a scenario take samples of one shape; {said}")
     private, reference = _fitted(private, reference, next(iter(shapes.values())), scenario)
+    private, reference = _featured(private, reference, list(models.values()))
     return World(
         scenario=scenario,
         dataset=private,
@@ -164,6 +166,21 @@ def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bund
     if path.suffix == ".onnx":
         return model.load(path)
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
+
+
+def _featured(
+    dataset: data.Dataset, reference: ReferenceSet, models: Sequence[Model | Bundle]
+) -> tuple[data.Dataset, ReferenceSet]:
+    """The data as the models take them: what their backbone makes of them, if they have one."""
+    bundles = [m for m in models if isinstance(m, Bundle) and m.manifest.backbone]
+    if not bundles:
+        return dataset, reference
+    first = bundles[0]
+    digest = first.manifest.digests[BACKBONE]
+    if len(bundles) < len(models) or any(b.manifest.digests[BACKBONE] != digest for b in bundles):
+        raise ConfigError("model: all models of a scenario need the same backbone, or none")
+    reference, (x_train, x_test) = featured(first, reference, (dataset.x_train, dataset.x_test))
+    return replace(dataset, x_train=x_train, x_test=x_test), reference
 
 
 def _fitted(

@@ -18,6 +18,7 @@ try:
 except ImportError as reason:  # said where it is asked for, not where it is missing
     raise ExportError(f"--tflite needs {reason.name}: pip install 'murmur-edge[export,tflite]'") from None
 
+__all__ = ["File", "Interpreter", "Subgraph", "check", "rewritten", "schema"]
 TYPES = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32, "bool": schema.TensorType.BOOL}
 ABSENT = -1
 """an optional operand that is left out"""
@@ -73,9 +74,14 @@ class File:
 
     def content(self) -> bytes:
         """The file."""
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return rewritten(self._model)
+
+
+def rewritten(model: Any) -> bytes:
+    """The bytes of a model of the schema's object API."""
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 class Subgraph:

@@ -119,7 +119,7 @@ def test_devices_of_a_process_share_everything_but_their_parameters(bundle: Bund
 
 
 def test_a_bundle_without_the_other_runtime(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="has no model.tflite; export it again with --tflite N"):
+    with pytest.raises(EngineError, match=r"has no model\.tflite; export it again with --tflite N"):
         tflite.create(bundle)
 
 
@@ -136,7 +136,7 @@ def test_a_spoilt_tflite_file(tmp_path: Path) -> None:
     model = zoo.build("mlp:4", shape=(3,), classes=2)
     made = export(model, tmp_path / "b", rows=(6,))
     (made.path / "model.tflite").write_bytes(b"TFL3")
-    with pytest.raises(BundleError, match="model.tflite is not the file that was exported"):
+    with pytest.raises(BundleError, match=r"model\.tflite is not the file that was exported"):
         bundles.read(made.path)
     with pytest.raises(BundleError, match="TFLite cannot load"):
         tflite.create(made)
