@@ -53,7 +53,6 @@ def features(path: Path, backbone: Backbone, x: Array, threads: int = 1) -> Floa
         raise DataError(f"{path.name} takes samples of {list(backbone.shape)}; the data has {list(x.shape[1:])}")
     runtime = interpreter(str(path), threads)
     given, made = runtime.get_input_details()[0], runtime.get_output_details()[0]
-    runtime.allocate_tensors()
     low, high = backbone.range
     images = np.moveaxis(x, 1, -1) if x.ndim == 4 else x
     found = np.empty((len(x), int(np.prod(made["shape"][1:]))), np.float32)

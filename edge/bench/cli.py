@@ -2,11 +2,14 @@
 
 edge-bench reproduce [--data digits|npz:PATH] [--seeds 0,1,2] [SYSTEM ...]
 edge-bench protocols [--data ...] [--split ...] [--devices N]
+edge-bench engines [--batch N] [--environments FOLDER] [ENGINE ...]
 """
 
 import argparse
+import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge import plugins
 from edge.bench import plot, show
+from edge.bench.engines import CONTENDERS, measure
 from edge.bench.protocols import compare
 from edge.bench.reproduce import reproduce
 from edge.command import guarded
@@ -63,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--rounds", type=int, default=100, metavar="R")
     two.add_argument("--local-steps", type=int, default=10, metavar="N")
     two.add_argument("--learning-rate", type=float, default=0.1, metavar="X")
+
+    text = "Engines and PyTorch on one training job, each in a clean environment."
+    three = commands.add_parser("engines", help=text, description=text)
+    three.set_defaults(run=_engines, plots=None)
+    three.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
+    three.add_argument("--rounds", type=int, default=5, metavar="N", help="processes of each, taking turns; 5")
+    three.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they are thrown away")
+    three.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+    three.add_argument("engines", nargs="*", metavar="ENGINE", help=f"one of: {', '.join(CONTENDERS)}; all by default")
     return parser
 
 
@@ -105,6 +118,19 @@ def _protocols(args: argparse.Namespace) -> int:
             plot.Point(x.protocol, x.payload_bytes, x.accuracy_all, min(x.by_seed), max(x.by_seed)) for x in found.lines
         ]
         plot.pareto(f"{_short(args.data)}, {args.split}, {args.devices} devices", points, args.plots / "protocols.svg")
+    _write(args, found)
+    return 0
+
+
+def _engines(args: argparse.Namespace) -> int:
+    if min(args.batch, args.rounds) < 1:
+        raise ConfigError(f"--batch {args.batch} --rounds {args.rounds}: expected 1 or more")
+    console = _console(args)
+    with contextlib.ExitStack() as stack:
+        folder = args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        progress = stack.enter_context(_progress(console))
+        found = measure(folder.resolve(), names=args.engines, batch=args.batch, rounds=args.rounds, progress=progress)
+    show.engines(console, found)
     _write(args, found)
     return 0
 

