@@ -102,7 +102,7 @@ $(SOURCES)/torch.stamp:
 
 $(SOURCES)/keras.stamp:
 	$(PYTHON) -m venv $(SOURCES)/keras
-	$(SOURCES)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.19.1 tf2onnx==1.17.0
+	$(SOURCES)/keras/bin/python -m pip install --quiet tensorflow-cpu==2.19.1 tf2onnx==1.17.0 scikit-learn
 	@touch $@
 
 sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## models of PyTorch, scikit-learn, Keras (1 GB)
@@ -110,6 +110,7 @@ sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## mo
 	$(SOURCES)/torch/bin/python benchmarks/exporters/torch_models.py $(SOURCES)/models >/dev/null 2>&1
 	$(SOURCES)/torch/bin/python -W ignore benchmarks/exporters/sklearn_models.py $(SOURCES)/models
 	$(SOURCES)/keras/bin/python benchmarks/exporters/keras_models.py $(SOURCES)/models >/dev/null 2>&1
+	$(SOURCES)/keras/bin/python benchmarks/exporters/int8_backbone.py $(SOURCES)/models >/dev/null 2>&1
 	$(RUN)/python -m benchmarks.sources $(SOURCES)/models
 
 format: $(VENV)/test.stamp  ## put the code in shape

@@ -95,14 +95,17 @@ def depthwise(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value
 
 def exchanged(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
     """A convolution with batch and channels exchanged: dY are the filters, strides and dilations change roles."""
-    axes = [1, 0, *range(2, 2 + len(window.kernel))]
+    n, (_, *S), (_, *O) = len(window.kernel), op.sample(X), op.sample(dY)
+    # What no window reaches would make the result larger than the filters: it is left out, padding first.
+    ends = [p - skipped for p, skipped in zip(window.pads[n:], window.skipped(S, O), strict=True)]
+    if min(ends) < 0:
+        size = [s + min(e, 0) for s, e in zip(S, ends, strict=True)]
+        X = op("Slice", X, op.const([0] * n), op.const(size), op.const(range(2, 2 + n)))
+    pads = [*window.pads[:n], *(max(e, 0) for e in ends)]
+    axes = [1, 0, *range(2, 2 + n)]
     turned = [op("Transpose", value, perm=axes) for value in (X, dY)]
-    n, kernel = len(window.kernel), window.kernel
-    whole = op("Conv", *turned, strides=window.dilations, dilations=window.strides, pads=window.pads)
-    # Rows of X that no window reaches make the result larger.
-    zeros, spatial = op.const([0] * n), op.const(range(2, 2 + n))
-    cut = whole if op.shape(whole)[2:] == kernel else op("Slice", whole, zeros, op.const(kernel), spatial)
-    return op("Transpose", cut, perm=axes)
+    whole = op("Conv", *turned, strides=window.dilations, dilations=window.strides, pads=pads)
+    return op("Transpose", whole, perm=axes)
 
 
 def cells(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:

@@ -1,6 +1,7 @@
 """What engines keep in a device's home, and what they say when something is not there."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -140,3 +141,14 @@ def test_a_spoilt_tflite_file(tmp_path: Path) -> None:
         bundles.read(made.path)
     with pytest.raises(BundleError, match="TFLite cannot load"):
         tflite.create(made)
+
+
+def test_without_either_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = export(zoo.build("mlp:4", shape=(3,), classes=2), tmp_path / "b", rows=(6,))
+    for package in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
+        monkeypatch.setitem(sys.modules, package, None)
+    tflite._signatures.cache_clear()
+    with pytest.raises(
+        EngineError, match=r"need ai-edge-litert or tflite-runtime: pip install 'murmur-edge\[tflite\]'"
+    ):
+        tflite.create(bundle)

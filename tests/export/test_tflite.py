@@ -1,5 +1,6 @@
 """What --tflite writes, run by ai-edge-litert, against onnx's reference evaluator and our other graph."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from export.assemble import assemble
 from export.errors import ExportError
 from export.ops import Array, Ops, Value
 from export.place import model_proto
+from export.tflite import flatbuffer
 from export.weight_gradient import cells, exchanged, im2col
 from export.window import Window
 from tests.export.reference_ops import CORRECTED
@@ -274,6 +276,26 @@ def test_transposing_moves_nothing() -> None:
 def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(ExportError, match=r"node '.*' \(GRU\) has no TFLite operator; there are: Abs"):
         tflite.build(zoo.build("gru", shape=(6, 32), classes=3), "cross_entropy", "sgd", {"N": 4})
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.delitem(sys.modules, "export.tflite.flatbuffer")
+    monkeypatch.delattr(tflite, "flatbuffer")
+    with pytest.raises(ExportError, match=r"needs ai_edge_litert: pip install 'murmur-edge\[export,tflite\]'"):
+        tflite.build(zoo.build("mlp:2", shape=(3,), classes=2), "cross_entropy", "sgd", {"N": 4})
+
+
+def test_what_the_runtime_refuses_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator under a version that no runtime has."""
+    real = flatbuffer.Subgraph.emit
+
+    def newer(self: Any, operator: str, *rest: Any, **more: Any) -> int:
+        return real(self, operator, *rest, **{**more, "version": 99 if operator == "SOFTMAX" else 1})
+
+    monkeypatch.setattr(flatbuffer.Subgraph, "emit", newer)
+    with pytest.raises(ExportError, match=r"--tflite: the runtime refuses what was written: .*SOFTMAX"):
+        tflite.build(zoo.build("mlp:2", shape=(3,), classes=2), "cross_entropy", "sgd", {"N": 4})
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "rmsprop"])

@@ -79,16 +79,15 @@ def multiplied(
 def patches(to: Lowering, x: int, geometry: Geometry, positions: Pair) -> tuple[int, bool]:
     """(N, *positions, cells * C) of (N, H, W, C): what each window sees; and whether the cells of one channel are
     together, rather than the channels of one cell."""
-    N, _, _, channels = to.graph.shape(x)
-    around = [(0, 0), *zip(geometry.before, geometry.after, strict=True), (0, 0)]
-    x = padding(to, x, around)
+    N, H, W, channels = to.graph.shape(x)
+    # Padding is just what the windows reach, whatever was said, so that both passes make the same patches.
+    needed = [geometry.reach[i] + (positions[i] - 1) * geometry.strides[i] + 1 for i in (0, 1)]
+    after = [n - size - before for n, size, before in zip(needed, (H, W), geometry.before, strict=True)]
+    x = padding(to, x, [(0, 0), *zip(geometry.before, after, strict=True), (0, 0)])
     cells = list(np.ndindex(*geometry.kernel))
     if channels <= FEW and len(cells) > 1:
         hot = np.eye(len(cells), dtype=np.float32).reshape(1, *geometry.kernel, 1, len(cells))
         kernel = np.tile(hot, (1, 1, 1, channels, 1)).reshape(1, *geometry.kernel, channels * len(cells))
-        needed = [geometry.reach[i] + (positions[i] - 1) * geometry.strides[i] + 1 for i in (0, 1)]
-        have = to.graph.shape(x)
-        x = padding(to, x, [(0, 0), (0, needed[0] - have[1]), (0, needed[1] - have[2]), (0, 0)])
         plain = Geometry(geometry.kernel, geometry.strides, geometry.dilations, (0, 0), (0, 0))
         return depthwise(to, x, to.graph.constant(kernel, np.float32), plain), True
     seen = []
