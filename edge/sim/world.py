@@ -108,13 +108,16 @@ class Bundles:
         return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
 
     def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
-        key = (spec, objective, part, algorithm.rows(objective))
+        rows = algorithm.rows(objective) if self.world.scenario.engine == "tflite" else ()
+        if 0 in rows:
+            raise ConfigError(f"engine: tflite wants to know the rows of a batch, which {algorithm.name} does not fix")
+        key = (spec, objective, part, rows)
         if key not in self._made:
-            self._made[key] = self._make(spec, objective, algorithm, part)
+            self._made[key] = self._make(spec, objective, algorithm.name, part, rows)
         return self._made[key]
 
-    def _make(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
-        world, found, who = self.world, self.world.models[spec], algorithm.name
+    def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
+        world, found = self.world, self.world.models[spec]
         if isinstance(found, Bundle):
             if part:
                 raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
@@ -128,7 +131,7 @@ class Bundles:
                 self.folder / f"bundle-{len(self._made)}",
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
-                rows=algorithm.rows(objective) if world.scenario.engine == "tflite" else (),
+                rows=rows,
                 official=world.scenario.engine == "ort-training",
             )
         if made.manifest.classes != world.dataset.classes:

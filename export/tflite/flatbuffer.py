@@ -20,8 +20,6 @@ except ImportError as reason:  # said where it is asked for, not where it is mis
 
 __all__ = ["File", "Interpreter", "Subgraph", "check", "rewritten", "schema"]
 TYPES = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32, "bool": schema.TensorType.BOOL}
-ABSENT = -1
-"""an optional operand that is left out"""
 
 
 class File:

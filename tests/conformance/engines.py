@@ -44,6 +44,7 @@ CASES = {
     "small-cnn": Case("small-cnn", (1, 12, 12), BOTH, "sgd", 0.01),
     "lenet": Case("lenet", (1, 28, 28)),
     "lenet-adamw": Case("lenet", (1, 28, 28), "cross_entropy", "adamw", 0.00003),
+    "dropout": Case("dropout", (4,), BOTH, "sgd", 0.01),
     "tcn": Case("tcn", (6, 32), BOTH, "sgd", 0.003),
     "ds-cnn": Case("ds-cnn", (1, 25, 10)),
 }
@@ -53,10 +54,14 @@ def write(name: str, folder: Path) -> Bundle:
     """Export a case with all that the engines of this environment need."""
     from export import batch_norm, zoo
     from export.write import export
+    from tests.export import dropout_model
 
     case = CASES[name]
     # The official gradient knows normalization by fixed statistics only.
-    model = batch_norm.select(zoo.build(case.model, shape=case.shape, classes=4, seed=1), "frozen")
+    model = (
+        dropout_model.build() if case.model == "dropout" else zoo.build(case.model, shape=case.shape, classes=4, seed=1)
+    )
+    model = batch_norm.select(model, "frozen")
     bundle = export(
         model,
         folder / name,

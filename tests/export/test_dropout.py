@@ -5,41 +5,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Bundle
 from edge.engines import _checks as check
 from edge.engines.onnx_runtime import create
-from export.model import from_proto
 from export.write import export
-
-RATIO = 0.25
+from tests.export import dropout_model
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    """Linear, dropout in training mode, linear."""
-    random = np.random.default_rng(0)
-    tensors = {
-        "w1": random.standard_normal((4, 50)).astype(np.float32),
-        "w2": random.standard_normal((50, 3)).astype(np.float32),
-        "ratio": np.array(RATIO, np.float32),
-        "training": np.array(True),
-    }
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["x", "w1"], ["h"]),
-            helper.make_node("Dropout", ["h", "ratio", "training"], ["d"], name="drop"),
-            helper.make_node("MatMul", ["d", "w2"], ["y"]),
-        ],
-        "test",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
-        [numpy_helper.from_array(v, k) for k, v in tensors.items()],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    model = from_proto(proto, name="test", origin="test.onnx")
-    return export(model, tmp_path / "b", objective="cross_entropy + squared_error(reference)")
+    return export(dropout_model.build(), tmp_path / "b", objective="cross_entropy + squared_error(reference)")
 
 
 def batch() -> dict[str, np.ndarray]:

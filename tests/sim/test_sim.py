@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.codec import HEADER
+from edge.errors import ConfigError
 from edge.sim import cli
 from edge.sim.run import run
 from edge.sim.scenario import Scenario
@@ -276,3 +277,23 @@ def test_the_installed_command_and_a_terminal(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for word in ("device-0", "classes", "mean of 3", "2/2", "Test accuracy"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    "protocol", ["d-distillation", "multi-headed-distillation", "fedavg", "federated-distillation"]
+)
+def test_another_engine_gives_the_same_figures(protocol: str) -> None:
+    """Accuracies within two test rows of each other after two rounds, the same bytes."""
+    ours, theirs = (
+        result(protocol=protocol, compare=(), rounds=2, engine=engine)["devices"]
+        for engine in ("onnx-runtime", "tflite")
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["payload_bytes_sent"] == b["payload_bytes_sent"]
+        assert abs(a["accuracy_all"] - b["accuracy_all"]) <= 2.5 / 450
+
+
+def test_a_protocol_whose_batches_are_of_no_fixed_size() -> None:
+    job = {"data": "cartpole", "optimizer": "adam", "reference": "10", "rounds": 1, "split": "iid"}
+    with pytest.raises(ConfigError, match="tflite wants to know the rows of a batch"):
+        result(protocol="federated-reinforcement-distillation", compare=(), engine="tflite", **job)
