@@ -190,6 +190,7 @@ def test_asymmetric_pads(pads: list[int], stride: int) -> None:
 
 
 ZOO = {
+    "linear": (1, 28, 28),
     "mlp": (1, 28, 28),
     "lenet": (1, 28, 28),
     "small-cnn:32": (1, 28, 28),

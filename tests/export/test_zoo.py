@@ -84,7 +84,7 @@ def test_bad_widths(widths: str) -> None:
 
 
 def test_unknown() -> None:
-    with pytest.raises(ConfigError, match="there are: ds-cnn, gkt-edge, gru, lenet, mlp"):
+    with pytest.raises(ConfigError, match="there are: ds-cnn, gkt-edge, gru, lenet, linear, mlp"):
         zoo.build("vgg", shape=(4,), classes=2)
 
 
