@@ -2,6 +2,7 @@
 
 edge-bench reproduce [--data digits|npz:PATH] [--seeds 0,1,2] [SYSTEM ...]
 edge-bench protocols [--data ...] [--split ...] [--devices N]
+edge-bench wire [--classes 10,100] [--rows R]
 edge-bench engines [--batch N] [--environments FOLDER] [ENGINE ...]
 """
 
@@ -15,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge import plugins
-from edge.bench import plot, show
+from edge.bench import plot, show, wire
 from edge.bench.engines import CONTENDERS, measure
 from edge.bench.protocols import compare
 from edge.bench.reproduce import reproduce
@@ -76,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they are thrown away")
     three.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     three.add_argument("engines", nargs="*", metavar="ENGINE", help=f"one of: {', '.join(CONTENDERS)}; all by default")
+
+    text = "Codings of soft labels: bytes, divergence, speed, and what an entropy coder could hope for."
+    four = commands.add_parser("wire", help=text, description=text)
+    four.set_defaults(run=_wire, plots=None)
+    four.add_argument("--classes", default="10", metavar="C,C", help="10 is digits, others are synthetic; 10")
+    four.add_argument("--rows", type=int, default=1000, metavar="R", help="of a message; 1000")
+    four.add_argument("--first", type=int, default=20, metavar="ROUND", help="the first that is measured; 20")
+    four.add_argument("--rounds", type=int, default=20, metavar="N", help="how many are measured; 20")
+    four.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     return parser
 
 
@@ -119,6 +129,20 @@ def _protocols(args: argparse.Namespace) -> int:
         ]
         plot.pareto(f"{_short(args.data)}, {args.split}, {args.devices} devices", points, args.plots / "protocols.svg")
     _write(args, found)
+    return 0
+
+
+def _wire(args: argparse.Namespace) -> int:
+    if not all(part.isdigit() for part in args.classes.split(",")):
+        raise ConfigError(f"--classes {args.classes}: expected numbers, as in 10,100")
+    console = _console(args)
+    found = []
+    for classes in map(int, args.classes.split(",")):
+        with _progress(console) as progress:
+            one = wire.measure(classes, rows=args.rows, first=args.first, rounds=args.rounds, progress=progress)
+        found.append(one)
+        show.wire(console, one)
+    _write(args, RootModel(found))
     return 0
 
 

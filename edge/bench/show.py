@@ -11,6 +11,7 @@ from rich.table import Table
 from edge.bench.engines import REFERENCE, Engines
 from edge.bench.protocols import Comparison
 from edge.bench.record import Report
+from edge.bench.wire import Wire
 from edge.sim.display import size
 
 
@@ -69,6 +70,32 @@ def _count(value: float) -> str:
             return f"{value:.0f}{unit}" if not unit else f"{value:.1f}{unit}"
         value /= 1000
     return f"{value:.1f} P"
+
+
+def wire(console: Console, found: Wire) -> None:
+    """A table, smallest bodies last."""
+    table = Table(
+        title=f"{found.rows} rows of {found.classes} classes; means of {len(found.rounds)} rounds", box=SIMPLE_HEAD
+    )
+    table.add_column("coding")
+    for heading in ("bytes", "smaller", "divergence", "error", "argmax", "entropy", "given last", "MB/s in", "out"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in sorted(found.lines, key=lambda x: -x.bytes):
+        entropies = ("" if v is None else f"{v:,.0f}" for v in (line.zero_order, line.conditional))
+        table.add_row(
+            line.coding,
+            f"{line.bytes:,.0f}",
+            f"{line.smaller:.1f}x",
+            f"{line.divergence:.1e}",
+            f"{line.error:.1e}",
+            f"{line.argmax:.1%}",
+            *entropies,
+            f"{line.encode_mb_s:.0f}",
+            f"{line.decode_mb_s:.0f}",
+        )
+    console.print(table)
+    low, high = found.accuracy
+    console.print(f"The model is right in {low:.1%} of the rows in the first of these rounds, {high:.1%} in the last.")
 
 
 def engines(console: Console, found: Engines) -> None:

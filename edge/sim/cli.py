@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--transport", metavar="mqtt|memory")
     parser.add_argument("--broker", metavar="URL", help="mqtt://HOST:PORT of a broker that runs already")
-    parser.add_argument("--coding", metavar="NAME", help="of soft labels: float32, float16, probability8")
+    parser.add_argument(
+        "--coding", metavar="NAME", help="of soft labels: probability8, root5, ...; docs/wire.md has them"
+    )
     parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
     parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
     parser.add_argument(

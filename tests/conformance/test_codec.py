@@ -149,3 +149,23 @@ def test_the_identifiers_differ() -> None:
     identifiers = [plugins.load("edge.codec", name).ID for name in CODINGS]
     assert len(set(identifiers)) == len(identifiers)
     assert 0 not in identifiers
+
+
+@pytest.mark.parametrize("coding", [name for name in CODINGS if hasattr(plugins.load("edge.codec", name), "CODING")])
+@given(
+    rows=st.integers(1, 30),
+    columns=st.integers(2, 30),
+    sharpness=st.sampled_from([1e-4, 1e-2, 1.0, 30.0]),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_class_a_device_believes_in_is_what_its_neighbours_read(
+    coding: str, rows: int, columns: int, sharpness: float, seed: int
+) -> None:
+    """The first largest entry stays the first largest, in rows nearly flat and nearly certain alike."""
+    logits = sharpness * np.random.default_rng(seed).standard_normal((rows, columns))
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    source = Message("soft-labels", 1, DIGEST, (p / p.sum(axis=1, keepdims=True)).astype(np.float32))
+    found = join([decode(payload) for payload in encode(source, coding)]).values
+    np.testing.assert_array_equal(found.argmax(axis=1), source.values.argmax(axis=1))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)

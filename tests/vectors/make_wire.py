@@ -36,6 +36,17 @@ CASES = [
     ("a tracking variable outside the simplex, in 8 bits", "soft-labels", 70000, "probability8", TRACKING),
     ("rows with nothing above 0 become uniform, in 8 bits", "soft-labels", 3, "probability8", NOTHING),
     ("the largest stays the first largest, in 8 bits", "soft-labels", 4, "probability8", CLOSE),
+    ("soft labels in 4 bits", "soft-labels", 11, "probability4", SOFT),
+    ("soft labels in 2 bits", "soft-labels", 12, "probability2", SOFT),
+    ("the argmax in 1 bit", "soft-labels", 13, "probability1", SOFT),
+    ("logarithms in 8 bits", "soft-labels", 14, "logarithm8", SOFT),
+    ("logarithms in 6 bits", "soft-labels", 15, "logarithm6", SOFT),
+    ("logarithms in 4 bits", "soft-labels", 16, "logarithm4", SOFT),
+    ("rows with nothing above 0 become uniform, by logarithms", "soft-labels", 17, "logarithm4", NOTHING),
+    ("cube roots in 6 bits", "soft-labels", 18, "root6", SOFT),
+    ("cube roots in 5 bits", "soft-labels", 19, "root5", SOFT),
+    ("cube roots in 4 bits", "soft-labels", 20, "root4", SOFT),
+    ("a tracking variable outside the simplex, by cube roots", "soft-labels", 21, "root4", TRACKING),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
@@ -71,7 +82,7 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("not ours", "'Mu'", _altered(good, 0, b"mU")),
         ("version 2", "version 2", _altered(good, 2, b"\2")),
         ("unknown kind", "kind 99", _altered(good, 3, b"\x63")),
-        ("unknown coding", "coding 9", _altered(good, 4, b"\x09")),
+        ("unknown coding", "coding 200", _altered(good, 4, b"\xc8")),
         ("coding 0 with a body", "coding 0", _altered(good, 4, b"\0")),
         ("a reserved byte set", "reserved", _altered(good, 5, b"\1")),
         ("chunk 1 of 1", "impossible", _altered(good, 6, b"\1\0")),
@@ -89,10 +100,28 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("infinity, as float32", "not finite", _altered(coded["float32"], HEADER, b"\0\0\x80\xff")),
         ("a signalling not-a-number, as float16", "not finite", _altered(coded["float16"], HEADER, b"\1\x7c")),
         ("infinity, as float16", "not finite", _altered(coded["float16"], HEADER, b"\0\xfc")),
+        ("4-bit codes that sum to 16", "sum to 15", _altered(coded["probability4"], HEADER, b"\x94")),
+        (
+            "2-bit codes, the last byte not filled with zeros",
+            "zeros",
+            _altered(coded["probability2"], HEADER + 1, b"\x31"),
+        ),
+        ("an argmax twice, in 1 bit", "sum to 1", _altered(coded["probability1"], HEADER, b"\xd0")),
+        ("two largest entries, by logarithms", "one largest", _altered(coded["logarithm4"], HEADER, b"\x00")),
+        ("no largest entry, by logarithms", "one largest", _altered(coded["logarithm4"], HEADER, b"\x11")),
+        ("two largest entries, by cube roots", "one largest", _altered(coded["root4"], HEADER + 30, b"\x00")),
+        ("a mean ratio of 1", "between 0 and 1", _altered(coded["root4"], HEADER, b"\x00\x3c")),
+        ("a mean ratio that is no number", "between 0 and 1", _altered(coded["root4"], HEADER, b"\x00\x7e")),
+        ("a mean ratio below 0", "between 0 and 1", _altered(coded["root4"], HEADER, b"\x00\xbc")),
+        ("a code in use that stands for 0", "is 0", _altered(coded["root4"], HEADER, bytes(30))),
+        ("roots without their mean ratios", "do not take", _altered(good, 4, b"\x0e")),
     ]
 
 
-_NAMES = ("float32", "float16", "probability8")
+_NAMES = (
+    *("float32", "float16", "probability8", "probability4", "probability2", "probability1"),
+    *("logarithm4", "root4"),
+)
 
 
 def _altered(payload: bytes, at: int, content: bytes) -> bytes:

@@ -1,6 +1,8 @@
 """The golden vectors, read by the encoder and the decoder."""
 
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,22 @@ MESSAGES = [case for case in CASES if "values" in case]
 LONG = [case for case in CASES if "headers" in case]
 REFUSED = [case for case in CASES if "refused" in case]
 REQUESTS = [case for case in CASES if case not in MESSAGES + LONG + REFUSED]
+TOLERANCE = {
+    "float32": 1e-7,
+    "float16": 1e-3,
+    "integer8": 0,
+    "probability8": 2 / 255,
+    "probability4": 2 / 15,
+    "probability2": 2 / 3,
+    "probability1": 1,
+    "logarithm8": 0.02,
+    "logarithm6": 0.06,
+    "logarithm4": 0.2,
+    "root6": 0.02,
+    "root5": 0.04,
+    "root4": 0.08,
+}
+REFERENCE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "reference_decoder.py"))
 
 
 def title(case: dict[str, Any]) -> str:
@@ -41,13 +59,26 @@ def test_decoder(case: dict[str, Any]) -> None:
     found = join([decode(bytes.fromhex(case["payload"]))])
     assert (found.kind, found.round, found.digest.hex()) == (case["kind"], case["round"], case["digest"])
     values = np.array(case["values"])
-    if case["coding"] == "probability8":
+    if case["coding"] not in ("float32", "float16", "integer8"):
         values = np.clip(values, 0, None)
         values[values.sum(axis=1) == 0] = 1
         values /= values.sum(axis=1, keepdims=True)
         np.testing.assert_array_equal(found.values.argmax(axis=1), values.argmax(axis=1))
-    tolerance = {"float32": 1e-7, "float16": 1e-3, "probability8": 2 / 255, "integer8": 0}[case["coding"]]
-    np.testing.assert_allclose(found.values, values, atol=tolerance)
+    np.testing.assert_allclose(found.values, values, atol=TOLERANCE[case["coding"]])
+
+
+@pytest.mark.parametrize("case", MESSAGES, ids=title)
+def test_the_reference_decoder_reads_the_same(case: dict[str, Any]) -> None:
+    payload = bytes.fromhex(case["payload"])
+    kind, number, digest, rows = REFERENCE["decode"]([payload])
+    assert (kind, number, digest.hex()) == (case["kind"], case["round"], case["digest"])
+    np.testing.assert_allclose(rows, join([decode(payload)]).values, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "refused" in c], ids=title)
+def test_the_reference_decoder_refuses_the_same(case: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        REFERENCE["decode"]([bytes.fromhex(case["payload"])])
 
 
 @pytest.mark.parametrize("case", LONG, ids=title)

@@ -1,0 +1,68 @@
+"""Probabilities in b bits, by the cube root of their ratio to the row's largest (`edge.codec._relative`).
+
+1 - r^(1/3) is divided into 2^b - 1 equal cells. What a cell stands for is the mean ratio of its members, which the body
+begins with (float16): of all numbers the mean has the least Kullback-Leibler divergence from them.
+
+Why a root: a change of ln p by e changes the divergence by p e^2 / 2, so cells equal in ln p spend bits where nobody
+looks; in the square root of p all would matter alike, but for the many entries that are almost 0, which a higher root
+keeps apart. docs/results.md compares them (`edge-bench wire`).
+
+A file `rootB.py` gives a number of bits its ID.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.codec._bits import length, packed, unpacked
+from edge.codec._relative import marked, ratios, rows_of
+from edge.errors import MessageError
+from edge.interfaces import Array, Floats
+
+TINIEST = np.float32(2.0**-24)
+"""of float16: nothing is decoded as impossible"""
+MARGIN = np.float32(2.0**-9)
+"""how far, relatively, a mean is kept from the ends of its cell, so that what was decoded is coded alike again"""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A coding of `bits` bits."""
+
+    bits: int
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return int(2**self.bits - 1)
+
+    def size(self, rows: int, columns: int) -> int:
+        """Bytes of a body."""
+        return 2 * self.cells + length(rows * columns, self.bits)
+
+    def encode(self, values: Floats) -> bytes:
+        """(rows, columns) -> bytes. Raises ValueError if a value is not finite."""
+        ratio, first = ratios(values)
+        n = self.cells
+        codes = marked(np.minimum((1 - np.cbrt(ratio)) * np.float32(n), np.float32(n - 1)), first)
+        return self._means(codes, ratio).astype("<f2").tobytes() + packed(codes.ravel(), self.bits)
+
+    def decode(self, body: bytes, rows: int, columns: int) -> Floats:
+        """The inverse. Raises MessageError: a mean that is none, or a row without exactly one largest entry."""
+        means = np.frombuffer(body, "<f2", self.cells).astype(np.float32)
+        if not ((means >= 0) & (means < 1)).all():
+            raise MessageError("a mean ratio is not between 0 and 1")
+        codes = unpacked(body[2 * self.cells :], rows * columns, self.bits).reshape(rows, columns)
+        if not means[np.unique(codes[codes > 0]) - 1].all():
+            raise MessageError("the mean ratio of a code in use is 0")
+        return rows_of(codes, np.concatenate([np.ones(1, np.float32), means]))
+
+    def _means(self, codes: Array, ratio: Array) -> Array:
+        """Mean ratio of codes 1, 2, ...; 0 for a code that nobody has."""
+        n = self.cells
+        count = np.bincount(codes.ravel(), minlength=n + 1)[1:]
+        total = np.bincount(codes.ravel(), weights=ratio.ravel(), minlength=n + 1)[1:]
+        ends = (1 - np.arange(n + 1, dtype=np.float32) / np.float32(n)) ** 3
+        low, high = ends[1:] * (1 + MARGIN), ends[:-1] * (1 - MARGIN)
+        mean = np.clip(total / np.maximum(count, 1), np.maximum(low, TINIEST), high)
+        return np.where(count > 0, mean, 0)
