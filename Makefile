@@ -18,7 +18,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,tflite,dev,oracle]'
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,oracle]'
 	@touch $@
 
 demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
