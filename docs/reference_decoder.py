@@ -12,6 +12,7 @@ KINDS |= {8: "mass", 9: "status", 10: "verdict", 11: "outcome", 12: "codes", 13:
 LINEAR = {3: 8, 6: 4, 7: 2, 8: 1}  # coding -> bits
 LOGARITHM = {9: (8, 12.0), 10: (6, 12.0), 11: (4, 8.0)}  # coding -> bits, nats
 ROOT = {12: 6, 13: 5, 14: 4}  # coding -> bits
+TOP = {15: 1, 16: 3}  # coding -> entries
 
 
 def must(condition: bool, what: str) -> None:
@@ -25,8 +26,7 @@ def decode(payloads: list[bytes]) -> tuple[str, int, bytes, list[list[float]]]:
     must([c[0] for c in chunks] == list(range(count)), "a chunk is missing")
     must(all(list(c[1:-1]) == [count, *same] for c in chunks), "chunks of different messages")
     kind, coding, number, digest, rows, columns = same
-    body = b"".join(c[-1] for c in chunks)
-    values = list(body_values(coding, body, rows, columns))
+    values = body_values(coding, b"".join(c[-1] for c in chunks), rows, columns)
     return KINDS[kind], number, digest, [values[r * columns : (r + 1) * columns] for r in range(rows)]
 
 
@@ -43,15 +43,17 @@ def header(payload: bytes) -> tuple:
 
 
 def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float]:
-    n = rows * columns
+    n, ratio = rows * columns, [1.0]
     if coding in (1, 2):
         must(len(body) == n * (4, 2)[coding - 1], "length of the body")
         must(all(map(math.isfinite, values := struct.unpack(f"<{n}{'fe'[coding - 1]}", body))), "finite")
         return list(values)
     if coding in (4, 5):
-        plain = body if coding == 4 else inflated(body, n)
-        must(len(plain) == n, "length of the body")
+        plain = body if coding == 4 else (unpacker := zlib.decompressobj()).decompress(body, n + 1)
+        must(len(plain) == n and (coding == 4 or (unpacker.eof and not unpacker.unused_data)), "length of the body")
         return [float(b) for b in plain]
+    if coding in TOP:
+        return top(body, rows, columns, min(TOP[coding], columns))
     if coding in LINEAR:
         units = 2 ** LINEAR[coding] - 1
         found = codes(body, n, LINEAR[coding])
@@ -59,41 +61,38 @@ def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float
         return [c / units for c in found]
     if coding in LOGARITHM:
         bits, clip = LOGARITHM[coding]
-        cell = clip / (2**bits - 1)
-        ratio = [1.0] + [math.exp(-cell * (c - 0.5)) for c in range(1, 2**bits)]
-        return relative(codes(body, n, bits), ratio, columns)
-    must(coding in ROOT, f"coding {coding}")
-    cells = 2 ** ROOT[coding] - 1
-    must(len(body) >= 2 * cells, "length of the body")
-    means = list(struct.unpack(f"<{cells}e", body[: 2 * cells]))
-    found = codes(body[2 * cells :], n, ROOT[coding])
-    must(all(0 <= m < 1 for m in means) and all(means[c - 1] > 0 for c in found if c), "mean ratio")
-    return relative(found, [1.0, *means], columns)
+        ratio += [math.exp(-clip / (2**bits - 1) * (c - 0.5)) for c in range(1, 2**bits)]
+    else:
+        must(coding in ROOT and len(body) >= 2 * (cells := 2 ** (bits := ROOT[coding]) - 1), "coding or length")
+        ratio += struct.unpack(f"<{cells}e", body[: 2 * cells])
+        body = body[2 * cells :]
+        must(all(0 <= r < 1 for r in ratio[1:]), "mean ratio")
+    found = codes(body, n, bits)
+    must(all(found[r * columns : (r + 1) * columns].count(0) == 1 for r in range(rows)), "one largest entry")
+    must(all(ratio[c] > 0 for c in found), "mean ratio")
+    totals = [sum(ratio[c] for c in found[r * columns : (r + 1) * columns]) for r in range(rows)]
+    return [ratio[c] / totals[i // columns] for i, c in enumerate(found)]
 
 
 def codes(body: bytes, n: int, bits: int) -> list[int]:
     must(len(body) == -(-n * bits // 8), "length of the body")
-    number, spare = int.from_bytes(body, "big"), 8 * len(body) - n * bits
-    must(number % 2**spare == 0, "padding")
+    number, spare = int.from_bytes(body, "big"), 8 * len(body) - n * bits  # the highest bit comes first
+    must(number % 2**spare == 0, "what fills the last byte is zero")
     digits = f"{number >> spare:0{n * bits}b}"
     return [int(digits[i * bits : (i + 1) * bits], 2) for i in range(n)]
 
 
-def relative(found: list[int], ratio: list[float], columns: int) -> list[float]:
-    values: list[float] = []
-    for at in range(0, len(found), columns):
-        row = found[at : at + columns]
-        must(row.count(0) == 1, "one largest entry")
-        total = sum(ratio[c] for c in row)
-        values += [ratio[c] / total for c in row]
+def top(body: bytes, rows: int, columns: int, k: int) -> list[float]:
+    wide, others, values = 1 if columns <= 256 else 2 if columns <= 65536 else 4, columns - k, []
+    must(len(body) == rows * k * (wide + 1), "length of the body")
+    places = struct.unpack(f"<{rows * k}{'?BH?I'[wide]}", body[: rows * k * wide])
+    for r in range(0, rows * k, k):
+        at, code = list(places[r : r + k]), body[rows * k * wide :][r : r + k]
+        rest = 255 - sum(code)
+        must(sorted(set(at)) == at and at[-1] < columns and rest >= 0, "columns, or the sum of a row")
+        must(min(code) * others > rest if others else rest == 0, "not the largest")
+        row = [rest / others / 255 if others else 0.0] * columns
+        for place, c in zip(at, code, strict=True):
+            row[place] = c / 255
+        values += row
     return values
-
-
-def inflated(body: bytes, n: int) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        plain = unpacker.decompress(body, n + 1)
-    except zlib.error as reason:
-        raise ValueError(str(reason)) from None
-    must(unpacker.eof and not unpacker.unused_data, "deflate")
-    return plain

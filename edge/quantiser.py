@@ -22,13 +22,19 @@ def codes(values: Array, units: int) -> Array:
     A row that is not a distribution (D-Distillation's z may leave the simplex for a while) is first clipped at 0
     and divided by its sum; one with nothing above 0 becomes uniform.
     """
+    q, scaled = rounded(values, units)
+    _keep_first(np.maximum(values, 0).argmax(axis=1), scaled, q)
+    return q.astype(np.int64)
+
+
+def rounded(values: Array, units: int) -> tuple[Array, Array]:
+    """(largest remainders alone, float64, whole numbers; what they round: rows that sum to `units`)."""
     p = np.maximum(values.astype(np.float64), 0)
     p[~p.any(axis=1)] = 1
     scaled = p / p.sum(axis=1, keepdims=True) * units
     q: Array = np.floor(scaled)
     q += _largest(scaled - q, count=np.rint(units - q.sum(axis=1)).astype(np.int64))
-    _keep_first(p.argmax(axis=1), scaled, q)
-    return q.astype(np.int64)
+    return q, scaled
 
 
 def _largest(values: Array, count: Array) -> Array:

@@ -135,7 +135,7 @@ def _line(name: str, pairs: Sequence[tuple[Floats, Floats]]) -> Line:
             encode=now.nbytes / spent / 1e6,
             decode=now.nbytes / taken / 1e6,
         )
-        if hasattr(module, "CODING"):
+        if hasattr(getattr(module, "CODING", None), "bits"):
             codes, given = (_codes(module.CODING.bits, b, now.size) for b in (body, module.encode(before)))
             add(zero=entropy(codes), conditional=entropy(codes, given))
     size = mean(found["bytes"])

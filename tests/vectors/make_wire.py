@@ -47,6 +47,10 @@ CASES = [
     ("cube roots in 5 bits", "soft-labels", 19, "root5", SOFT),
     ("cube roots in 4 bits", "soft-labels", 20, "root4", SOFT),
     ("a tracking variable outside the simplex, by cube roots", "soft-labels", 21, "root4", TRACKING),
+    ("the largest and its probability", "soft-labels", 22, "top1", SOFT),
+    ("the three largest of five", "soft-labels", 23, "top3", [[0.1, 0.5, 0.05, 0.15, 0.2], [0.2] * 5]),
+    ("the three largest of two", "soft-labels", 24, "top3", [[0.25, 0.75]]),
+    ("the largest of 300, numbered in two bytes", "soft-labels", 25, "top1", [[0.0] * 299 + [1.0]]),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
@@ -114,13 +118,19 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("a mean ratio that is no number", "between 0 and 1", _altered(coded["root4"], HEADER, b"\x00\x7e")),
         ("a mean ratio below 0", "between 0 and 1", _altered(coded["root4"], HEADER, b"\x00\xbc")),
         ("a code in use that stands for 0", "is 0", _altered(coded["root4"], HEADER, bytes(30))),
+        ("a column too far, of the largest", "order or range", _altered(coded["top1"], HEADER, b"\3")),
+        ("a code that others exceed", "above the others", _altered(coded["top1"], HEADER + 2, b"\x03")),
+        ("columns in the wrong order", "order or range", _altered(coded["top3"], HEADER, b"\1\0")),
+        ("a column twice", "order or range", _altered(coded["top3"], HEADER + 1, b"\0")),
+        ("three codes that sum to more", "sum to 255", _altered(coded["top3"], HEADER + 6, b"\xff")),
+        ("three codes of three that sum to less", "sum to 255", _altered(coded["top3"], HEADER + 6, b"\x01")),
         ("roots without their mean ratios", "do not take", _altered(good, 4, b"\x0e")),
     ]
 
 
 _NAMES = (
     *("float32", "float16", "probability8", "probability4", "probability2", "probability1"),
-    *("logarithm4", "root4"),
+    *("logarithm4", "root4", "top1", "top3"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ TOLERANCE = {
     "root6": 0.02,
     "root5": 0.04,
     "root4": 0.08,
+    "top1": 0.26,
+    "top3": 0.06,
 }
 REFERENCE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "reference_decoder.py"))
 
@@ -77,7 +80,7 @@ def test_the_reference_decoder_reads_the_same(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if "refused" in c], ids=title)
 def test_the_reference_decoder_refuses_the_same(case: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises((ValueError, zlib.error), match=r"."):
         REFERENCE["decode"]([bytes.fromhex(case["payload"])])
 
 
