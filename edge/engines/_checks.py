@@ -9,9 +9,6 @@ from edge.bundle import Manifest
 from edge.errors import EngineError
 from edge.interfaces import Array, Metrics
 
-NOISE_STEP = "noise/step"
-"""part of an engine's state: how many steps have drawn noise. With the seed, all that the next masks depend on"""
-
 
 def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
     """A batch is whole, of the right shapes and types, and its labels are classes. Raises EngineError."""

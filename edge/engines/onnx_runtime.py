@@ -5,7 +5,6 @@ writes the other, then they change places (frozen parameters are in both). Nothi
 the last step did not.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +16,7 @@ import onnxruntime as ort  # noqa: TID251 - this is its engine's file
 import edge.bundle as names
 from edge.bundle import Bundle
 from edge.engines import _checks as check
+from edge.engines._base import Base
 from edge.engines._session import Options, session
 from edge.engines._tuning import tune, tuned
 from edge.interfaces import Array, Engine, Floats, Metrics
@@ -40,16 +40,14 @@ def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: P
     return OnnxRuntime(bundle, options, seed=seed, cache=cache)
 
 
-class OnnxRuntime:
+class OnnxRuntime(Base):
     """One device's parameters over sessions that may be shared. See `edge.interfaces.Engine`."""
 
     def __init__(
         self, bundle: Bundle, options: Options | None = None, *, seed: int = 0, cache: Path | None = None
     ) -> None:
-        self.bundle = bundle
-        self.work: Counter[tuple[str, int, int]] = Counter()
-        self._seed, self._noise_step = seed, 0
-        self._manifest = manifest = bundle.manifest
+        super().__init__(bundle, seed)
+        manifest = bundle.manifest
         self._options, self._cache = options or Options(), cache
         self._train = session(bundle, "train.onnx", self._options, cache)
         start = check.start(bundle.parameters(), manifest)
@@ -82,19 +80,14 @@ class OnnxRuntime:
         binding = self._bindings[self._now]
         for name, value in batch.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
-        for name, mask in check.masks(self._manifest, batch, self._seed, self._noise_step).items():
+        for name, mask in self._masks(batch).items():
             binding.bind_cpu_input(name, mask)
         self._train.run_with_iobinding(binding)
         metrics = {name: float(value.numpy()) for name, value in self._results.items()}
         check.loss(metrics, self._hyper_values.get("learning_rate"))
         self._now = 1 - self._now
-        self._noise_step += 1
-        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        self._stepped(batch)
         return metrics
-
-    def predict(self, x: Array) -> Floats:
-        """See `Engine.predict`."""
-        return self.outputs(x, names.PROBABILITIES)[0]
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
         """See `Engine.outputs`."""
@@ -116,22 +109,17 @@ class OnnxRuntime:
         state = self.state()
         return {p.name: state[names.PARAMETER + p.name] for p in self._manifest.parameters}
 
-    def load_parameters(self, values: Mapping[str, Array]) -> None:
-        """See `Engine.load_parameters`."""
-        self.load_state({names.PARAMETER + k: v for k, v in values.items()})
-
     def state(self) -> dict[str, Array]:
         """See `Engine.state`; keys are "parameter/NAME" and "state/NAME"."""
         values = {k: np.array(v.numpy(), copy=True) for k, v in self._buffers[self._now].items()}
-        return values | ({check.NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {})
+        return values | self._noise_state()
 
     def load_state(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_state`."""
         buffers = self._buffers[self._now]
-        given = {k: v for k, v in values.items() if k != check.NOISE_STEP or not self._manifest.noise}
+        given, noise_step = self._without_noise(values)
         check.values(given, {k: tuple(v.shape()) for k, v in buffers.items()})
-        if len(given) < len(values):
-            self._noise_step = int(values[check.NOISE_STEP])
+        self._noise_step = noise_step
         for name, value in given.items():
             buffers[name].update_inplace(np.ascontiguousarray(value))
 

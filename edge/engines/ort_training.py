@@ -6,7 +6,6 @@ Predictions run on the same package's inference session. The optimizer's state i
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import edge.bundle as names
 from edge.bundle import ORT_TRAINING, Bundle
 from edge.engines import _checks as check
+from edge.engines._base import Base
 from edge.engines._session import Options, session, settings
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
@@ -36,14 +36,12 @@ def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: P
     return OrtTraining(bundle, threads=threads or 1, seed=seed)
 
 
-class OrtTraining:
+class OrtTraining(Base):
     """One device's module, optimizer and checkpoint. See `edge.interfaces.Engine`."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, seed: int = 0) -> None:
-        self.bundle = bundle
-        self.work: Counter[tuple[str, int, int]] = Counter()
-        self._seed, self._noise_step = seed, 0
-        self._manifest = manifest = bundle.manifest
+        super().__init__(bundle, seed)
+        manifest = bundle.manifest
         if f"{ORT_TRAINING}/checkpoint" not in manifest.digests:
             raise EngineError(f"{bundle.path} has no {ORT_TRAINING}/; export it again with --ort-training")
         self._home, self._options = bundle.path / ORT_TRAINING, Options(threads)
@@ -60,7 +58,7 @@ class OrtTraining:
                     f"'{name}' is fixed at {self._manifest.hyper[name]:g} in the official artifacts; it was given "
                     f"{value:g}: export the bundle with that value, or train with the engine onnx-runtime"
                 )
-        masks = check.masks(self._manifest, batch, self._seed, self._noise_step)
+        masks = self._masks(batch)
         given = [batch[i.name] for i in self._manifest.inputs] + [masks[n.name] for n in self._manifest.noise]
         self._optimizer.set_learning_rate(scalars[RATE])
         try:
@@ -70,13 +68,8 @@ class OrtTraining:
             self._optimizer.step()
         finally:
             self._module.lazy_reset_grad()
-        self._noise_step += 1
-        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        self._stepped(batch)
         return metrics
-
-    def predict(self, x: Array) -> Floats:
-        """See `Engine.predict`."""
-        return self.outputs(x, names.PROBABILITIES)[0]
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
         """See `Engine.outputs`."""
@@ -92,29 +85,27 @@ class OrtTraining:
         """See `Engine.parameters`."""
         return {k.removeprefix(names.PARAMETER): v for k, v in self._parameters().items()}
 
-    def load_parameters(self, values: Mapping[str, Array]) -> None:
-        """See `Engine.load_parameters`."""
-        self._load({names.PARAMETER + k: v for k, v in values.items()})
-
     def state(self) -> dict[str, Array]:
         """See `Engine.state`; keys are "parameter/NAME", and the runtime's checkpoint as bytes."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint"
             api.CheckpointState.save_checkpoint(self._state, str(file), include_optimizer_state=True)
             held = {**self._parameters(), CHECKPOINT: np.frombuffer(file.read_bytes(), np.uint8)}
-        return held | ({check.NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {})
+        return held | self._noise_state()
 
     def load_state(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_state`."""
-        parameters = {k: v for k, v in values.items() if k not in (CHECKPOINT, check.NOISE_STEP)}
-        check.values(parameters, self._shapes)
-        if CHECKPOINT in values:
+        given, noise_step = self._without_noise(values)
+        checkpoint = given.pop(CHECKPOINT, None)
+        check.values(given, self._shapes)
+        if checkpoint is not None:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "checkpoint"
-                file.write_bytes(values[CHECKPOINT].astype(np.uint8).tobytes())
+                file.write_bytes(checkpoint.astype(np.uint8).tobytes())
                 self._open(file)
-        self._load(parameters)
-        self._noise_step = int(values.get(check.NOISE_STEP, self._noise_step))
+        for name, value in given.items():
+            self._state.parameters[name.removeprefix(names.PARAMETER)].data = np.ascontiguousarray(value)
+        self._noise_step = noise_step
 
     def _open(self, checkpoint: Path) -> None:
         try:
@@ -130,11 +121,6 @@ class OrtTraining:
     def _parameters(self) -> dict[str, Array]:
         held: Any = self._state.parameters
         return {name: np.array(held[name.removeprefix(names.PARAMETER)].data, copy=True) for name in self._shapes}
-
-    def _load(self, values: Mapping[str, Array]) -> None:
-        check.values(values, self._shapes)
-        for name, value in values.items():
-            self._state.parameters[name.removeprefix(names.PARAMETER)].data = np.ascontiguousarray(value)
 
 
 _: type[Engine] = OrtTraining

@@ -7,7 +7,6 @@ than the noise (small CNN 4.8 / 4.8 ms; an MLP of 795,010 parameters 1.0 / 0.8 w
 tflite-runtime 2.14).
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import edge.bundle as names
 from edge.bundle import TFLITE, Bundle
 from edge.engines import _checks as check
+from edge.engines._base import Base
 from edge.engines._interpreter import interpreter
 from edge.errors import EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
@@ -38,14 +38,12 @@ def _signatures(path: str, _digest: str, threads: int) -> tuple[Any, Any]:
     return opened.get_signature_runner("train"), opened.get_signature_runner("predict")
 
 
-class Tflite:
+class Tflite(Base):
     """One device's parameters over an interpreter that may be shared. See `edge.interfaces.Engine`."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, seed: int = 0) -> None:
-        self.bundle = bundle
-        self.work: Counter[tuple[str, int, int]] = Counter()
-        self._seed, self._noise_step = seed, 0
-        self._manifest = manifest = bundle.manifest
+        super().__init__(bundle, seed)
+        manifest = bundle.manifest
         if manifest.tflite is None:
             raise EngineError(f"{bundle.path} has no {TFLITE}; export it again with --tflite N (rows of a batch)")
         self._rows = manifest.tflite
@@ -56,10 +54,9 @@ class Tflite:
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
         """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
         check.batch(self._manifest, batch)
-        for name, value in batch.items():
-            self._fits(name, value)
+        self._fits(batch)
         scalars = check.hyper(self._manifest, hyper)
-        masks = check.masks(self._manifest, batch, self._seed, self._noise_step)
+        masks = self._masks(batch)
         found = self._train(
             **{k: _narrow(v) for k, v in {**batch, **masks}.items()},
             **{k: np.float32(v) for k, v in scalars.items()},
@@ -72,13 +69,8 @@ class Tflite:
             metrics[names.TOTAL] = np.nan
         check.loss(metrics, scalars.get("learning_rate"))
         self._values |= moved
-        self._noise_step += 1
-        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        self._stepped(batch)
         return metrics
-
-    def predict(self, x: Array) -> Floats:
-        """See `Engine.predict`."""
-        return self.outputs(x, names.PROBABILITIES)[0]
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
         """See `Engine.outputs`. As many rows at a time as the file was exported for, the last ones filled up."""
@@ -100,31 +92,27 @@ class Tflite:
         """See `Engine.parameters`."""
         return {p.name: self._values[names.PARAMETER + p.name].copy() for p in self._manifest.parameters}
 
-    def load_parameters(self, values: Mapping[str, Array]) -> None:
-        """See `Engine.load_parameters`."""
-        self.load_state({names.PARAMETER + k: v for k, v in values.items()})
-
     def state(self) -> dict[str, Array]:
         """See `Engine.state`; keys are "parameter/NAME" and "state/NAME"."""
         values = {k: v.copy() for k, v in self._values.items()}
-        return values | ({check.NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {})
+        return values | self._noise_state()
 
     def load_state(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_state`."""
-        given = {k: v for k, v in values.items() if k != check.NOISE_STEP or not self._manifest.noise}
+        given, noise_step = self._without_noise(values)
         check.values(given, {k: v.shape for k, v in self._values.items()})
-        if len(given) < len(values):
-            self._noise_step = int(values[check.NOISE_STEP])
+        self._noise_step = noise_step
         self._values |= {k: v.copy() for k, v in given.items()}
 
-    def _fits(self, name: str, value: Array) -> None:
-        kind = "R" if name.startswith("reference_") else "N"
-        if len(value) != self._rows[kind]:
-            rows = ",".join(str(n) for n in self._rows.values())
-            raise EngineError(
-                f"'{name}' has {len(value)} rows; {TFLITE} was exported for batches of exactly {self._rows[kind]} "
-                f"(--tflite {rows}): train with that batch size, or export the bundle again"
-            )
+    def _fits(self, batch: Mapping[str, Array]) -> None:
+        for wanted in self._manifest.inputs:
+            have, size = len(batch[wanted.name]), self._rows[str(wanted.shape[0])]
+            if have != size:
+                rows = ",".join(str(n) for n in self._rows.values())
+                raise EngineError(
+                    f"'{wanted.name}' has {have} rows; {TFLITE} was exported for batches of exactly {size} "
+                    f"(--tflite {rows}): train with that batch size, or export the bundle again"
+                )
 
 
 def _narrow(value: Array) -> Array:
