@@ -67,7 +67,7 @@ def read(path: Path, output: str | None, low: float, high: float) -> Cut:
 
 def _cut(content: bytes, output: str, path: Path) -> bytes:
     """The model up to one of its tensors, and no further."""
-    from export.tflite.flatbuffer import rewritten, schema
+    from export.tflite.flatbuffer import prune, rewritten, schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = model.subgraphs[0]
@@ -76,12 +76,8 @@ def _cut(content: bytes, output: str, path: Path) -> bytes:
     if output not in named or named[output] not in made:
         known = ", ".join(name for name, i in named.items() if i in made)
         raise ExportError(f"--backbone-output: {path} computes no '{output}'; it computes {known}")
-    graph.outputs, needed, kept = [named[output]], {named[output]}, []
-    for op in reversed(graph.operators):
-        if needed.intersection(op.outputs):
-            needed.update(op.inputs)
-            kept.append(op)
-    graph.operators = kept[::-1]
+    graph.outputs = [named[output]]
+    prune(graph)
     model.signatureDefs = []
     return rewritten(model)
 

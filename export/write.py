@@ -62,6 +62,8 @@ def prepare(
     model.tflite is made for these. official: make ONNX Runtime's own training artifacts too. backbone: what makes the
     features that the model takes.
     """
+    if backbone and model.shape != (backbone.features,):
+        raise ExportError(f"the model takes {list(model.shape)}; the backbone gives {backbone.features} features")
     training = assemble(model, objective=objective, optimizer=optimizer, segments=segments)
     manifest, files = training.manifest, {}
     if rows:
@@ -73,8 +75,6 @@ def prepare(
     if backbone:
         files[names.BACKBONE] = backbone.content
         manifest = {**manifest, "backbone": backbone.facts}
-        if model.shape != (backbone.features,):
-            raise ExportError(f"the model takes {list(model.shape)}; the backbone gives {backbone.features} features")
     return replace(training, manifest=manifest, files=files)
 
 

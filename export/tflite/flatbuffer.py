@@ -18,7 +18,7 @@ try:
 except ImportError as reason:  # said where it is asked for, not where it is missing
     raise ExportError(f"--tflite needs {reason.name}: pip install 'murmur-edge[export,tflite]'") from None
 
-__all__ = ["File", "Interpreter", "Subgraph", "check", "rewritten", "schema"]
+__all__ = ["File", "Interpreter", "Subgraph", "check", "prune", "rewritten", "schema"]
 TYPES = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32, "bool": schema.TensorType.BOOL}
 
 
@@ -80,6 +80,16 @@ def rewritten(model: Any) -> bytes:
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def prune(graph: Any) -> None:
+    """Leave out of a subgraph what its outputs do not need."""
+    needed, kept = set(graph.outputs), []
+    for entry in reversed(graph.operators):
+        if needed.intersection(entry.outputs):
+            needed.update(entry.inputs)
+            kept.append(entry)
+    graph.operators = kept[::-1]
 
 
 class Subgraph:
@@ -153,12 +163,7 @@ class Subgraph:
         """Say what goes in and comes out, by name, and drop what nobody needs."""
         graph = self._graph
         graph.inputs, graph.outputs = list(inputs.values()), list(outputs.values())
-        needed, kept = set(graph.outputs), []
-        for entry in reversed(graph.operators):
-            if needed.intersection(entry.outputs):
-                needed.update(entry.inputs)
-                kept.append(entry)
-        graph.operators = kept[::-1]
+        prune(graph)
         for named in (inputs, outputs):
             for name, tensor in named.items():
                 graph.tensors[tensor].name = f"{key}/{name}"

@@ -102,7 +102,7 @@ class Lowering:
         for stored in known:
             if stored.order == order:
                 return stored.tensor
-        moved = self._moved(known[0], order)
+        moved = self.transposed(known[0].tensor, [known[0].order.index(axis) for axis in order])
         known.append(Stored(moved, order))
         return moved
 
@@ -134,9 +134,6 @@ class Lowering:
             return self.reshaped(tensor, shape)
         permutation = self.graph.constant(list(axes))
         return self.graph.emit("TRANSPOSE", [tensor, permutation], shape, self.graph.dtype(tensor), options="Transpose")
-
-    def _moved(self, stored: Stored, order: Order) -> int:
-        return self.transposed(stored.tensor, [stored.order.index(axis) for axis in order])
 
     def _constant(self, array: Array, order: Order) -> int:
         dtype = np.int32 if array.dtype.kind in "iu" else array.dtype

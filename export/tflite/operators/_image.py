@@ -50,7 +50,7 @@ class Geometry:
         )
         return rows, columns
 
-    def same(self, size: Pair) -> bool:
+    def same(self, size: Sequence[int]) -> bool:
         """Whether the padding is what TFLite calls SAME for images of this size."""
         for i in (0, 1):
             windows = -(-size[i] // self.strides[i])
@@ -58,6 +58,11 @@ class Geometry:
             if (self.before[i], self.after[i]) != (missing // 2, missing - missing // 2):
                 return False
         return True
+
+
+def spatial(shape: Sequence[int]) -> Pair:
+    """(rows, columns) of (N, C, H, W), or of (N, C, L)."""
+    return (shape[2], shape[3]) if len(shape) == 4 else (1, shape[2])
 
 
 def image(to: Lowering, value: Value) -> int:

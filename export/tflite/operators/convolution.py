@@ -15,9 +15,9 @@ from export.errors import ExportError
 from export.node import Node
 from export.ops import Value
 from export.tflite.lower import Lowering, lowers
-from export.tflite.operators._image import SAME, VALID, Geometry, Pair, image, keep_image
+from export.tflite.operators._image import SAME, VALID, Geometry, Pair, image, keep_image, spatial
 from export.tflite.operators.linear import product
-from export.tflite.operators.shape import padding
+from export.tflite.operators.shape import cut_out, padding
 
 FEW = 4
 """channels up to which a depthwise convolution with one-hot filters copies patches faster than slices do: 64 images
@@ -102,19 +102,6 @@ def patches(to: Lowering, x: int, geometry: Geometry, positions: Pair) -> tuple[
     return to.graph.emit("CONCATENATION", seen, shape, options="Concatenation", axis=3), False
 
 
-def cut_out(to: Lowering, x: int, begin: list[int], end: list[int], steps: list[int]) -> int:
-    """A part of a tensor."""
-    if max(steps) == 1:
-        size = [e - b for b, e in zip(begin, end, strict=True)]
-        if tuple(size) == to.graph.shape(x):
-            return x
-        constants = [to.graph.constant(v) for v in (begin, size)]
-        return to.graph.emit("SLICE", [x, *constants], size, options="Slice")
-    shape = [-(-(e - b) // s) for b, e, s in zip(begin, end, steps, strict=True)]
-    constants = [to.graph.constant(v) for v in (begin, end, steps)]
-    return to.graph.emit("STRIDED_SLICE", [x, *constants], shape, options="StridedSlice")
-
-
 def depthwise(to: Lowering, x: int, kernel: int, geometry: Geometry, bias: int | None = None) -> int:
     """Every channel by itself, with filters (1, rows, columns, M)."""
     N, H, W, channels = to.graph.shape(x)
@@ -177,8 +164,7 @@ def _weight_gradient(to: Lowering, node: Node, geometry: Geometry, X: Value, dY:
     exchanged (`export.weight_gradient.exchanged`).
     """
     Y = node.outputs[0]
-    size = to.shape(Y)[2:] if len(to.shape(Y)) == 4 else (1, to.shape(Y)[2])
-    window = Geometry((size[0], size[1]), geometry.dilations, geometry.strides, geometry.before, geometry.after)
+    window = Geometry(spatial(to.shape(Y)), geometry.dilations, geometry.strides, geometry.before, geometry.after)
     x, dy = image(to, X), image(to, dY)
     found, by_channel = patches(to, x, window, geometry.kernel)
     width, made = to.graph.shape(found)[3], to.graph.shape(dy)[3]
@@ -200,8 +186,7 @@ def conv_transpose(to: Lowering, node: Node) -> None:
     X, W = node.inputs[:2]
     Y = node.outputs[0]
     geometry, group = Geometry.of(node, to.shape(W)[2:]), node.attr("group", 1)
-    made, *size = to.shape(Y)[1:]
-    target = (1, size[0]) if len(size) == 1 else (size[0], size[1])
+    made, target = to.shape(Y)[1], spatial(to.shape(Y))
     x = image(to, X)
     if group not in (1, made) or (group > 1 and to.shape(X)[1] != made):
         raise ExportError(f"--tflite: node {node}: {group} groups of a transposed convolution are not supported")

@@ -63,7 +63,7 @@ def binary(to: Lowering, node: Node) -> None:
     operands = [to.aligned(x, len(shape), order) for x in node.inputs]
 
     def of(a: int, b: int) -> int:
-        wide = _broadcast(to.graph.shape(a), to.graph.shape(b))
+        wide = np.broadcast_shapes(to.graph.shape(a), to.graph.shape(b))
         return to.graph.emit(operator, [a, b], wide, to.dtype(Y), options=options)
 
     to.keep(Y, reduce(of, operands), order)
@@ -141,7 +141,3 @@ def _map(to: Lowering, node: Node, function: Callable[[int], int]) -> None:
     X, Y = node.inputs[0], node.outputs[0]
     order = to.order(X)
     to.keep(Y, function(to.tensor(X, order)), order)
-
-
-def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(np.broadcast_shapes(a, b))

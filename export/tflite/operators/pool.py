@@ -5,7 +5,7 @@ import numpy as np
 from export.errors import ExportError
 from export.node import Node
 from export.tflite.lower import Lowering, lowers
-from export.tflite.operators._image import SAME, VALID, Geometry, image, keep_image
+from export.tflite.operators._image import SAME, VALID, Geometry, image, keep_image, spatial
 from export.tflite.operators.shape import padding
 
 
@@ -19,18 +19,17 @@ def pool(to: Lowering, node: Node) -> None:
         raise ExportError(f"--tflite: node {node}: dilations and indices of pools are not supported")
     x = image(to, X)
     padded = any((*geometry.before, *geometry.after))
-    same = padded and geometry.same(to.graph.shape(x)[1:3])  # type: ignore[arg-type]
+    same = padded and geometry.same(to.graph.shape(x)[1:3])
     if padded and not largest and not node.attr("count_include_pad", 0) and not same:
         raise ExportError(f"--tflite: node {node}: this padding of a mean is not supported")
     if (padded and not same) or node.attr("count_include_pad", 0):
         around = [(0, 0), *zip(geometry.before, geometry.after, strict=True), (0, 0)]
         x, same = padding(to, x, around, float(np.finfo(np.float32).min) if largest else 0.0), False
     N, C = to.shape(Y)[:2]
-    size = to.shape(Y)[2:] if len(to.shape(Y)) == 4 else (1, *to.shape(Y)[2:])
     y = to.graph.emit(
         "MAX_POOL_2D" if largest else "AVERAGE_POOL_2D",
         [x],
-        (N, *size, C),
+        (N, *spatial(to.shape(Y)), C),
         options="Pool2D",
         padding=SAME if same else VALID,
         strideH=geometry.strides[0],
@@ -62,7 +61,7 @@ def resize(to: Lowering, node: Node) -> None:
         raise ExportError(f"--tflite: node {node}: only pixels repeated a whole number of times are supported")
     x = image(to, X)
     N, rows, columns, channels = to.graph.shape(x)
-    wide, high = to.shape(Y)[-1] // columns, to.shape(Y)[2] // rows if len(to.shape(Y)) == 4 else 1
+    high, wide = (made // had for made, had in zip(spatial(to.shape(Y)), (rows, columns), strict=True))
     x = _repeated(to, to.reshaped(x, (N * rows * columns, 1, channels)), wide)
     x = _repeated(to, to.reshaped(x, (N * rows, 1, columns * wide * channels)), high)
     keep_image(to, Y, to.reshaped(x, (N, rows * high, columns * wide, channels)))

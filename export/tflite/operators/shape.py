@@ -94,9 +94,8 @@ def padding(to: Lowering, tensor: int, around: list[tuple[int, int]], value: flo
     shape = to.graph.shape(tensor)
     if any(p < 0 for pair in around for p in pair):
         begin = [max(0, -before) for before, _ in around]
-        size = [s - max(0, -a) - b for s, (_, a), b in zip(shape, around, begin, strict=True)]
-        constants = [to.graph.constant(begin), to.graph.constant(size)]
-        tensor = to.graph.emit("SLICE", [tensor, *constants], size, to.graph.dtype(tensor), options="Slice")
+        end = [s - max(0, -after) for s, (_, after) in zip(shape, around, strict=True)]
+        tensor = cut_out(to, tensor, begin, end, [1] * len(shape))
         around = [(max(0, before), max(0, after)) for before, after in around]
     if not any(p for pair in around for p in pair):
         return tensor
@@ -106,6 +105,19 @@ def padding(to: Lowering, tensor: int, around: list[tuple[int, int]], value: flo
         filler = to.graph.constant([value], np.float32)
         return to.graph.emit("PADV2", [*inputs, filler], wide, to.graph.dtype(tensor), options="PadV2")
     return to.graph.emit("PAD", inputs, wide, to.graph.dtype(tensor), options="Pad")
+
+
+def cut_out(to: Lowering, x: int, begin: list[int], end: list[int], steps: list[int]) -> int:
+    """A part of a tensor, by axis in memory."""
+    if max(steps) == 1:
+        size = [e - b for b, e in zip(begin, end, strict=True)]
+        if tuple(size) == to.graph.shape(x):
+            return x
+        constants = [to.graph.constant(v) for v in (begin, size)]
+        return to.graph.emit("SLICE", [x, *constants], size, to.graph.dtype(x), options="Slice")
+    shape = [-(-(e - b) // s) for b, e, s in zip(begin, end, steps, strict=True)]
+    constants = [to.graph.constant(v) for v in (begin, end, steps)]
+    return to.graph.emit("STRIDED_SLICE", [x, *constants], shape, to.graph.dtype(x), options="StridedSlice")
 
 
 @lowers("Expand")
