@@ -38,12 +38,16 @@ def main() -> int:
     return guarded("edge-node", lambda: action(args.config, args.role, args.json))
 
 
-def _tune(path: Path, role: str | None, as_json: bool) -> int:
-    """Try the engine's options on this machine; the best are kept beside the checkpoint."""
+def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Path]:
+    """The file's settings, `role` over the file's, what it runs, and the folder its paths are relative to."""
     values = read_toml(path)
     config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
-    here = path.resolve().parent
-    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    return config, algorithm.load(config.protocol, config.settings, f"{path}: settings"), path.resolve().parent
+
+
+def _tune(path: Path, role: str | None, as_json: bool) -> int:
+    """Try the engine's options on this machine; the best are kept beside the checkpoint."""
+    config, found, here = _configured(path, role)
     module = plugins.load("edge.engines", config.engine)
     if config.checkpoint is None:
         raise ConfigError(f"{path}: checkpoint: name a folder; what tuning finds is kept there")
@@ -72,10 +76,7 @@ def _options(trial: Trial) -> str:
 
 
 def _serve(path: Path, role: str | None, as_json: bool) -> int:
-    values = read_toml(path)
-    config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
-    here = path.resolve().parent
-    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    config, found, here = _configured(path, role)
     config = config.model_copy(update={"id": _id(config, found)})
     setup, own, test = _setup(config, found, here)
     create = plugins.load("edge.engines", config.engine).create

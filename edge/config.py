@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edge import plugins
+from edge import files, plugins
 from edge.codec import KINDS
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
@@ -89,12 +89,9 @@ class NodeConfig(BaseModel):
 
 def write_text(path: Path, text: str) -> None:
     """All of the file, or nothing. Raises ConfigError."""
-    aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(text)
-        aside.replace(path)
+        files.write_text(path, text)
     except OSError as reason:
-        aside.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
 
 

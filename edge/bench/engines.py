@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,13 +26,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge import bundle as bundles
-from edge.bench.record import Environment, environment
+from edge.bench.record import Environment, Progress, environment
 from edge.engines._probe import random_batch
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
 
-Progress = Callable[[int, int, str], None]
 MODEL, SHAPE, SECONDS = "small-cnn", (1, 28, 28), 1.5
 REFERENCE = "pytorch"
 

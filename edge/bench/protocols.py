@@ -1,17 +1,16 @@
 """All protocols on one job, on equal terms: what they reach, and what that costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from edge import plugins
 from edge.bench import jobs
-from edge.bench.record import Environment, environment, mean
+from edge.bench.record import Environment, Progress, environment, mean
 from edge.errors import ConfigError
 from edge.sim.scenario import Scenario
 
-Progress = Callable[[int, int, str], None]
 Goal = Literal["accuracy_all", "accuracy_own"]
 
 SUITED: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from pydantic import BaseModel
 from edge.sim.result import Result
 
 Verdict = Literal["holds", "fails"]
+Progress = Callable[[int, int, str], None]
+"""told how many of how many are done, and what comes"""
 PACKAGES = ("murmur-edge", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 

@@ -1,14 +1,12 @@
 """Run every system's settings over the seeds, side by side, and judge its claims."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edge import data
 from edge.bench import jobs
 from edge.bench.claims import Found, Given, systems
-from edge.bench.record import Report, environment, summary
-
-Progress = Callable[[int, int, str], None]
+from edge.bench.record import Progress, Report, environment, summary
 
 
 def given(source: str, rows: int | None) -> Given:

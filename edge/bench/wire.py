@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge import data, plugins
-from edge.bench.record import Environment, environment, mean
+from edge.bench.record import Environment, Progress, environment, mean
 from edge.codec._bits import length, unpacked
 from edge.engines import onnx_runtime
 from edge.errors import ConfigError
@@ -33,7 +33,6 @@ from export import zoo
 from export.write import export
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 FEATURES, PER_CLASS, APART = 64, 30, 0.5
 """of the synthetic classes: dimensions, samples a class, deviation of the centres over that around them"""
 BATCH, RATE = 64, 0.1

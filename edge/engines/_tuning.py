@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnxruntime as ort  # noqa: TID251 - only its version
 
+from edge import files
 from edge.bundle import Bundle
 from edge.engines._session import Options
 from edge.errors import EngineError
@@ -42,11 +43,9 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Tria
     trials += _tried(bundle, memory, rows, said)
     chosen = best(trials)
     text = json.dumps({"options": chosen.options, "of": _of(bundle)}, indent=1)
-    aside = home / f".{FILE}.part"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text + "\n")
-        aside.replace(home / FILE)
+        files.write_text(home / FILE, text + "\n")
     except OSError as reason:
         raise EngineError(f"cannot write {home / FILE}: {reason.strerror}") from None
     return sorted(trials, key=lambda t: t is not chosen)

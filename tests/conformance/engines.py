@@ -76,9 +76,9 @@ def write(name: str, folder: Path) -> Bundle:
 
 
 def found(name: str, folder: Path) -> Bundle:
-    """The bundle of a case: written before, where this environment cannot export."""
-    ready = os.environ.get("MURMUR_BUNDLES")
-    return bundles.read(Path(ready) / name) if ready else write(name, folder)
+    """The bundle of a case, written once; where this environment cannot export, by another."""
+    home = Path(os.environ.get("MURMUR_BUNDLES", folder))
+    return bundles.read(home / name) if (home / name).is_dir() else write(name, home)
 
 
 def create(kind: str, bundle: Bundle) -> Engine:

@@ -57,6 +57,16 @@ def start(config: Path) -> "subprocess.Popen[str]":
     )
 
 
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What edge-node says in one line when it cannot begin."""
+    monkeypatch.setattr(sys, "argv", ["edge-node", *words])
+    assert cli.main() == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("edge-node: error: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
 def finish(process: "subprocess.Popen[str]") -> list[dict[str, float]]:
     out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -114,17 +124,12 @@ def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pair[0].write_text(pair[0].read_text().replace(old, new))
-    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
-    assert cli.main() == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("edge-node: error: ")
-    assert said.err.count("\n") == 1
-    assert complaint in said.err
+    assert complaint in refusal(monkeypatch, capsys, "--config", str(pair[0]))
     assert not (pair[0].parent / "state-a").exists()
 
 
-def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two devices whose head and backbone both run on TFLite learn the other's digits; killed, one goes on."""
+def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
+    """Two devices whose head and backbone both run on TFLite learn the other's digits."""
     from export.backbone import read
     from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
 
@@ -173,9 +178,7 @@ def test_nothing_to_tune(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pair[0].write_text(pair[0].read_text().replace(old, new))
-    monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0])])
-    assert cli.main() == 2
-    assert complaint in capsys.readouterr().err
+    assert complaint in refusal(monkeypatch, capsys, "tune", "--config", str(pair[0]))
 
 
 def test_a_checkpoint_of_another_model(
@@ -184,9 +187,7 @@ def test_a_checkpoint_of_another_model(
     import numpy as np
 
     store.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
-    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
-    assert cli.main() == 2
-    assert "is of another model or protocol" in capsys.readouterr().err
+    assert "is of another model or protocol" in refusal(monkeypatch, capsys, "--config", str(pair[0]))
 
 
 def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -> None:
