@@ -30,7 +30,7 @@ class Logarithm:
         return length(rows * columns, self.bits)
 
     def encode(self, values: Floats) -> bytes:
-        """(rows, columns) -> bytes. Raises ValueError if a value is not finite."""
+        """(rows, columns) -> bytes."""
         ratio, first = ratios(values)
         with np.errstate(divide="ignore"):
             cells = np.minimum(-np.log(ratio) / np.float32(self.cell), np.float32(2**self.bits - 2))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
+import numpy as np
+
 from edge import plugins
 from edge.codec._header import CHUNK, HEADER, KINDS, LARGEST, Chunk, pack
 from edge.errors import MessageError
@@ -23,7 +25,8 @@ def encode(message: Message, coding: str) -> list[bytes]:
 
     Raises:
         ConfigError: an unknown coding.
-        ValueError: what a header cannot say, or values the coding cannot take (our own mistake, not a neighbour's).
+        ValueError: what a header cannot say, values that are not finite, or values the coding cannot take (our own
+            mistake, not a neighbour's).
     """
     rows, columns = message.values.shape
     if not 1 <= rows * columns <= LARGEST:
@@ -33,6 +36,8 @@ def encode(message: Message, coding: str) -> list[bytes]:
             f"a message is of kind {' or '.join(KINDS)}, of round 1 to 2^32 - 1 and has a digest of 8 bytes, "
             f"not '{message.kind}', {message.round} and {len(message.digest)}"
         )
+    if not np.isfinite(message.values).all():
+        raise ValueError("values that are not finite are not sent")
     module = plugins.load("edge.codec", coding)
     body: bytes = module.encode(message.values)
     pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]

@@ -41,7 +41,7 @@ class Root:
         return 2 * self.cells + length(rows * columns, self.bits)
 
     def encode(self, values: Floats) -> bytes:
-        """(rows, columns) -> bytes. Raises ValueError if a value is not finite."""
+        """(rows, columns) -> bytes."""
         ratio, first = ratios(values)
         n = self.cells
         codes = marked(np.minimum((1 - np.cbrt(ratio)) * np.float32(n), np.float32(n - 1)), first)

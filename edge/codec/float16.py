@@ -15,7 +15,7 @@ def size(rows: int, columns: int) -> int:
 
 
 def encode(values: Floats) -> bytes:
-    """(rows, columns) -> bytes. Raises ValueError if a value is not finite, or too large for the format."""
+    """(rows, columns) -> bytes. Raises ValueError if a value is too large for the format."""
     if not (np.abs(values) <= LARGEST).all():
         raise ValueError(f"half precision holds finite values up to {LARGEST:.0f} only")
     return values.astype("<f2").tobytes()
