@@ -128,6 +128,7 @@ def test_optimizers_over_fifty_steps(
 ) -> None:
     """A smooth model (tanh), so that only the update rule can differ."""
     path = tmp_path / "smooth.onnx"
+    torch.manual_seed(0)  # or every run judges another model, and one in thirty has RMSprop divide by next to nothing
     twin = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
     _to_onnx(twin, torch.zeros(2, 64), path)
     engine = engine_of(load(path), tmp_path, Update(optimizer, clip_norm=clip, weight_decay=decay))
