@@ -1,4 +1,4 @@
-"""Messages of the wire, version 1, decoded in plain Python: to read beside wire.md, and to write another one from.
+"""Messages of the wire, version 1, in plain Python; changes (codings 17 to 20) are in reference_delta_decoder.py.
 
 decode([payload, ...]) -> (kind, round, digest, rows)    ValueError for anything that is not a message
 """

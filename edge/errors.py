@@ -32,3 +32,7 @@ class TransportError(MurmurError):
 
 class MessageError(Exception):
     """A message that is truncated, altered, malformed or not what was agreed: dropped and counted."""
+
+
+class BaseMissing(MessageError):
+    """A message coded as the change since one that is not here: to be asked for whole."""

@@ -6,19 +6,20 @@ Counts, by cause of refusal:
     duplicate   said before
     late        about a round that is over
     early       more than `AHEAD` rounds ahead of what is being read
+    baseless    coded as the change since a message that is not here; to be asked for whole
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge.codec import Chunk, decode, join
-from edge.errors import MessageError
+from edge.codec import Chunk, bases_of, decode, join
+from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Delivery, Format, Message, NodeId
 
 AHEAD = 3
 """Rounds beyond the one being read that are kept; in step a neighbour is at most one ahead."""
-CAUSES = ("malformed", "foreign", "duplicate", "late", "early")
+CAUSES = ("malformed", "foreign", "duplicate", "late", "early", "baseless")
 
 _log = logging.getLogger(__name__)
 _Key = tuple[str, int]  # kind, round
@@ -31,32 +32,43 @@ class _Neighbour:
     partial: dict[_Key, dict[int, Chunk]] = field(default_factory=dict)
     whole: dict[_Key, Message] = field(default_factory=dict)
     taken: set[_Key] = field(default_factory=set)
+    bases: dict[str, list[Message]] = field(default_factory=dict)
+    """by kind, the newest first: what the next message may be coded with"""
+    baseless: set[_Key] = field(default_factory=set)
 
     def has(self, chunk: Chunk) -> bool:
         key = (chunk.kind, chunk.round)
         return key in self.taken or key in self.whole or chunk.index in self.partial.get(key, {})
 
     def keep(self, chunk: Chunk) -> None:
-        """Raises MessageError if the last missing chunk does not complete a message; then all are dropped."""
+        """Raises MessageError if the last missing chunk does not complete a message; then all are dropped.
+
+        BaseMissing is one: until then nobody need know what the message is coded with.
+        """
         key = (chunk.kind, chunk.round)
         chunks = self.partial.setdefault(key, {})
         chunks[chunk.index] = chunk
         if len(chunks) >= chunk.count:
             del self.partial[key]
-            self.whole[key] = join(list(chunks.values()))
+            bases = self.bases.get(chunk.kind, [])
+            self.whole[key] = message = join(list(chunks.values()), bases)
+            if kept := bases_of(chunk.coding):
+                self.bases[chunk.kind] = sorted([message, *bases], key=lambda m: -m.round)[:kept]
 
     def forget(self, before: int) -> None:
         for store in (self.partial, self.whole):
             for key in [k for k in store if k[1] < before]:
                 del store[key]
         self.taken = {k for k in self.taken if k[1] >= before}
+        self.baseless = {k for k in self.baseless if k[1] >= before}
 
 
 class Inbox:
     """Messages by sender, kind and round, until they are taken.
 
     Only what is expected is kept: a neighbour can make it hold at most AHEAD + 1 messages of each
-    kind, each of the size that was agreed (as float32, the widest coding) and one chunk.
+    kind, each of the size that was agreed (as float32, the widest coding) and one chunk, and two that are over
+    of a kind that is coded as changes.
 
     hears: what each neighbour may say; anything else is foreign.
     """
@@ -87,6 +99,9 @@ class Inbox:
                 self.counts[cause] += 1
             else:
                 neighbour.keep(chunk)
+        except BaseMissing:
+            self.counts["baseless"] += 1
+            neighbour.baseless.add((chunk.kind, chunk.round))
         except MessageError as reason:
             self.complain(delivery.sender, reason)
 
@@ -98,6 +113,13 @@ class Inbox:
         if message is not None:
             neighbour.taken.add(key)
         return message
+
+    def baseless(self, sender: NodeId, kind: str) -> bool:
+        """Whether the sender's message of this kind and of the open round came, but without its base; says so once."""
+        neighbour, key = self._neighbours[sender], (kind, self.round)
+        found = key in neighbour.baseless
+        neighbour.baseless.discard(key)
+        return found
 
     def digest(self, sender: NodeId, kind: str) -> bytes:
         """What the sender's messages of this kind must be about."""

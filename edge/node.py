@@ -9,7 +9,7 @@ an argument: a board passes `time.monotonic`, the emulator its virtual clock.
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge.codec import AGAIN, decode, encode, join, request, requested
+from edge.codec import AGAIN, bases_of, decode, encode, join, request, requested
 from edge.errors import MessageError
 from edge.inbox import Inbox
 from edge.interfaces import (
@@ -107,9 +107,9 @@ def run(steps: Iterator[Waiting | Row], transport: Transport, now: Callable[[], 
 
 @dataclass
 class _Said:
-    """A message as it was sent, and the time before which it is not repeated."""
+    """A message as its receiver decodes it, and the time before which it is not repeated."""
 
-    payloads: list[bytes]
+    message: Message
     quiet_until: float = 0.0
 
 
@@ -126,14 +126,17 @@ class _Post:
     def tell(self, exchange: Exchange) -> dict[NodeId, dict[str, Message]]:
         """Send; returns, per receiver and kind, the message as it will be decoded there."""
         decoded: dict[NodeId, dict[str, Message]] = {}
-        coded: dict[int, tuple[list[bytes], Message]] = {}  # one message to many is coded once
+        coded: dict[tuple[int, ...], tuple[list[bytes], Message]] = {}  # one message to many is coded once
         for receiver, messages in exchange.send.items():
             for message in messages:
-                if id(message) not in coded:
-                    payloads = encode(message, self._coding[message.kind])
-                    coded[id(message)] = payloads, join([decode(p) for p in payloads])
-                payloads, decoded.setdefault(receiver, {})[message.kind] = coded[id(message)]
-                self._remember(message, receiver, payloads)
+                bases = self._bases(receiver, message.kind)
+                key = tuple(map(id, (message, *bases)))
+                if key not in coded:
+                    payloads = encode(message, self._coding[message.kind], bases)
+                    coded[key] = payloads, join([decode(p) for p in payloads], bases)
+                payloads, said = coded[key]
+                decoded.setdefault(receiver, {})[message.kind] = said
+                self._remember(said, receiver)
                 for payload in payloads:
                     self.transport.send(receiver, message.kind, payload)
         return decoded
@@ -154,9 +157,11 @@ class _Post:
             missing = [(j, kind) for j, kind in wanted if kind not in heard.get(j, {})]
             if not missing or self._now() >= deadline or self._passed_by([j for j, _ in missing], number):
                 return heard
-            if self._now() >= ask_at:
-                for sender, kind in missing:
+            due = self._now() >= ask_at
+            for sender, kind in missing:
+                if self.inbox.baseless(sender, kind) or due:
                     self.transport.send(sender, AGAIN, request(kind, number, self.inbox.digest(sender, kind)))
+            if due:
                 pause *= 2  # on a slow link the answer may be under way, and asking makes it slower
                 ask_at = self._now() + pause
             yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
@@ -183,14 +188,20 @@ class _Post:
         said = self._said.get(wanted, {}).get(delivery.sender)
         if said and self._now() >= said.quiet_until:
             said.quiet_until = self._now() + ASK_EVERY / 2
-            for payload in said.payloads:
+            for payload in encode(said.message, self._coding[kind]):  # whole: who asks may have nothing to add it to
                 self.transport.send(delivery.sender, kind, payload)
 
     def _passed_by(self, missing: Sequence[NodeId], number: int) -> bool:
         """Whether nobody we wait for will still say it: all are more than REMEMBERED rounds ahead."""
         return all(self.inbox.newest(j) > number + REMEMBERED for j in missing)
 
-    def _remember(self, message: Message, receiver: NodeId, payloads: list[bytes]) -> None:
-        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(payloads)
+    def _bases(self, receiver: NodeId, kind: str) -> list[Message]:
+        """What the next message of this kind to this receiver can be coded with, the newest first."""
+        lately = sorted((number for k, number in self._said if k == kind), reverse=True)
+        said = [self._said[kind, number][receiver].message for number in lately if receiver in self._said[kind, number]]
+        return said[: bases_of(self._coding[kind])]
+
+    def _remember(self, message: Message, receiver: NodeId) -> None:
+        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(message)
         for key in [k for k in self._said if k[1] <= message.round - REMEMBERED]:
             del self._said[key]

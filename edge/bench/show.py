@@ -74,11 +74,10 @@ def _count(value: float) -> str:
 
 def wire(console: Console, found: Wire) -> None:
     """A table, smallest bodies last."""
-    table = Table(
-        title=f"{found.rows} rows of {found.classes} classes; means of {len(found.rounds)} rounds", box=SIMPLE_HEAD
-    )
-    table.add_column("coding")
-    for heading in ("bytes", "smaller", "divergence", "error", "argmax", "entropy", "given last", "MB/s in", "out"):
+    title = f"{found.rows} rows of {found.classes} classes; means of {len(found.rounds)} rounds"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("coding", no_wrap=True, min_width=12)
+    for heading in ("bytes", "smaller", "KL", "argmax", "entropy", "given", "MB/s in", "out"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in sorted(found.lines, key=lambda x: -x.bytes):
         entropies = ("" if v is None else f"{v:,.0f}" for v in (line.zero_order, line.conditional))
@@ -87,8 +86,7 @@ def wire(console: Console, found: Wire) -> None:
             f"{line.bytes:,.0f}",
             f"{line.smaller:.1f}x",
             f"{line.divergence:.1e}",
-            f"{line.error:.1e}",
-            f"{line.argmax:.1%}",
+            f"{100 * line.argmax:.3g}%",
             *entropies,
             f"{line.encode_mb_s:.0f}",
             f"{line.decode_mb_s:.0f}",

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from pydantic import BaseModel
 
 from edge import data, plugins
 from edge.bench.record import Environment, Progress, environment, mean
+from edge.codec import bases_of
 from edge.codec._bits import length, unpacked
 from edge.engines import onnx_runtime
 from edge.errors import ConfigError
@@ -36,6 +38,8 @@ T = TypeVar("T")
 FEATURES, PER_CLASS, APART = 64, 30, 0.5
 """of the synthetic classes: dimensions, samples a class, deviation of the centres over that around them"""
 BATCH, RATE = 64, 0.1
+WARM = 2
+"""rounds before the measured ones: the most that a coding looks back"""
 
 
 class Line(BaseModel):
@@ -86,7 +90,7 @@ def measure(
     lines = []
     for done, name in enumerate(codings()):
         progress(done, len(codings()), name)
-        lines.append(_line(name, [(said[t - 1], said[t]) for t in measured]))
+        lines.append(_line(name, said[first - WARM : first + rounds]))
     return Wire(
         environment=environment(),
         classes=classes,
@@ -115,7 +119,8 @@ def entropy(codes: Array, given: Array | None = None) -> float:
     return float(-(pairs[used] * np.log2(shares[used])).sum() / 8)
 
 
-def _line(name: str, pairs: Sequence[tuple[Floats, Floats]]) -> Line:
+def _line(name: str, said: Sequence[Floats]) -> Line:
+    """The first two messages are only what those after them may be coded with."""
     module = plugins.load("edge.codec", name)
     found: dict[str, list[float]] = {}
 
@@ -123,9 +128,15 @@ def _line(name: str, pairs: Sequence[tuple[Floats, Floats]]) -> Line:
         for key, value in figures.items():
             found.setdefault(key, []).append(value)
 
-    for before, now in pairs:
-        body, spent = _timed(partial(module.encode, now))
-        decoded, taken = _timed(partial(module.decode, body, *now.shape))
+    heard: list[tuple[int, Floats]] = []  # the newest first
+    for number, now in enumerate(said, start=1):
+        bases = heard[: bases_of(name)]
+        known = (([*bases],), (dict(bases),)) if bases_of(name) else ((), ())
+        body, spent = _timed(partial(module.encode, now, *known[0]))
+        decoded, taken = _timed(partial(module.decode, body, *now.shape, *known[1]))
+        heard = [(number, decoded), *heard[:1]]
+        if number <= WARM:
+            continue
         add(
             bytes=len(body),
             divergence=divergence(now, decoded),
@@ -134,14 +145,14 @@ def _line(name: str, pairs: Sequence[tuple[Floats, Floats]]) -> Line:
             encode=now.nbytes / spent / 1e6,
             decode=now.nbytes / taken / 1e6,
         )
-        if hasattr(getattr(module, "CODING", None), "bits"):
-            codes, given = (_codes(module.CODING.bits, b, now.size) for b in (body, module.encode(before)))
+        codes, given = (_codes(module, values) for _, values in heard)
+        if codes is not None:
             add(zero=entropy(codes), conditional=entropy(codes, given))
     size = mean(found["bytes"])
     return Line(
         coding=name,
         bytes=size,
-        smaller=pairs[0][0].nbytes / size,
+        smaller=said[0].nbytes / size,
         divergence=mean(found["divergence"]),
         error=max(found["error"]),
         argmax=mean(found["argmax"]),
@@ -152,9 +163,16 @@ def _line(name: str, pairs: Sequence[tuple[Floats, Floats]]) -> Line:
     )
 
 
-def _codes(bits: int, body: bytes, count: int) -> Array:
-    """They come last in a body."""
-    return unpacked(body[len(body) - length(count, bits) :], count, bits)
+def _codes(module: ModuleType, values: Floats) -> Array | None:
+    """The codes of what was decoded; none of a coding whose entries have no codes of their own."""
+    coding = getattr(module, "CODING", None)
+    if hasattr(coding, "codes"):
+        found: Array = coding.codes(values)
+        return found
+    if not hasattr(coding, "bits"):
+        return None
+    body = module.encode(values)  # they come last
+    return unpacked(body[len(body) - length(values.size, coding.bits) :], values.size, coding.bits)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

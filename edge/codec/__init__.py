@@ -1,11 +1,11 @@
 """Message <-> bytes: a header, and one body coding a file (docs/wire.md).
 
 payloads = encode(message, "probability8")        # one, or several of at most 512 kB each
-message = join([decode(p) for p in payloads])     # decode raises MessageError and nothing else
+message = join([decode(p) for p in payloads])     # both raise MessageError and nothing else
 """
 
 from edge.codec._header import AGAIN, CHUNK, HEADER, KINDS, Chunk, decode, request, requested
-from edge.codec._message import encode, join, payload_size
+from edge.codec._message import bases_of, encode, join, payload_size
 
 __all__ = [
     "AGAIN",
@@ -13,6 +13,7 @@ __all__ = [
     "HEADER",
     "KINDS",
     "Chunk",
+    "bases_of",
     "decode",
     "encode",
     "join",

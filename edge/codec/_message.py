@@ -20,8 +20,10 @@ def _by_id() -> dict[int, ModuleType]:
     return {module.ID: module for module in modules}
 
 
-def encode(message: Message, coding: str) -> list[bytes]:
+def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list[bytes]:
     """Header and body, in as few payloads as fit.
+
+    bases: what was said before to the same receiver, as it decodes it, the newest first; a coding may send the change.
 
     Raises:
         ConfigError: an unknown coding.
@@ -39,7 +41,8 @@ def encode(message: Message, coding: str) -> list[bytes]:
     if not np.isfinite(message.values).all():
         raise ValueError("values that are not finite are not sent")
     module = plugins.load("edge.codec", coding)
-    body: bytes = module.encode(message.values)
+    known = [(b.round, b.values) for b in bases if b.round < message.round and b.digest == message.digest]
+    body: bytes = module.encode(message.values, known) if bases_of(coding) else module.encode(message.values)
     pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]
     return [
         pack(Chunk(message.kind, module.ID, i, len(pieces), message.round, message.digest, rows, columns, piece))
@@ -47,10 +50,11 @@ def encode(message: Message, coding: str) -> list[bytes]:
     ]
 
 
-def join(chunks: Sequence[Chunk]) -> Message:
-    """The message whose chunks these are, in any order.
+def join(chunks: Sequence[Chunk], bases: Sequence[Message] = ()) -> Message:
+    """The message whose chunks these are, in any order. bases: what the same sender said before.
 
     Raises:
+        BaseMissing: it is coded as the change since a message that is not among the bases.
         MessageError: a chunk is missing or of another message, the coding is unknown, or the body malformed.
     """
     if not chunks:
@@ -64,8 +68,19 @@ def join(chunks: Sequence[Chunk]) -> Message:
     body = b"".join(c.body for c in ordered)
     if module.size(first.rows, first.columns) not in (len(body), None):
         raise MessageError(f"{first.rows} x {first.columns} values do not take {len(body)} bytes in this coding")
-    values = module.decode(body, first.rows, first.columns)
+    size = first.rows, first.columns
+    if bases_of(first.coding):
+        values = module.decode(body, *size, {b.round: b.values for b in bases if b.digest == first.digest})
+    else:
+        values = module.decode(body, *size)
     return Message(first.kind, first.round, first.digest, values)
+
+
+def bases_of(coding: str | int) -> int:
+    """How many earlier messages of the same edge a coding, by name or ID, can make use of."""
+    module = plugins.load("edge.codec", coding) if isinstance(coding, str) else _by_id().get(coding)
+    found: int = getattr(module, "BASES", 0)
+    return found
 
 
 def payload_size(rows: int, columns: int, coding: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.codec import CHUNK, HEADER, encode
+from edge.codec import CHUNK, HEADER, decode, encode, join
 from edge.codec._header import Chunk, pack
 from edge.inbox import AHEAD, CAUSES, Inbox
 from edge.interfaces import Delivery, Format, Message
@@ -213,3 +213,50 @@ def test_garbage_is_counted_and_an_honest_message_still_heard(garbage: list[tupl
     put(inbox, [Delivery(*g) for g in garbage], said())
     assert inbox.take("b", "soft-labels") is not None
     assert sum(inbox.counts.values()) == len(garbage)
+
+
+def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
+    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (200, 10))]})
+    inbox.open(5)
+    heard: list[Message] = []
+    sent = []
+    values = distributions(200, 10, 0)
+    for number in (5, 6, 7, 8):
+        message = Message("soft-labels", number, DIGEST, values)
+        (payload,) = encode(message, "delta15", heard[::-1][:2])
+        heard.append(join([decode(payload)], heard[::-1][:2]))
+        sent.append([Delivery("b", "soft-labels", payload)])
+    put(inbox, sent[0])
+    assert inbox.take("b", "soft-labels") is not None
+    inbox.open(6)  # round 6 is lost
+    inbox.open(7)
+    put(inbox, sent[2])
+    assert inbox.take("b", "soft-labels") is None
+    assert counted(inbox) == {"baseless": 1}
+    assert inbox.baseless("b", "soft-labels")
+    assert not inbox.baseless("b", "soft-labels")  # once
+    (whole,) = encode(heard[2], "delta15")
+    put(inbox, [Delivery("b", "soft-labels", whole)])
+    found = inbox.take("b", "soft-labels")
+    assert found is not None
+    np.testing.assert_array_equal(found.values, heard[2].values)
+    inbox.open(8)  # its older base, round 6, is still not here
+    put(inbox, sent[3])
+    assert counted(inbox) == {"baseless": 2}
+
+
+def test_a_change_waits_for_nothing_where_its_base_came_early() -> None:
+    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (200, 10))]})
+    inbox.open(5)
+    heard: list[Message] = []
+    for number in (5, 6, 7):
+        message = Message("soft-labels", number, DIGEST, distributions(200, 10, 0))
+        (payload,) = encode(message, "delta15", heard[::-1][:2])
+        heard.append(join([decode(payload)], heard[::-1][:2]))
+        put(inbox, [Delivery("b", "soft-labels", payload)])
+    for number, said_then in zip((5, 6, 7), heard, strict=True):
+        inbox.open(number)
+        found = inbox.take("b", "soft-labels")
+        assert found is not None
+        np.testing.assert_array_equal(found.values, said_then.values)
+    assert counted(inbox) == {}

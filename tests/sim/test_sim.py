@@ -204,7 +204,7 @@ BAD = [
     (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
     (["--model", "none.onnx"], "no ONNX file at none.onnx"),
     (["--model", "something"], "neither zoo:NAME, nor a bundle's folder, nor a .onnx file"),
-    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, float16, float32, integer8, "),
+    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, delta15, "),
     (["--broker", "mqtt://127.0.0.1:1"], "transport is 'memory'"),
     (["--transport", "mqtt", "--broker", "http://x"], "must be mqtt://HOST[:PORT]"),
     (["--transport", "mqtt", "--broker", "mqtt://127.0.0.1:1"], "no MQTT broker answers at mqtt://127.0.0.1:1"),

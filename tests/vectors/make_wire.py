@@ -3,7 +3,7 @@
     python -m tests.vectors.make_wire
 
 Three sorts of case, told apart by what they have:
-    values    a message and its one payload, to be encoded and decoded
+    values    a message and its one payload, to be encoded and decoded; "bases": titles of what was said before
     headers   a message of several payloads, by their headers; all its values are 0, so every body byte is
     refused   a payload that must be dropped, with a word of the reason
 
@@ -18,8 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from edge.codec import HEADER, encode, request
+from edge.codec import HEADER, decode, encode, join, request
 from edge.interfaces import Message
+
+
+def _beliefs() -> list[list[list[float]]]:
+    """Whole numbers only, so that they are the same everywhere."""
+    grid = np.add.outer(7 * np.arange(8), 3 * np.arange(6))
+    logits = [(grid * grid) % 11, (grid * grid) % 11 + grid % 2, (grid * grid) % 11 + 2 * (grid % 2), (5 * grid) % 13]
+    return [np.round(2.0**k / (2.0**k).sum(axis=1, keepdims=True), 6).tolist() for k in logits]
+
 
 PATH = Path(__file__).with_name("wire.json")
 DIGEST = bytes.fromhex("0123456789abcdef")
@@ -29,7 +37,9 @@ NOTHING = [[0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -3.0, -4.0]]
 CLOSE = [[0.25, 0.251953125, 0.24951171875, 0.24853515625]]  # 63.75 64.25 63.63 63.38: three would get 64
 WEIGHTS = [[0.0, -1.0, 3.5, 1e-3]]
 LABELS = [[0.0], [9.0], [255.0]]
-CASES = [
+BELIEFS = _beliefs()
+"""of 8 rows and 6 classes: twice a little later, and then another model's"""
+CASES: list[tuple[Any, ...]] = [
     ("soft labels as float32", "soft-labels", 1, "float32", SOFT),
     ("soft labels as float16", "soft-labels", 2, "float16", SOFT),
     ("soft labels in 8 bits", "soft-labels", 300, "probability8", SOFT),
@@ -51,6 +61,13 @@ CASES = [
     ("the three largest of five", "soft-labels", 23, "top3", [[0.1, 0.5, 0.05, 0.15, 0.2], [0.2] * 5]),
     ("the three largest of two", "soft-labels", 24, "top3", [[0.25, 0.75]]),
     ("the largest of 300, numbered in two bytes", "soft-labels", 25, "top1", [[0.0] * 299 + [1.0]]),
+    ("cube roots in 24 cells, whole", "soft-labels", 31, "delta24", SOFT),
+    ("rows with nothing above 0 become uniform, in 15 cells", "soft-labels", 32, "delta15", NOTHING),
+    ("what is said in 8 by 6", "soft-labels", 33, "delta15", BELIEFS[0]),
+    ("its change", "soft-labels", 34, "delta15", BELIEFS[1], "what is said in 8 by 6"),
+    ("the change of its change", "soft-labels", 36, "delta15", BELIEFS[2], "its change", "what is said in 8 by 6"),
+    ("the change of something else: whole is shorter", "soft-labels", 37, "delta7", BELIEFS[3], "its change"),
+    ("a tracking variable's change, in 3 cells", "soft-labels", 38, "delta3", BELIEFS[2], "its change"),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
@@ -62,10 +79,13 @@ LONG = (1, 127_991)
 def vectors() -> list[dict[str, Any]]:
     """Every case, coded."""
     found: list[dict[str, Any]] = []
-    for title, kind, number, coding, values in CASES:
-        (payload,) = encode(Message(kind, number, DIGEST, np.array(values, np.float32)), coding)
+    said: dict[str, Message] = {}
+    for title, kind, number, coding, values, *before in CASES:
+        bases = [said[name] for name in before]
+        (payload,) = encode(Message(kind, number, DIGEST, np.array(values, np.float32)), coding, bases)
+        said[title] = join([decode(payload)], bases)
         case = {"title": title, "kind": kind, "round": number, "coding": coding, "digest": DIGEST.hex()}
-        found.append({**case, "values": values, "payload": payload.hex()})
+        found.append({**case, "values": values, "payload": payload.hex()} | ({"bases": before} if before else {}))
     payloads = encode(Message("weights", 7, DIGEST, np.zeros(LONG, np.float32)), "float32")
     case = {"title": "two chunks", "kind": "weights", "round": 7, "coding": "float32", "digest": DIGEST.hex()}
     found.append({**case, "shape": list(LONG), "headers": [p[:HEADER].hex() for p in payloads]})
@@ -124,13 +144,19 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("a column twice", "order or range", _altered(coded["top3"], HEADER + 1, b"\0")),
         ("three codes that sum to more", "sum to 255", _altered(coded["top3"], HEADER + 6, b"\xff")),
         ("three codes of three that sum to less", "sum to 255", _altered(coded["top3"], HEADER + 6, b"\x01")),
+        ("a change since round 7, which is not here", "round 7", _altered(coded["delta15"], HEADER, b"\7")),
+        ("a change of a change of nothing", "none after it", _altered(coded["delta15"], HEADER + 4, b"\7")),
+        ("a coder's state that is too low", "state", _altered(coded["delta15"], HEADER + 23, bytes(4))),
+        ("another of the coded bytes", "left over|too early|largest", _altered(coded["delta15"], HEADER + 24, b"\xff")),
+        ("rows without a largest entry", "largest|left over|too early", _altered(coded["delta15"], HEADER + 25, b"\1")),
+        ("no room for the coder's state", "do not hold", _altered(good, 4, b"\x12")),
         ("roots without their mean ratios", "do not take", _altered(good, 4, b"\x0e")),
     ]
 
 
 _NAMES = (
     *("float32", "float16", "probability8", "probability4", "probability2", "probability1"),
-    *("logarithm4", "root4", "top1", "top3"),
+    *("logarithm4", "root4", "top1", "top3", "delta15"),
 )
 
 

@@ -149,7 +149,9 @@ def test_requests() -> None:
 
 
 def test_unknown_coding() -> None:
-    with pytest.raises(ConfigError, match="unknown codec 'zip'; there are: deflate8, float16, float32, integer8, "):
+    with pytest.raises(
+        ConfigError, match="unknown codec 'zip'; there are: deflate8, delta15, delta24, delta3, delta7, float16, "
+    ):
         encode(message("float32"), "zip")
 
 

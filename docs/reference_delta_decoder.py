@@ -1,0 +1,82 @@
+"""Delta bodies of the wire (codings 17 to 20), decoded in plain Python, beside reference_decoder.py and wire.md.
+
+body_values(body, cells, rows, columns, codes_of_bases) -> (rows, codes)    ValueError for anything malformed
+    codes_of_bases: round -> codes of what was said in it (`nearest` of the decoded rows)
+"""
+
+import struct
+
+LOWEST, BITS = 1 << 23, 14
+CELLS = {17: 24, 18: 15, 19: 7, 20: 3}  # coding -> cells
+
+
+def must(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)
+
+
+def body_values(body: bytes, cells: int, rows: int, columns: int, known: dict) -> tuple[list, list]:
+    must(len(body) >= 8 + cells + 4, "length of the body")
+    base, before = struct.unpack("<II", body[:8])
+    must((base != 0 or before == 0) and all(n in known for n in (base, before) if n), "a base that is not here")
+    contexts, expected = [0] * (rows * columns), [cells // 2]
+    if base:
+        newest, older = known[base], known[before or base]
+        contexts = [(1 + (c > o) - (c < o)) * (cells + 1) + c for c, o in zip(newest, older, strict=True)]
+        expected = [*range(cells + 1)] * 3
+    codes = symbols(body[8 + cells :], contexts, expected, cells + 1)
+    ratio = [1.0]
+    for cell, step in enumerate(body[8 : 8 + cells]):
+        low, high = (1 - (cell + 1) / cells) ** 3, (1 - cell / cells) ** 3
+        ratio.append(low + (high - low) * (step + 0.5) / 256)
+    table = []
+    for r in range(0, rows * columns, columns):
+        row = codes[r : r + columns]
+        must(row.count(0) == 1, "one largest entry")
+        total = sum(ratio[c] for c in row)
+        table.append([ratio[c] / total for c in row])
+    return table, codes
+
+
+def nearest(table: list, cells: int) -> list[int]:
+    """Codes of rows of probabilities, row by row."""
+    codes = []
+    for row in table:
+        largest = max(row)
+        found = [1 + min(int(cells * (1 - (max(p, 0) / largest) ** (1 / 3))), cells - 1) for p in row]
+        found[row.index(largest)] = 0
+        codes += found
+    return codes
+
+
+def symbols(data: bytes, contexts: list[int], expected: list[int], count: int) -> list[int]:
+    """The entropy decoder: a state that takes in bytes, and tables that grow with what was decoded."""
+    weights = [[1 + (64 >> min(2 * abs(s - e), 30)) for s in range(count)] for e in expected]
+    state, at, found, grow = int.from_bytes(data[:4], "little"), 4, [], 64
+    must(LOWEST <= state < 256 * LOWEST, "state of the coder")
+    while len(found) < len(contexts):
+        tables = [shares(w, count) for w in weights]
+        part = contexts[len(found) : len(found) + grow]
+        seen = []
+        for context in part:
+            slot, symbol, start = state % 2**BITS, 0, 0
+            while slot >= start + tables[context][symbol]:
+                start += tables[context][symbol]
+                symbol += 1
+            state = tables[context][symbol] * (state >> BITS) + slot - start
+            while state < LOWEST:
+                must(at < len(data), "the codes end too early")
+                state, at = state << 8 | data[at], at + 1
+            seen.append(symbol)
+        for context, symbol in zip(part, seen, strict=True):
+            weights[context][symbol] += 32
+        found, grow = found + seen, 2 * grow
+    must(state == LOWEST and at == len(data), "bytes are left over")
+    return found
+
+
+def shares(weights: list[int], count: int) -> list[int]:
+    """Shares of 2^14, from 1: in proportion, and what rounding leaves for the first largest."""
+    found = [1 + w * (2**BITS - count) // sum(weights) for w in weights]
+    found[found.index(max(found))] += 2**BITS - sum(found)
+    return found

@@ -1,0 +1,152 @@
+"""Probabilities as what changed since the messages before, entropy coded.
+
+The codes are those of `edge.codec._root`: code 0 is the row's first largest entry, codes 1 to n are equal cells of
+1 - r^(1/3), each standing for a ratio that travels with the message. Both sides still have the last two messages (the
+bases) as the receiver decoded them, and code those again: an entry's code then, and whether it rose or fell before, is
+the context in which its code now is coded. A message without bases is whole, and costs two to three times as much.
+
+Where bases are used the encoder does not take the nearest code but the best bargain: of the codes around it and the
+one the entry had before, that with the least  KL + rate * bits.  At the same divergence this saves a third, more than
+any better guess of the nearest code would (docs/results.md). What a message drops stays with its sender
+(`edge.protocols.d_distillation`), so that it is said as soon as it is worth its bits.
+
+The body: round of the base and of the one before it, 4 bytes each, 0 for none; a byte for each of n cells, how far up
+in it lies the ratio it stands for; the codes, row by row.
+
+A file `deltaN.py` gives n cells their ID.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.codec._entropy import Model, cost, decoded, encoded, shares
+from edge.codec._relative import marked, ratios, rows_of
+from edge.errors import BaseMissing, MessageError
+from edge.interfaces import Array, Floats
+
+_ROUNDS = struct.Struct("<II")
+STEPS = np.float32(256)
+SPAN = 2
+"""codes to either side of the nearest that the encoder considers"""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A coding of `cells` cells; rate: what a bit is worth, nats of a row's divergence."""
+
+    cells: int
+    rate: float
+
+    def size(self, _rows: int, _columns: int) -> None:
+        """Depends on the values."""
+        return
+
+    def codes(self, values: Floats) -> Array:
+        """The nearest codes, (rows, columns) uint8."""
+        return self._nearest(*ratios(values))
+
+    def encode(self, values: Floats, bases: Sequence[tuple[int, Floats]] = ()) -> bytes:
+        """(rows, columns) -> bytes. bases: (round, values), the newest first; used where that is shorter."""
+        ratio, first = ratios(values)
+        nearest = self._nearest(ratio, first)
+        usable = [(number, self.codes(base)) for number, base in bases[:2] if base.shape == values.shape]
+        contexts, expected = self._contexts([], nearest.shape)
+        best = nearest, shares(Model(self.cells + 1, expected), contexts, nearest.ravel())
+        numbers = [0, 0]
+        if usable:
+            contexts, expected = self._contexts([codes for _, codes in usable], nearest.shape)
+            model = Model(self.cells + 1, expected)
+            largest = values[np.arange(len(values)), first]
+            codes = self._bargain(ratio, first, np.maximum(largest, 0), usable[0][1], contexts, expected)
+            coded = shares(model, contexts, codes.ravel())
+            if cost(coded[0]) < cost(best[1][0]):
+                best, numbers = (codes, coded), [*(number for number, _ in usable), 0][:2]
+        return _ROUNDS.pack(*numbers) + self._steps(best[0], ratio).tobytes() + encoded(*best[1])
+
+    def decode(self, body: bytes, rows: int, columns: int, bases: Mapping[int, Floats] | None = None) -> Floats:
+        """The inverse. bases: by round.
+
+        Raises BaseMissing: one that it was coded with is not among them; MessageError: any other fault.
+        """
+        if len(body) < _ROUNDS.size + self.cells + 4:
+            raise MessageError(f"{len(body)} bytes do not hold two rounds, {self.cells} cells and a coder's state")
+        known, used = bases or {}, []
+        base, before = _ROUNDS.unpack_from(body)
+        if before and not base:
+            raise MessageError(f"coded with round {before}, but with none after it")
+        for number in (n for n in (base, before) if n):
+            if number not in known:
+                raise BaseMissing(f"coded as the change since round {number}, which is not here")
+            if known[number].shape != (rows, columns):
+                raise MessageError(f"round {number} has another shape")
+            used.append(self.codes(known[number]))
+        at = _ROUNDS.size + self.cells
+        contexts, expected = self._contexts(used, (rows, columns))
+        found = decoded(Model(self.cells + 1, expected), contexts, body[at:]).reshape(rows, columns)
+        steps = np.frombuffer(body, np.uint8, self.cells, _ROUNDS.size)
+        return rows_of(found, np.concatenate([np.ones(1, np.float32), self._at(steps)]))
+
+    def _nearest(self, ratio: Array, first: Array) -> Array:
+        n = self.cells
+        return marked(np.minimum((1 - np.cbrt(ratio)) * np.float32(n), np.float32(n - 1)), first)
+
+    def _contexts(self, used: Sequence[Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """(context of every entry (rows * columns,), the code that each context expects).
+
+        Without bases all are one. Else three for every code before: the entry fell then, stayed, or rose.
+        """
+        if not used:
+            return np.zeros(shape, np.intp).ravel(), np.array([self.cells // 2])
+        before = used[0].astype(np.intp)
+        moved = np.sign(before - used[1]) if len(used) > 1 else np.zeros(shape, np.intp)
+        return ((moved + 1) * (self.cells + 1) + before).ravel(), np.tile(np.arange(self.cells + 1), 3)
+
+    def _bargain(
+        self, ratio: Array, first: Array, largest: Array, before: Array, contexts: Array, expected: Array
+    ) -> Array:
+        """The codes with the least divergence + rate * bits, as the bits are after two passes."""
+        nearest = self._nearest(ratio, first).astype(np.intp)
+        rows = np.arange(len(nearest))
+        choices = [np.clip(nearest + k, 1, self.cells) for k in range(-SPAN, SPAN + 1)] + [np.maximum(before, 1)]
+        choice = np.stack(choices).astype(np.intp)
+        logs = np.log(np.maximum(ratio, 1e-12))
+        codes = nearest
+        for _ in range(2):
+            model = Model(self.cells + 1, expected)
+            model.see(contexts, codes.ravel())
+            bits = model.bits()[contexts[None], choice.reshape(len(choice), -1)].reshape(choice.shape)
+            means = np.concatenate([[1], self._means(codes, ratio)])[choice]
+            lost = ratio * (logs - np.log(means)) - ratio + means  # of the ratios; times the largest, of the row
+            best = (largest[:, None] * lost + self.rate * bits).argmin(axis=0)
+            codes = np.take_along_axis(choice, best[None], axis=0)[0]
+            codes[rows, first] = 0
+        return codes.astype(np.uint8)
+
+    def _means(self, codes: Array, ratio: Array) -> Array:
+        """What the cells come to stand for, (cells,): of all numbers the mean has the least divergence."""
+        return self._at(self._steps(codes, ratio))
+
+    def _at(self, steps: Array) -> Array:
+        """The ratios (cells,) float32 that lie so many steps up in their cells."""
+        low, high = self._ends()
+        found: Array = low + (high - low) * ((steps + np.float32(0.5)) / STEPS)
+        return found
+
+    def _steps(self, codes: Array, ratio: Array) -> Array:
+        """How far up in its cell is the mean ratio of a code's members, (cells,) uint8; halfway without members."""
+        n = self.cells
+        low, high = self._ends()
+        count = np.bincount(codes.ravel(), minlength=n + 1)[1:]
+        total = np.bincount(codes.ravel(), weights=ratio.ravel(), minlength=n + 1)[1:]
+        mean = np.where(count > 0, total / np.maximum(count, 1), (low + high) / 2)
+        steps: Array = np.clip((mean - low) / (high - low) * STEPS, 0, STEPS - 1).astype(np.uint8)
+        return steps
+
+    def _ends(self) -> tuple[Array, Array]:
+        """(lower, upper) end of each cell, (cells,) float32."""
+        u = 1 - np.arange(self.cells + 1, dtype=np.float32) / np.float32(self.cells)
+        ends = u * u * u
+        return ends[1:], ends[:-1]
