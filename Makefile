@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit oldest ort-training tflite-runtime sources format reproduce bench-step clean
+.PHONY: help demo test check unit chaos oldest ort-training tflite-runtime sources format reproduce bench-step clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 
 unit: $(VENV)/test.stamp  ## the tests
 	$(RUN)/pytest
+
+chaos: $(VENV)/test.stamp  ## the chaos suite in its long form (`make test` has the short one)
+	MURMUR_CHAOS=long $(RUN)/pytest tests/chaos
 
 # Wheels of that age are for Python up to 3.12.
 OLDEST := .venv-oldest

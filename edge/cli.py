@@ -4,21 +4,21 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from edge import algorithm, data, mixing, plugins, split, store, topology
+from edge import algorithm, checkpoint, data, mixing, plugins, split, topology
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.command import guarded
 from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
-from edge.errors import ConfigError, DataError, EngineError
+from edge.errors import ConfigError, DataError
 from edge.inbox import Inbox
-from edge.interfaces import DEVICE, Array, Engine, Protocol, Setup, Trial
+from edge.interfaces import DEVICE, Array, Engine, Setup, Trial
 from edge.node import Row, patience, rounds, run
+from edge.post import Post
 from edge.transports import mqtt
 
 
@@ -80,28 +80,21 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     setup, own, test = _setup(config, found, here)
     create = plugins.load("edge.engines", config.engine).create
-    checkpoint = here / config.checkpoint if config.checkpoint else None
-    engine: Engine = create(own, threads=config.threads, seed=setup.seed, home=checkpoint) if own else NoModel()
+    home = here / config.checkpoint if config.checkpoint else None
+    engine: Engine = create(own, threads=config.threads, seed=setup.seed, home=home) if own else NoModel()
     protocol = found.create(setup)
-    first = 1 + (_resume(checkpoint, engine, protocol) if checkpoint else 0)
     coding = config.coding.by_kind()
     transport = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     inbox = Inbox(protocol.hears())
+    post = Post(transport, inbox, coding, time.monotonic)
     try:
+        first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
         steps = rounds(
-            protocol,
-            engine,
-            transport,
-            inbox,
-            coding=coding,
-            first=first,
-            last=config.rounds,
-            patience=patience(setup, config.patience),
-            now=time.monotonic,
+            protocol, engine, post, first=first, last=config.rounds, patience=patience(setup, config.patience)
         )
         for row in run(steps, transport, time.monotonic):
-            if checkpoint:
-                store.write(checkpoint, int(row["round"]), _state(engine, protocol))
+            if home:
+                checkpoint.write(home, int(row["round"]), engine, protocol, post)
             if setup.role == DEVICE and (row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds):
                 answers = protocol.heads(engine, test[0], None)[-1]
                 row["accuracy_all"] = float((answers.argmax(axis=1) == test[1]).mean())
@@ -194,31 +187,6 @@ def _identity(config: NodeConfig, here: Path) -> mqtt.Identity | None:
     if config.tls is None:
         return None
     return mqtt.Identity(here / config.tls.ca, here / config.tls.certificate, here / config.tls.key)
-
-
-def _state(engine: Engine, protocol: Protocol) -> dict[str, Array]:
-    held = {f"engine/{k}": v for k, v in engine.state().items()}
-    return held | {f"protocol/{k}": v for k, v in protocol.state().items()}
-
-
-def _resume(folder: Path, engine: Engine, protocol: Protocol) -> int:
-    """Put back the newest checkpoint; returns its round, 0 if there is none."""
-    found = store.read(folder)
-    if found is None:
-        return 0
-    number, values = found
-    try:
-        engine.load_state(_of(values, "engine/"))
-        protocol.load_state(_of(values, "protocol/"))
-    except (EngineError, KeyError) as reason:
-        raise ConfigError(
-            f"the checkpoint in {folder} is of another model or protocol ({reason}); remove it or name another folder"
-        ) from None
-    return number
-
-
-def _of(values: Mapping[str, Array], prefix: str) -> dict[str, Array]:
-    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
 def _line(me: str, row: Row) -> str:

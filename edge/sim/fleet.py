@@ -11,7 +11,8 @@ from edge.bundle import Bundle
 from edge.engines._none import NoModel
 from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
-from edge.node import Row, Waiting
+from edge.node import Row
+from edge.post import Post, Waiting
 from edge.sim.network import Network
 from edge.sim.world import Bundles, World
 
@@ -30,6 +31,7 @@ class Device:
     protocol: Protocol
     transport: Transport
     inbox: Inbox
+    post: Post
     steps: Iterator[Waiting | Row]
     row: Row
     """of the round last finished"""
@@ -63,17 +65,9 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         protocol, transport = algorithm.create(setup), network.attach(me)
         inbox = Inbox(protocol.hears())
-        steps = node.rounds(
-            protocol,
-            engine,
-            transport,
-            inbox,
-            coding=scenario.coding.by_kind(),
-            first=1,
-            last=scenario.rounds,
-            patience=node.patience(setup, scenario.patience),
-            now=network.now,
-        )
+        post = Post(transport, inbox, scenario.coding.by_kind(), network.now)
+        patience = node.patience(setup, scenario.patience)
+        steps = node.rounds(protocol, engine, post, first=1, last=scenario.rounds, patience=patience)
         yield Device(
             id=me,
             role=setup.role,
@@ -85,6 +79,7 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
             protocol=protocol,
             transport=transport,
             inbox=inbox,
+            post=post,
             steps=steps,
             row={},
         )

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from edge.interfaces import NodeId, Transport
-from edge.node import Waiting
+from edge.post import Waiting
 from edge.transports import memory, mqtt
 from edge.transports.memory import Links
 

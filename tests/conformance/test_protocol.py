@@ -124,7 +124,7 @@ def test_two_architectures_in_one_run(name: str, tmp_path: Path) -> None:
 
 
 def _alone(whole: Fleet, index: int) -> Iterator[dict[str, float]]:
-    from edge.node import Waiting
+    from edge.post import Waiting
 
     device = whole.devices[index]
     for step in device.steps:
@@ -154,16 +154,9 @@ def test_saved_and_put_back_it_continues_bit_for_bit(protocol: str, tmp_path: Pa
 def _skip_to(device: Any, first: int, whole: Fleet) -> None:
     from edge import node
 
+    scenario = whole.scenario
     device.steps = node.rounds(
-        device.protocol,
-        device.engine,
-        device.transport,
-        device.inbox,
-        coding=whole.scenario.coding.by_kind(),
-        first=first,
-        last=whole.scenario.rounds,
-        patience=whole.scenario.patience,
-        now=whole.network.now,
+        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.patience
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from edge.codec import AGAIN, decode
 from edge.inbox import Inbox
 from edge.interfaces import Engine, Exchange, Format, Heard, Message, Metrics
-from edge.node import ASK_EVERY, Row, Waiting, rounds, run
+from edge.node import Row, rounds, run
+from edge.post import ASK_EVERY, Post, Waiting
 from edge.transports.memory import Memory, Network
 from tests.conformance.test_codec import distributions
 
@@ -55,13 +56,10 @@ class Party:
         self.steps = rounds(
             self.protocol,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
-            self.transport,
-            self.inbox,
-            coding={"soft-labels": self.coding},
+            Post(self.transport, self.inbox, {"soft-labels": self.coding}, lambda: self.clock[0]),
             first=self.first,
             last=self.last,
             patience=10.0,
-            now=lambda: self.clock[0],
         )
 
     def step(self) -> Waiting | Row | None:

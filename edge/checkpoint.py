@@ -1,0 +1,36 @@
+"""All that a device resumes from: its parameters, what its protocol holds, and what it may still be asked for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge import store
+from edge.errors import ConfigError, EngineError
+from edge.interfaces import Array, Engine, Protocol
+from edge.post import Post
+
+
+def write(folder: Path, number: int, engine: Engine, protocol: Protocol, post: Post) -> None:
+    """Keep the state after round `number`. Raises ConfigError if the folder takes no files."""
+    parts = {"engine": engine.state(), "protocol": protocol.state(), "post": post.state()}
+    store.write(folder, number, {f"{part}/{k}": v for part, values in parts.items() for k, v in values.items()})
+
+
+def resume(folder: Path, engine: Engine, protocol: Protocol, post: Post) -> int:
+    """Put back the newest checkpoint; returns its round, 0 if there is none. Raises ConfigError: it does not fit."""
+    found = store.read(folder)
+    if found is None:
+        return 0
+    number, values = found
+    try:
+        engine.load_state(_of(values, "engine/"))
+        protocol.load_state(_of(values, "protocol/"))
+        post.load_state(_of(values, "post/"))
+    except (EngineError, KeyError, ValueError) as reason:
+        raise ConfigError(
+            f"the checkpoint in {folder} is of another model or protocol ({reason}); remove it or name another folder"
+        ) from None
+    return number
+
+
+def _of(values: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}

@@ -1,0 +1,149 @@
+"""A fleet that is killed again and again, and what becomes of it.
+
+    python -m tests.chaos.killed_fleet --protocol d-distillation --coding delta15 --kills 500 --seed 0
+
+A child process runs three devices over the memory transport, each with its checkpoint; after a random time it gets
+SIGKILL, wherever it is: in a step, in a message, in the middle of writing a checkpoint. The next child resumes. When a
+fleet has finished, all it holds is compared with a fleet that ran undisturbed, bit by bit; then the next one starts,
+until there were enough kills. Prints one JSON object. Children are forked, so that a start costs milliseconds.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge import checkpoint, node, store
+from edge.post import Waiting
+from edge.sim import fleet as fleets
+from edge.sim import world as worlds
+from edge.sim.network import in_memory
+from edge.sim.scenario import Scenario
+from edge.sim.world import Bundles, World
+
+ROUNDS = 60
+LONGEST = 0.4
+"""seconds: the most that a child lives before it is killed"""
+
+
+def main() -> int:
+    """Kill, resume, compare; exit code 1 if a fleet came out different."""
+    parser = argparse.ArgumentParser(description="Kill a fleet again and again; does it come out the same?")
+    parser.add_argument("--protocol", default="d-distillation")
+    parser.add_argument("--coding", default="delta15")
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    chance = random.Random(args.seed)
+    scenario = Scenario(
+        devices=3,
+        protocol=args.protocol,
+        model="zoo:mlp:16",
+        rounds=ROUNDS,
+        split="classes:4",
+        reference="60",
+        coding={"soft_labels": args.coding},
+        patience=1e9,
+    )
+    world = worlds.build(scenario)
+    kills = {"in a child": 0, "that left a checkpoint half written": 0, "before the first checkpoint": 0}
+    fleets_run = different = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundles = Bundles(world, folder / "bundles")
+        algorithm = scenario.algorithm(args.protocol)
+        for i in range(scenario.devices):
+            bundles.device(algorithm, i)
+        bundles.centre(algorithm)
+        undisturbed = folder / "undisturbed"
+        assert _child(world, bundles, undisturbed, None) == 0
+        while sum(kills.values()) < args.kills:
+            homes = folder / "homes"
+            while (status := _child(world, bundles, homes, LONGEST * chance.random())) != 0:
+                assert status == -signal.SIGKILL, f"the fleet ended with {status}"
+                kills[_where(homes)] += 1
+            fleets_run += 1
+            different += _contents(homes) != _contents(undisturbed)
+            shutil.rmtree(homes)
+    print(json.dumps({"kills": kills, "fleets": fleets_run, "different": different, "rounds": ROUNDS}))
+    return 1 if different else 0
+
+
+def _child(world: World, bundles: Bundles, homes: Path, life: float | None) -> int:
+    """Run the fleet in a child, killed after `life` seconds; returns its exit code, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        code = 3
+        try:
+            _run(world, bundles, homes)
+            code = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    deadline = time.monotonic() + (life if life is not None else 300)
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.0005)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _run(world: World, bundles: Bundles, homes: Path) -> None:
+    """All rounds of all devices from where their checkpoints are; each on its own, waiting only for messages."""
+    scenario = world.scenario
+    with in_memory("test") as network:
+        devices = list(fleets.devices(world, scenario.algorithm(scenario.protocol), bundles, network))
+        for device in devices:
+            first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.post)
+            device.steps = node.rounds(
+                device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=1e9
+            )
+        running, before = list(devices), None
+        while running:
+            now = {}
+            for device in list(running):
+                step = next(device.steps, None)
+                if step is None:
+                    running.remove(device)
+                elif isinstance(step, Waiting):
+                    now[device.id] = step
+                else:
+                    checkpoint.write(homes / device.id, int(step["round"]), device.engine, device.protocol, device.post)
+            for device in devices:
+                if device not in running:
+                    device.post.read()  # whoever is done still answers
+            if now and now == before:
+                network.idle([device.transport for device in devices], min(now.values(), key=lambda w: w.until))
+            before = now if len(now) == len(running) else None
+
+
+def _where(homes: Path) -> str:
+    if any(homes.glob("*/.writing-*")):
+        return "that left a checkpoint half written"
+    return "in a child" if any(homes.glob("*/round-*")) else "before the first checkpoint"
+
+
+def _contents(homes: Path) -> dict[str, tuple[int, dict[str, bytes]]]:
+    """Everything that every device's newest checkpoint holds."""
+    found = {}
+    for home in sorted(homes.iterdir()):
+        newest = store.read(home)
+        assert newest is not None
+        number, values = newest
+        held = {k: np.ascontiguousarray(v).tobytes() for k, v in values.items() if not k.startswith("post/")}
+        found[home.name] = number, held
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
