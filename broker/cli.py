@@ -1,40 +1,144 @@
-"""`edge-broker`: a broker on this machine."""
+"""`edge-broker`: a broker for development, and the kit for one in the field."""
 
 import argparse
 import json
 import signal
 import sys
 import threading
+from dataclasses import asdict
+from pathlib import Path
 
 from broker import embedded
 from edge.command import guarded
+from edge.errors import ConfigError
+
+DEVICE_DAYS = 730
 
 
 def main() -> int:
-    """Console script; exit code 2 and one line for what can be put right."""
+    """Console script; exit code 2 and one line for what can be put right, 1 for a check that failed."""
+    args = _parser().parse_args()
+    return guarded("edge-broker", lambda: int(args.run(args)))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-broker", description="MQTT brokers for a fleet.")
     commands = parser.add_subparsers(dest="command", required=True)
+
     dev = commands.add_parser(
         "dev", help="run a broker on loopback until Ctrl-C: for development, without access rules"
     )
     dev.add_argument("--port", type=int, default=1883, help="default 1883")
     dev.add_argument("--kind", choices=["auto", *embedded.KINDS], default="auto")
-    dev.add_argument("--json", action="store_true", help="say what runs as one JSON object")
-    args = parser.parse_args()
-    return guarded("edge-broker", lambda: _dev(args.kind, args.port, args.json))
+    dev.set_defaults(run=_dev)
+
+    init = commands.add_parser("init", help="make a fleet's folder: authority, Mosquitto's configuration, access rules")
+    init.add_argument("folder", type=Path, metavar="FLEET", help="folder to make; its name is the fleet's")
+    init.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="name or address of the broker (repeatable)"
+    )
+    init.add_argument("--port", type=int, default=8883, help="default 8883")
+    init.add_argument("--at", type=Path, metavar="DIR", help="where FLEET/broker will lie on the broker's machine")
+    init.add_argument("--devices", default="", metavar="ID,ID", help="enrol these, and write them into FLEET/node.toml")
+    init.set_defaults(run=_init)
+
+    enrol = commands.add_parser("enrol", help="let a device in: key, certificate and node.toml for its boot partition")
+    enrol.add_argument("device", metavar="DEVICE", help="its id, or monitor, server, coordinator")
+    enrol.add_argument("--days", type=int, default=DEVICE_DAYS, help=f"how long it is let in; {DEVICE_DAYS}")
+    enrol.set_defaults(run=_enrol)
+
+    revoke = commands.add_parser("revoke", help="let a device in no longer, and tell a broker that runs here")
+    revoke.add_argument("device", metavar="DEVICE")
+    revoke.set_defaults(run=_revoke)
+    for command in (enrol, revoke):
+        command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
+
+    check = commands.add_parser("check", help="prove that what must be refused is refused")
+    check.add_argument("--fleet", type=Path, metavar="FLEET", help="its rules; a throw-away fleet's if absent")
+    check.add_argument(
+        "--broker", metavar="HOST[:PORT]", help="a running one that has FLEET's rules; else one on loopback"
+    )
+    check.set_defaults(run=_check)
+
+    for command in (dev, init, enrol, revoke, check):
+        command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
 
 
-def _dev(kind: str, port: int, as_json: bool) -> int:
+def _say(as_json: bool, line: str, **about: object) -> None:
+    print(json.dumps(about) if as_json else line, flush=True)
+
+
+def _dev(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with embedded.running(kind, port) as broker:
-        if as_json:
-            print(json.dumps({"broker": broker.name, "url": broker.url, "pid": broker.pid}), flush=True)
-        else:
-            print(f"{broker.name} listens at {broker.url} (this machine only); Ctrl-C ends it", flush=True)
+    with embedded.running(args.kind, args.port) as broker:
+        line = f"{broker.name} listens at {broker.url} (this machine only); Ctrl-C ends it"
+        _say(args.json, line, broker=broker.name, url=broker.url, pid=broker.pid)
         stop.wait()
     return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    from broker import fleet  # only now: a fleet's papers need the cryptography package
+
+    devices = [d for d in args.devices.split(",") if d]
+    made = fleet.init(args.folder, args.folder.name, args.host, args.port, args.at, devices)
+    for device in devices:
+        fleet.enrol(made, device, DEVICE_DAYS)
+    _say(
+        args.json,
+        f"{made.folder}: the broker's files are in {made.broker}; run mosquitto -c {made.at}/mosquitto.conf there. "
+        f"{len(devices)} devices are enrolled (edge-broker enrol DEVICE --fleet {made.folder}). "
+        f"Keep {made.folder}/authority.key where nobody else can read it.",
+        fleet=made.name,
+        folder=str(made.folder),
+        url=made.url,
+        devices=devices,
+    )
+    return 0
+
+
+def _enrol(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    if args.days < 1:
+        raise ConfigError(f"--days {args.days}: expected 1 or more")
+    folder = fleet.enrol(fleet.read(args.fleet), args.device, args.days)
+    _say(args.json, f"{folder}: copy it to the device", device=args.device, folder=str(folder))
+    return 0
+
+
+def _revoke(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    known = fleet.read(args.fleet)
+    folder = fleet.revoke(known, args.device)
+    told = fleet.reload(known)
+    rest = "the broker that runs here has read it"
+    if not told:
+        rest = f"copy revoked.pem and acl of {known.broker} to the broker and send it SIGHUP"
+    line = f"{args.device} is on the list ({folder}); {rest}"
+    _say(args.json, line, device=args.device, folder=str(folder), told=told)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from broker import check
+
+    if args.broker and not args.fleet:
+        raise ConfigError("--broker: name the fleet whose rules it has, with --fleet")
+    with check.site(args.fleet, check.address(args.broker) if args.broker else None) as site:
+        found = check.run(site)
+    ok = all(one.ok for one in found)
+    if args.json:
+        print(json.dumps({"ok": ok, "checks": [asdict(one) for one in found]}))
+        return 0 if ok else 1
+    for one in found:
+        print(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<48} {one.found}")
+    print(f"{sum(one.ok for one in found)} of {len(found)} hold")
+    return 0 if ok else 1
 
 
 if __name__ == "__main__":

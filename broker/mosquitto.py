@@ -1,5 +1,6 @@
 """Mosquitto for the occasion: loopback only, nothing kept on disk, with limits."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,15 @@ def program() -> str | None:
     return shutil.which(NAME) or shutil.which(NAME, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def configuration(port: int) -> str:
-    """A configuration for a broker that only this machine can reach.
+def as_root() -> str:
+    """The line that keeps it root where root starts it: changing user would undo the order to end with its parent."""
+    return "user root\n" if os.geteuid() == 0 else ""
 
-    Started by root it stays root: changing user would undo the order to end when its parent does.
-    """
+
+def configuration(port: int) -> str:
+    """A configuration for a broker that only this machine can reach."""
     return f"""\
-user root
-listener {port} 127.0.0.1
+{as_root()}listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_packet_size {PACKET}

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -165,7 +165,7 @@ def _line(name: str, said: Sequence[Floats]) -> Line:
 
 def _codes(module: ModuleType, values: Floats) -> Array | None:
     """The codes of what was decoded; none of a coding whose entries have no codes of their own."""
-    coding = getattr(module, "CODING", None)
+    coding: Any = getattr(module, "CODING", None)
     if hasattr(coding, "codes"):
         found: Array = coding.codes(values)
         return found

@@ -127,9 +127,14 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     )
     send = a.transport.send
     lost = [2, 5]
-    a.transport.send = lambda to, kind, payload: (  # type: ignore[method-assign]
-        lost.pop(0) if lost and kind != AGAIN and decode(payload).round == lost[0] else send(to, kind, payload)
-    )
+
+    def lossy(receiver: str, kind: str, payload: bytes) -> None:
+        if lost and kind != AGAIN and decode(payload).round == lost[0]:
+            lost.pop(0)
+        else:
+            send(receiver, kind, payload)
+
+    a.transport.send = lossy  # type: ignore[method-assign]
     while sorted(b.protocol.heard) != list(range(1, 8)):
         rows = [a.step(), b.step()]
         assert all(row["missed"] == 0 for row in rows if isinstance(row, dict))

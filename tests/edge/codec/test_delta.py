@@ -60,7 +60,7 @@ def test_a_change_costs_less_than_the_whole(coding: str) -> None:
     source = walk(6, 300, 10, 0)
     _, sent = carried(coding, source)
     whole = [len(encode(message, coding)[0]) for message in source]
-    assert [len(p[0]) for p in sent][0] == whole[0]
+    assert len(sent[0][0]) == whole[0]
     for now, alone in zip(sent[1:], whole[1:], strict=True):
         assert len(now[0]) - HEADER < 0.6 * (alone - HEADER)
 

@@ -102,13 +102,16 @@ def test_the_reference_decoder_reads_the_same(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if "refused" in c], ids=title)
 def test_the_reference_decoder_refuses_the_same(case: dict[str, Any]) -> None:
-    payload = bytes.fromhex(case["payload"])
     with pytest.raises((ValueError, zlib.error), match=r"."):
-        if len(payload) > HEADER and payload[4] in DELTA["CELLS"]:
-            shape = (int.from_bytes(payload[at : at + 4], "little") for at in (24, 28))
-            DELTA["body_values"](payload[HEADER:], DELTA["CELLS"][payload[4]], *shape, {})
-        else:
-            REFERENCE["decode"]([payload])
+        by_reference(bytes.fromhex(case["payload"]))
+
+
+def by_reference(payload: bytes) -> None:
+    if len(payload) > HEADER and payload[4] in DELTA["CELLS"]:
+        shape = (int.from_bytes(payload[at : at + 4], "little") for at in (24, 28))
+        DELTA["body_values"](payload[HEADER:], DELTA["CELLS"][payload[4]], *shape, {})
+    else:
+        REFERENCE["decode"]([payload])
 
 
 @pytest.mark.parametrize("case", LONG, ids=title)

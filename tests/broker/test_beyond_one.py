@@ -1,0 +1,119 @@
+"""More than one broker: the recipes of docs/recipes as they stand, with other ports."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker import fleet, mosquitto
+from broker.process import free_port, running
+from edge.codec import decode, encode, join
+from edge.errors import TransportError
+from edge.interfaces import Message
+from edge.transports import mqtt
+from tests.waiting import eventually
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+MESSAGE = Message("soft-labels", 3, bytes(8), np.full((300, 10), 0.1, np.float32))
+
+
+def told(sender: mqtt.Mqtt, receiver: mqtt.Mqtt, name: str, count: int = 20) -> None:
+    """`count` messages from one to the other arrive, whole, and from the right sender."""
+    (payload,) = encode(MESSAGE, "probability8")
+    for _ in range(count):
+        sender.send(name, "soft-labels", payload)
+    found = []
+    while len(found) < count:
+        assert receiver.wait(30), f"{len(found)} of {count} came"
+        found += receiver.receive()
+    for delivery in found:
+        assert delivery.sender == sender._me
+        np.testing.assert_allclose(join([decode(delivery.payload)]).values, MESSAGE.values, atol=1 / 255)
+
+
+def test_a_bridge_between_two_brokers(tmp_path: Path) -> None:
+    """Two Mosquittos with the fleet's own rules; a device at each, and one certificate that bridges them."""
+    program = mosquitto.program()
+    assert program is not None, "CI installs it"
+    ports = free_port(None), free_port(None)
+    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], ports[0])
+    papers = {name: fleet.enrol(made, name, 30) for name in ("a", "b", "bridge")}
+    recipe = (
+        (RECIPES / "bridge.conf")
+        .read_text()
+        .replace("broker.example:8883", f"127.0.0.1:{ports[0]}")
+        .replace("/etc/mosquitto/fleet/", f"{made.broker}/")
+        .replace("/etc/mosquitto/bridge/", f"{papers['bridge']}/")
+        .replace("fleet/FLEET/", "fleet/orchard/")
+    )
+    second = tmp_path / "second"
+    shutil.copytree(made.broker, second)
+    with ExitStack() as stack:
+        for port, folder, more in ((ports[0], made.broker, ""), (ports[1], second, recipe)):
+            conf = folder / "mosquitto.conf"
+            conf.write_text(mosquitto.as_root() + fleet.configuration(folder, port) + more)
+            stack.enter_context(running("mosquitto", [program, "-c", str(conf)], port))
+        ends = []
+        for name, port in zip("ab", ports, strict=True):
+            identity = mqtt.Identity(*(papers[name] / f for f in ("authority.crt", "device.crt", "device.key")))
+            end = mqtt.create(url=f"mqtts://127.0.0.1:{port}", fleet="orchard", me=name, identity=identity)
+            stack.callback(end.close)
+            ends.append(end)
+        a, b = ends
+        told(a, b, "b")
+        told(b, a, "a")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[str]]:
+    """Three NATS servers; the URLs under which each speaks MQTT."""
+    program = shutil.which("nats-server", path=str(Path(sys.executable).parent))
+    assert program is not None, "pip installs it with the tests"
+    client, routes, ports = ([free_port(None) for _ in range(3)] for _ in range(3))
+    text = (RECIPES / "nats.conf").read_text()
+    with ExitStack() as stack:
+        servers = []
+        for n in range(3):
+            conf = tmp_path / f"n{n}.conf"
+            conf.write_text(
+                text.replace("server_name: n1", f"server_name: n{n}")
+                .replace("127.0.0.1:4222", f"127.0.0.1:{client[n]}")
+                .replace("data-n1", str(tmp_path / f"data-{n}"))
+                .replace("127.0.0.1:1883", f"127.0.0.1:{ports[n]}")
+                .replace("listen: 127.0.0.1:6222", f"listen: 127.0.0.1:{routes[n]}")
+                .replace("//127.0.0.1:6222", f"//127.0.0.1:{routes[0]}")
+                .replace("//127.0.0.1:6223", f"//127.0.0.1:{routes[1]}")
+                .replace("//127.0.0.1:6224", f"//127.0.0.1:{routes[2]}")
+            )
+            servers.append(running("nats-server", [program, "-c", str(conf)], client[n]))
+        for server in servers:
+            stack.enter_context(server)
+        yield [f"mqtt://127.0.0.1:{port}" for port in ports]
+
+
+def joined(url: str, me: str) -> mqtt.Mqtt:
+    """Connected, as soon as the servers have found one another and chosen who leads."""
+    found: list[mqtt.Mqtt] = []
+
+    def connected() -> bool:
+        try:
+            found.append(mqtt.create(url=url, fleet="f", me=me))
+        except TransportError:
+            return False
+        return True
+
+    eventually(connected, 90)
+    return found[0]
+
+
+def test_a_cluster_of_nats_servers(cluster: list[str]) -> None:
+    with ExitStack() as stack:
+        ends = [joined(url, name) for url, name in zip(cluster, "abc", strict=True)]
+        for end in ends:
+            stack.callback(end.close)
+        told(ends[0], ends[2], "c")
+        told(ends[2], ends[1], "b")

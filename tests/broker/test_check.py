@@ -1,0 +1,112 @@
+"""edge-broker check: it passes on the rules that init writes, and each check fails where the rule it proves is gone."""
+
+import json
+import sys
+
+import pytest
+
+from broker import check, cli, fleet
+
+
+def failing() -> set[str]:
+    with check.site(None, None) as site:
+        return {one.name for one in check.run(site) if not one.ok}
+
+
+def test_the_rules_that_init_writes_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--json"])
+    assert cli.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert [one["name"] for one in found["checks"]] == list(check.CHECKS)
+    assert all(one["ok"] and one["found"] for one in found["checks"])
+
+
+WITHOUT = {
+    "acl_file": {
+        "a device cannot speak as another",
+        "a device cannot speak to another fleet",
+        "a device cannot forge another's status",
+        "a device cannot read another's inbox",
+        "a device cannot read all by wildcards",
+        "a device cannot read by a shared subscription",
+    },
+    "crlfile": {"a revoked certificate is refused"},
+    "use_username_as_clientid": {"a device cannot take over another's session"},
+    "max_packet_size": {"a packet that is too large is refused"},
+}
+
+
+@pytest.mark.parametrize("setting", WITHOUT)
+def test_without_a_setting_its_checks_fail(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fleet.configuration
+
+    def without(*words: object) -> str:
+        lines = whole(*words).splitlines(keepends=True)  # type: ignore[arg-type]
+        return "".join(line for line in lines if not line.startswith(setting))
+
+    monkeypatch.setattr(fleet, "configuration", without)
+    assert failing() == WITHOUT[setting]
+
+
+def test_without_certificates_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fleet.configuration
+    monkeypatch.setattr(
+        fleet,
+        "configuration",
+        lambda *words: (
+            whole(*words)
+            .replace("require_certificate true", "require_certificate false")
+            .replace("use_identity_as_username true", "use_identity_as_username false")
+            .replace("allow_anonymous false", "allow_anonymous true")
+        ),
+    )
+    with check.site(None, None) as site:
+        ok, said = check.CHECKS["without a certificate nobody is let in"](site)
+    assert not ok, said
+
+
+def test_an_authority_of_another_fleet_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If foreign papers were let in the check would say so: here they are the fleet's own."""
+    whole = check.Site.issue
+    monkeypatch.setattr(check.Site, "issue", lambda self, name, **flags: whole(self, name))
+    assert failing() == {"a foreign certificate is refused", "an expired certificate is refused"}
+
+
+def test_an_open_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with check.site(None, None) as site:
+        (site.fleet.folder / "authority.key").chmod(0o644)
+        found = {one.name: one for one in check.run(site)}["private keys are their owner's alone"]
+    assert not found.ok
+    assert "authority.key" in found.found
+
+
+def test_a_fleets_own_rules_and_a_broker_that_runs(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], 8883)  # type: ignore[operator]
+    monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--fleet", str(made.folder)])
+    assert cli.main() == 0
+    assert f"{len(check.CHECKS)} of {len(check.CHECKS)} hold" in capsys.readouterr().out
+    with check.site(made.folder, None) as site:
+        words = ["check", "--fleet", str(made.folder), "--broker", f"127.0.0.1:{site.port}"]
+        monkeypatch.setattr(sys, "argv", ["edge-broker", *words])
+        assert cli.main() == 0
+    assert cli.main() == 1  # it is gone
+    assert "FAIL  neighbours hear one another" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--broker", "host"], "--broker: name the fleet"),
+        (["--fleet", "nowhere"], "is no fleet's folder"),
+        (["--fleet", "nowhere", "--broker", "host:port"], "--broker host:port: expected HOST or HOST:PORT"),
+    ],
+)
+def test_bad_input(
+    words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edge-broker", "check", *words])
+    assert cli.main() == 2
+    assert complaint in capsys.readouterr().err

@@ -1,0 +1,182 @@
+"""A fleet's folder: what is in it, what is refused, and that real devices get in with it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from broker import certificates, cli, fleet, mosquitto
+from broker.process import free_port, running
+from broker.visitor import Papers, visit
+from edge import plugins
+from edge.errors import ConfigError
+from export import zoo
+from export.write import export
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> fleet.Fleet:
+    return fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1", "broker.example"], 8883, peers=["a", "b"])
+
+
+def modes(folder: Path) -> set[int]:
+    return {path.stat().st_mode & 0o777 for path in folder.rglob("*.key")}
+
+
+def test_what_is_in_it(made: fleet.Fleet) -> None:
+    folder = fleet.enrol(made, "a", 30)
+    assert {path.name for path in folder.iterdir()} == {"authority.crt", "device.crt", "device.key", "node.toml"}
+    assert modes(made.folder) == {0o600}
+    assert fleet.read(made.folder) == made
+    certificate = certificates.read(folder / "device").certificate
+    certificate.verify_directly_issued_by(made.authority().certificate)
+    assert certificate.subject.rfc4514_string() == "CN=a"
+    server = certificates.read(made.broker / "server").certificate
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["broker.example"]
+    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert not list(made.folder.parent.glob(".*.part"))
+
+
+def test_revoked_devices_are_on_the_list_and_may_be_enrolled_anew(made: fleet.Fleet) -> None:
+    folder = fleet.enrol(made, "a", 30)
+    serial = certificates.read(folder / "device").certificate.serial_number
+    fleet.revoke(made, "a")
+    revoked = x509.load_pem_x509_crl((made.broker / "revoked.pem").read_bytes())
+    assert revoked.get_revoked_certificate_by_serial_number(serial) is not None
+    assert len(revoked) == 2  # and the one of the first day
+    assert "user a\ntopic deny #" in (made.broker / "acl").read_text()
+    fleet.enrol(made, "a", 30)
+    assert "user a\n" not in (made.broker / "acl").read_text()
+    fleet.revoke(made, "a")
+    assert len(x509.load_pem_x509_crl((made.broker / "revoked.pem").read_bytes())) == 3
+
+
+def test_a_key_is_never_written_over(made: fleet.Fleet, tmp_path: Path) -> None:
+    key = (made.folder / "authority.key").read_bytes()
+    with pytest.raises(ConfigError, match="is there already"):
+        fleet.init(made.folder, "orchard", ["x"], 8883)
+    with pytest.raises(FileExistsError):
+        made.authority().write(made.folder / "authority")
+    assert (made.folder / "authority.key").read_bytes() == key
+
+
+@pytest.mark.parametrize(
+    ("device", "complaint"),
+    [
+        ("c", "c is not one of the peers in .*node.toml: a, b; add it there first"),
+        ("a/b", "device 'a/b' must be 1 to 64 letters"),
+        ("#", "must be 1 to 64 letters"),
+    ],
+)
+def test_who_cannot_be_enrolled(made: fleet.Fleet, device: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        fleet.enrol(made, device, 30)
+    assert list((made.folder / "devices").iterdir()) == []
+
+
+def test_twice_is_once_too_often(made: fleet.Fleet) -> None:
+    fleet.enrol(made, "a", 30)
+    with pytest.raises(ConfigError, match="a is enrolled already"):
+        fleet.enrol(made, "a", 30)
+    with pytest.raises(ConfigError, match="b is not enrolled; there are: a"):
+        fleet.revoke(made, "b")
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no fleet's folder .*edge-broker init"):
+        fleet.read(tmp_path)
+    (tmp_path / "fleet.json").write_text("{}")
+    with pytest.raises(ConfigError, match="not what edge-broker init wrote"):
+        fleet.read(tmp_path)
+    with pytest.raises(ConfigError, match="name the broker's host"):
+        fleet.init(tmp_path / "new", "new", [], 8883)
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_left_of_half_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(certificates, "write_private", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        fleet.init(tmp_path / "new", "new", ["h"], 8883)
+    assert list(tmp_path.iterdir()) == []
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["edge-broker", *words])
+    return cli.main()
+
+
+def test_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "init", "orchard", "--host", "127.0.0.1", "--devices", "a,b", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["fleet"], said["url"], said["devices"]) == ("orchard", "mqtts://127.0.0.1:8883", ["a", "b"])
+    assert call(monkeypatch, "enrol", "monitor", "--fleet", "orchard") == 0
+    assert "orchard/devices/monitor: copy it to the device" in capsys.readouterr().out
+    assert call(monkeypatch, "revoke", "b", "--fleet", "orchard") == 0
+    assert "copy revoked.pem and acl of orchard/broker" in capsys.readouterr().out
+    assert call(monkeypatch, "enrol", "c", "--fleet", "orchard") == 2
+    assert capsys.readouterr().err.startswith("edge-broker: error: c is not one of the peers")
+    assert call(monkeypatch, "enrol", "a", "--fleet", "nowhere") == 2
+    assert "make one with edge-broker init" in capsys.readouterr().err
+
+
+def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Path) -> None:
+    """As a user would: init, edit node.toml, enrol, run Mosquitto on what init wrote, edge-node on what enrol wrote."""
+    program = mosquitto.program()
+    assert program is not None, "CI installs it"
+    port = free_port(None)
+    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
+    module = plugins.load("edge.protocols", "d-distillation")
+    objective = " + ".join(module.objective(module.Settings()))
+    export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
+    common = f"""
+        peers = ["a", "b"]
+        topology = "complete"
+        bundle = "{tmp_path}/bundle"
+        data = "digits"
+        split = "classes:5"
+        reference = "60"
+        rounds = 4
+        [coding]
+        soft_labels = "delta15"
+    """
+    (made.folder / "node.toml").write_text(common)
+    folders = [fleet.enrol(made, name, 30) for name in "ab"]
+    conf = made.broker / "mosquitto.conf"
+    conf.write_text(mosquitto.as_root() + conf.read_text())
+    with running("mosquitto", [program, "-c", str(conf)], port):
+        command = [str(Path(sys.executable).parent / "edge-node"), "--config"]
+        nodes = [
+            subprocess.Popen([*command, str(f / "node.toml"), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for f in folders
+        ]
+        for node in nodes:
+            out, said = node.communicate(timeout=120)
+            assert node.returncode == 0, said
+            rows = [json.loads(line) for line in out.splitlines()]
+            assert [row["missed"] for row in rows] == [0] * 4
+
+        topic = "fleet/orchard/to/b/from/a/soft-labels"
+        papers = Papers(made.folder / "authority.crt", folders[0] / "device", named=True)
+        with visit("127.0.0.1", port, papers, "a") as a:
+            assert a.publish(topic) != "Not authorized"
+            (gone,) = [fleet.revoke(made, "a")]
+            assert fleet.reload(made)
+            answer = a.publish(topic)
+            for _ in range(500):  # the broker reads its files when it gets to it
+                if answer == "Not authorized":
+                    break
+                answer = a.publish(topic)
+            assert answer == "Not authorized"
+        with visit("127.0.0.1", port, Papers(papers.ca, gone / "device"), "a") as a:
+            assert not a.connected
+    assert [path.name for path in (made.folder / "devices").iterdir()] == ["b"]
