@@ -1,4 +1,4 @@
-"""Delta bodies of the wire (codings 17 to 20), decoded in plain Python, beside reference_decoder.py and wire.md.
+"""Bodies that say what changed (codings 17 to 21), decoded in plain Python, beside reference_decoder.py and wire.md.
 
 body_values(body, cells, rows, columns, codes_of_bases) -> (rows, codes)    ValueError for anything malformed
     codes_of_bases: round -> codes of what was said in it (`nearest` of the decoded rows)
@@ -47,6 +47,18 @@ def nearest(table: list, cells: int) -> list[int]:
         found[row.index(largest)] = 0
         codes += found
     return codes
+
+
+def differences(body: bytes, count: int, known: dict) -> list[float]:
+    """Coding 21, weights. known: round -> values."""
+    number, blocks = int.from_bytes(body[:4], "little"), -(-count // 256)
+    must(len(body) == 4 + (2 * blocks + count if number else 4 * count), "length of the body")
+    must(number == 0 or number in known, "a base that is not here")
+    if number == 0:
+        return list(struct.unpack(f"<{count}f", body[4:]))
+    scales = struct.unpack(f"<{blocks}f", b"".join(b"\0\0" + body[4 + 2 * i : 6 + 2 * i] for i in range(blocks)))
+    codes = struct.unpack(f"{count}b", body[4 + 2 * blocks :])
+    return [b + scales[i // 256] * c for i, (b, c) in enumerate(zip(known[number], codes, strict=True))]
 
 
 def symbols(data: bytes, contexts: list[int], expected: list[int], count: int) -> list[int]:

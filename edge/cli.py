@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, mixing, plugins, split, topology
+from edge import algorithm, checkpoint, data, mixing, plugins, robust, split, topology
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -90,7 +90,13 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
         steps = rounds(
-            protocol, engine, post, first=first, last=config.rounds, patience=patience(setup, config.patience)
+            protocol,
+            engine,
+            post,
+            first=first,
+            last=config.rounds,
+            patience=patience(setup, config.patience),
+            robust=robust.load(config.robust),
         )
         for row in run(steps, transport, time.monotonic):
             if home:

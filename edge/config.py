@@ -74,6 +74,8 @@ class NodeConfig(BaseModel):
     protocol: str = "d-distillation"
     settings: dict[str, Any] = {}
     coding: Coding = Coding()
+    robust: str = "mean"
+    """which of the neighbours' soft labels are believed: a name in `edge/robust`, with its argument"""
     engine: str = "onnx-runtime"
     threads: int | None = Field(default=None, ge=1)
     """of the engine; what `edge-node tune` found, or 1, if absent"""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge.codec import Chunk, bases_of, decode, join
+from edge.codec import Chunk, bases_of, decode, join, request
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Delivery, Format, Message, NodeId
 
@@ -38,7 +38,8 @@ class _Neighbour:
 
     def has(self, chunk: Chunk) -> bool:
         key = (chunk.kind, chunk.round)
-        return key in self.taken or key in self.whole or chunk.index in self.partial.get(key, {})
+        held = self.partial.get(key, {}).get(chunk.index)
+        return key in self.taken or key in self.whole or (held is not None and held.count == chunk.count)
 
     def keep(self, chunk: Chunk) -> None:
         """Raises MessageError if the last missing chunk does not complete a message; then all are dropped.
@@ -47,6 +48,8 @@ class _Neighbour:
         """
         key = (chunk.kind, chunk.round)
         chunks = self.partial.setdefault(key, {})
+        if any((other.coding, other.count) != (chunk.coding, chunk.count) for other in chunks.values()):
+            chunks.clear()  # it is being said anew, in another way
         chunks[chunk.index] = chunk
         if len(chunks) >= chunk.count:
             del self.partial[key]
@@ -121,9 +124,13 @@ class Inbox:
         neighbour.baseless.discard(key)
         return found
 
-    def digest(self, sender: NodeId, kind: str) -> bytes:
-        """What the sender's messages of this kind must be about."""
-        return self._neighbours[sender].formats[kind].digest
+    def again(self, sender: NodeId, kind: str) -> bytes:
+        """What to ask the sender: for its message of this kind and of the open round, or for what is missing of it."""
+        neighbour = self._neighbours[sender]
+        chunks = neighbour.partial.get((kind, self.round), {})
+        count = next((chunk.count for chunk in chunks.values()), 0)
+        missing = [i for i in range(count) if i not in chunks]
+        return request(kind, self.round, neighbour.formats[kind].digest, missing, count)
 
     def reached(self, sender: NodeId, number: int) -> None:
         """The sender has spoken of this round."""

@@ -6,10 +6,13 @@ metrics after each round, which checkpoints, telemetry, tables and tests consume
 an argument: a board passes `time.monotonic`, the emulator its virtual clock.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
-from edge.interfaces import DEVICE, Engine, Heard, Metrics, Protocol, Setup, Transport
+from edge.interfaces import DEVICE, Engine, Floats, Heard, Message, Metrics, NodeId, Protocol, Setup, Transport
 from edge.post import Post, Waiting
+from edge.robust import KINDS, Rule
+from edge.robust.mean import believed as everybody
 
 Row = Metrics
 
@@ -27,6 +30,7 @@ def rounds(
     first: int,
     last: int,
     patience: float,
+    robust: Rule = everybody,
 ) -> Iterator[Waiting | Row]:
     """Run rounds `first` to `last` and yield one row of metrics after each.
 
@@ -37,6 +41,7 @@ def rounds(
         first: number of the first round, from 1.
         last: number of the last round.
         patience: seconds to wait for neighbours before mixing with whoever answered.
+        robust: what is believed of what neighbours say (`edge.robust`).
 
     A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
@@ -47,18 +52,42 @@ def rounds(
         started = now()
         inbox.open(number)
         talk = protocol.round(number, engine)
-        missed = 0
+        missed = doubted = 0
+        mine: dict[str, Floats] = {}
         try:
             exchange = next(talk)
             while True:
                 sent = post.tell(exchange)
+                mine |= {m.kind: m.values for several in exchange.send.values() for m in several}
                 heard = yield from post.listen(exchange.wait_for, number, deadline=now() + patience)
                 missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
-                exchange = talk.send(Heard(heard, sent))
+                believed = _believed(heard, mine, robust)
+                doubted += sum(map(len, heard.values())) - sum(map(len, believed.values()))
+                exchange = talk.send(Heard(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
+        if robust is not everybody:
+            metrics["doubted"] = float(doubted)
         yield {"round": float(number), **metrics, "missed": float(missed), "seconds": now() - started}
         number = max(number + 1, inbox.majority_round())
+
+
+def _believed(
+    heard: Mapping[NodeId, Mapping[str, Message]], mine: Mapping[str, Floats], robust: Rule
+) -> dict[NodeId, dict[str, Message]]:
+    """What is left of what was heard. Of one voice alone, a centre's or an only neighbour's, nobody can tell."""
+    found = {sender: dict(said) for sender, said in heard.items()}
+    for kind in KINDS:
+        tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
+        if len(tables) < 2:
+            continue
+        believed = robust(tables, mine.get(kind))
+        for sender in tables:
+            if sender in believed:
+                found[sender][kind] = replace(found[sender][kind], values=believed[sender])
+            else:
+                del found[sender][kind]
+    return found
 
 
 def run(steps: Iterator[Waiting | Row], transport: Transport, now: Callable[[], float]) -> Iterator[Row]:

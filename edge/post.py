@@ -26,9 +26,13 @@ class Waiting:
 
 @dataclass
 class _Said:
-    """A message as its receiver decodes it, and the time before which it is not repeated."""
+    """A message as its receiver decodes it, and when it may be repeated.
+
+    payloads: as they were sent, where there are several and coding it again would give others.
+    """
 
     message: Message
+    payloads: Sequence[bytes] = ()
     quiet_until: float = 0.0
 
 
@@ -58,7 +62,7 @@ class Post:
                     coded[key] = payloads, join([decode(p) for p in payloads], bases)
                 payloads, said = coded[key]
                 decoded.setdefault(receiver, {})[message.kind] = said
-                self._remember(said, receiver)
+                self._remember(said, receiver, payloads)
                 for payload in payloads:
                     self.transport.send(receiver, message.kind, payload)
         return decoded
@@ -82,7 +86,7 @@ class Post:
             due = self.now() >= ask_at
             for sender, kind in missing:
                 if self.inbox.baseless(sender, kind) or due:
-                    self.transport.send(sender, AGAIN, request(kind, number, self.inbox.digest(sender, kind)))
+                    self.transport.send(sender, AGAIN, self.inbox.again(sender, kind))
             if due:
                 pause *= 2  # on a slow link the answer may be under way, and asking makes it slower
                 ask_at = self.now() + pause
@@ -123,16 +127,18 @@ class Post:
         except MessageError as reason:
             self.inbox.complain(delivery.sender, reason)
             return
-        kind, number = wanted
-        self.inbox.reached(delivery.sender, number)
-        if number < self.inbox.round - REMEMBERED:  # whoever asks for that has been away: tell where we are
-            self.transport.send(delivery.sender, AGAIN, request(kind, self.inbox.round, bytes(8)))
+        self.inbox.reached(delivery.sender, wanted.round)
+        if wanted.round < self.inbox.round - REMEMBERED:  # whoever asks for that has been away: tell where we are
+            self.transport.send(delivery.sender, AGAIN, request(wanted.kind, self.inbox.round, bytes(8)))
             return
-        said = self._said.get(wanted, {}).get(delivery.sender)
+        said = self._said.get((wanted.kind, wanted.round), {}).get(delivery.sender)
         if said and self.now() >= said.quiet_until:
             said.quiet_until = self.now() + ASK_EVERY / 2
-            for payload in encode(said.message, self._coding[kind]):  # whole: who asks may have nothing to add it to
-                self.transport.send(delivery.sender, kind, payload)
+            whole = encode(said.message, self._coding[wanted.kind])  # who asks may have nothing to add a change to
+            begun = said.payloads or whole
+            resumed = [begun[i] for i in wanted.missing] if wanted.count == len(begun) else []
+            for payload in resumed or whole:
+                self.transport.send(delivery.sender, wanted.kind, payload)
 
     def _passed_by(self, missing: Sequence[NodeId], number: int) -> bool:
         """Whether nobody we wait for will still say it: all are more than REMEMBERED rounds ahead."""
@@ -144,7 +150,8 @@ class Post:
         said = [self._said[kind, number][receiver].message for number in lately if receiver in self._said[kind, number]]
         return said[: bases_of(self._coding[kind])]
 
-    def _remember(self, message: Message, receiver: NodeId) -> None:
-        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(message)
+    def _remember(self, message: Message, receiver: NodeId, payloads: Sequence[bytes] = ()) -> None:
+        kept = payloads if len(payloads) > 1 and bases_of(self._coding[message.kind]) else ()
+        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(message, kept)
         for key in [k for k in self._said if k[1] <= message.round - REMEMBERED]:
             del self._said[key]

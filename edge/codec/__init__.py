@@ -4,7 +4,7 @@ payloads = encode(message, "probability8")        # one, or several of at most 5
 message = join([decode(p) for p in payloads])     # both raise MessageError and nothing else
 """
 
-from edge.codec._header import AGAIN, CHUNK, HEADER, KINDS, Chunk, decode, request, requested
+from edge.codec._header import AGAIN, CHUNK, HEADER, KINDS, Chunk, Request, decode, request, requested
 from edge.codec._message import bases_of, encode, join, payload_size
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "HEADER",
     "KINDS",
     "Chunk",
+    "Request",
     "bases_of",
     "decode",
     "encode",

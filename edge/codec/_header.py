@@ -4,7 +4,7 @@
      0     2  "Mu"
      2     1  version of this format, 1
      3     1  kind of message (KINDS)
-     4     1  coding of the body: the ID of a file in this folder; 0 for a request, which has no body
+     4     1  coding of the body: the ID of a file in this folder; 0 for a request
      5     1  reserved, 0
      6     2  chunk index, from 0
      8     2  chunk count, from 1
@@ -23,6 +23,7 @@ access rules and the receiver's checks of every value are for.
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.errors import MessageError
@@ -125,14 +126,29 @@ def decode(payload: bytes) -> Chunk:
     return Chunk(_NAMES[kind], coding, index, count, number, digest, rows, columns, body)
 
 
-def request(kind: str, number: int, digest: bytes) -> bytes:
-    """The payload that asks for a message of round `number` again: its header, with no values."""
-    return pack(Chunk(kind, 0, 0, 1, number, digest, 0, 0, b""))
+@dataclass(frozen=True)
+class Request:
+    """What is asked for again. missing: only these chunks, of a message of `count`; all of it if there are none."""
+
+    kind: str
+    round: int
+    missing: tuple[int, ...] = ()
+    count: int = 0
 
 
-def requested(payload: bytes) -> tuple[str, int]:
-    """Which (kind, round) a request asks for. Raises MessageError."""
+def request(kind: str, number: int, digest: bytes, missing: Sequence[int] = (), count: int = 0) -> bytes:
+    """The payload that asks for a message of round `number` again: a header, and which chunks of `count` it wants."""
+    body = struct.pack(f"<{1 + len(missing)}H", count, *missing) if missing else b""
+    return pack(Chunk(kind, 0, 0, 1, number, digest, 0, 0, body))
+
+
+def requested(payload: bytes) -> Request:
+    """What a request asks for. Raises MessageError."""
     chunk = decode(payload)
-    if chunk.coding or chunk.body or chunk.rows or chunk.columns:
-        raise MessageError("a request has no body")
-    return chunk.kind, chunk.round
+    numbers = struct.unpack(f"<{len(chunk.body) // 2}H", chunk.body[: len(chunk.body) // 2 * 2])
+    if chunk.coding or chunk.rows or chunk.columns or len(chunk.body) % 2:
+        raise MessageError("a request has no values")
+    count, missing = (numbers[0], numbers[1:]) if numbers else (0, ())
+    if numbers and not (missing and sorted(set(missing)) == list(missing) and missing[-1] < count):
+        raise MessageError(f"a request for chunks {missing} of {count}")
+    return Request(chunk.kind, chunk.round, missing, count)

@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         "--coding", metavar="NAME", help="of soft labels: probability8, root5, ...; docs/wire.md has them"
     )
     parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
+    parser.add_argument(
+        "--robust", metavar="RULE", help="which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"
+    )
+    parser.add_argument("--liars", metavar="LIE:N", help="the first N devices lie: label-flip, random")
     parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
     parser.add_argument(
         "--convergence", type=int, metavar="ROUNDS", help="measure gradient norm and consensus error that often"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge import node, plugins
+from edge import node, plugins, robust
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.engines._none import NoModel
@@ -13,6 +13,7 @@ from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
 from edge.node import Row
 from edge.post import Post, Waiting
+from edge.sim import lies
 from edge.sim.network import Network
 from edge.sim.world import Bundles, World
 
@@ -64,10 +65,20 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
         )
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         protocol, transport = algorithm.create(setup), network.attach(me)
+        if scenario.liars and i < lies.parse(scenario.liars)[1]:
+            protocol = lies.Liar(protocol, lies.parse(scenario.liars)[0], setup.seed)
         inbox = Inbox(protocol.hears())
         post = Post(transport, inbox, scenario.coding.by_kind(), network.now)
         patience = node.patience(setup, scenario.patience)
-        steps = node.rounds(protocol, engine, post, first=1, last=scenario.rounds, patience=patience)
+        steps = node.rounds(
+            protocol,
+            engine,
+            post,
+            first=1,
+            last=scenario.rounds,
+            patience=patience,
+            robust=robust.load(scenario.robust),
+        )
         yield Device(
             id=me,
             role=setup.role,

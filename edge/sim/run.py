@@ -17,6 +17,7 @@ from edge.sim import fleet as fleets
 from edge.sim import world as worlds
 from edge.sim.convergence import Probe
 from edge.sim.fleet import Device
+from edge.sim.lies import Liar
 from edge.sim.network import Network, in_memory, over_mqtt
 from edge.sim.result import Accuracy, DeviceResult, Result, RoundResult
 from edge.sim.scenario import Scenario
@@ -103,6 +104,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     for device in fleet:
         for cause, count in device.inbox.counts.items():
             counts[cause] = counts.get(cause, 0) + count
+    honest = [result for device, result in zip(members, found, strict=True) if not isinstance(device.protocol, Liar)]
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=name,
@@ -110,8 +112,8 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
         spectral_gap=world.spectral_gap,
         devices=found,
         centre=_result(centre, []) if centre else None,
-        mean_accuracy=float(np.mean([d.accuracy_all for d in found])),
-        worst_accuracy=min(d.accuracy_all for d in found),
+        mean_accuracy=float(np.mean([d.accuracy_all for d in honest])),
+        worst_accuracy=min(d.accuracy_all for d in honest),
         payload_bytes_total=sum(d.transport.traffic.payload_bytes_sent for d in fleet),
         rounds=rounds,
         counts=counts,

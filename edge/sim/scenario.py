@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge import algorithm, plugins
+from edge import algorithm, plugins, robust
 from edge.algorithm import Algorithm
 from edge.config import Coding, checked, read_toml
 from edge.errors import ConfigError
+from edge.sim import lies
 
 
 class Scenario(BaseModel):
@@ -44,6 +45,10 @@ class Scenario(BaseModel):
     coding: Coding = Coding()
     settings: dict[str, dict[str, Any]] = {}
     """protocol -> its settings"""
+    robust: str = "mean"
+    """which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"""
+    liars: str | None = None
+    """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
     engine: str = "onnx-runtime"
     threads: int = Field(default=1, ge=1)
     patience: float = Field(default=30.0, gt=0)
@@ -110,6 +115,9 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
         raise ConfigError(f"settings.{stray[0]}: no such protocol; there are: {known}")
     plugins.load("edge.engines", scenario.engine)
     scenario.coding.by_kind()
+    robust.load(scenario.robust)
+    if scenario.liars and lies.parse(scenario.liars)[1] >= scenario.devices:
+        raise ConfigError(f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest")
     if scenario.transport == "mqtt" and scenario.linked:
         raise ConfigError("uplink and downlink are emulated in memory; leave out --transport mqtt")
     if scenario.broker and scenario.transport != "mqtt":

@@ -13,7 +13,7 @@ from broker import fleet, mosquitto
 from broker.process import free_port, running
 from edge.codec import decode, encode, join
 from edge.errors import TransportError
-from edge.interfaces import Message
+from edge.interfaces import Delivery, Message
 from edge.transports import mqtt
 from tests.waiting import eventually
 
@@ -26,7 +26,7 @@ def told(sender: mqtt.Mqtt, receiver: mqtt.Mqtt, name: str, count: int = 20) -> 
     (payload,) = encode(MESSAGE, "probability8")
     for _ in range(count):
         sender.send(name, "soft-labels", payload)
-    found = []
+    found: list[Delivery] = []
     while len(found) < count:
         assert receiver.wait(30), f"{len(found)} of {count} came"
         found += receiver.receive()

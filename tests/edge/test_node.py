@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from edge.codec import AGAIN, decode
 from edge.inbox import Inbox
@@ -145,6 +146,43 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     assert lost == []
     assert b.inbox.counts["baseless"] == 2  # the message after each lost one had a change that fell away with it
     assert {cause: n for cause, n in b.inbox.counts.items() if n} == {"baseless": 2}
+
+
+@pytest.mark.parametrize("coding", ["float32", "difference8"])
+def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
+    """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""
+    network, clock = Network("f"), [0.0]
+    form = Format("weights", DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
+    posts = []
+    for me, other in (("a", "b"), ("b", "a")):
+        inbox = Inbox({other: (form,)})
+        posts.append(Post(network.attach(me), inbox, {"weights": coding}, lambda: clock[0]))
+    a, b = posts
+    values = np.random.default_rng(0).standard_normal(form.shape).astype(np.float32)
+    send, sent = a.transport.send, []
+
+    def lossy(receiver: str, kind: str, payload: bytes) -> None:
+        sent.append(decode(payload))
+        if not (sent[-1].index == 1 and len(sent) == 2):
+            send(receiver, kind, payload)
+
+    first, second = (Message("weights", n, DIGEST, values + np.float32(0.01 * n)) for n in (1, 2))
+    a.tell(Exchange({"b": (first,)}, {}))
+    b.read()
+    assert b.inbox.take("a", "weights") is not None
+    for post in posts:
+        post.inbox.open(2)
+    a.transport.send = lossy  # type: ignore[method-assign]
+    told = a.tell(Exchange({"b": (second,)}, {}))["b"]["weights"]
+    listening = b.listen({"a": ("weights",)}, 2, deadline=60.0)
+    clock[0] = next(listening).until
+    next(listening)  # asks
+    a.read()
+    with pytest.raises(StopIteration) as done:
+        next(listening)
+    assert [chunk.index for chunk in sent] == [0, 1, 2, 1]
+    np.testing.assert_array_equal(done.value.value["a"]["weights"].values, told.values)
+    np.testing.assert_allclose(told.values, second.values, atol=1e-3)
 
 
 def test_asking_often_is_answered_seldom() -> None:

@@ -36,6 +36,7 @@ TRACKING = [[1.2, -0.1, -0.1], [0.4, 0.4, 0.2]]
 NOTHING = [[0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -3.0, -4.0]]
 CLOSE = [[0.25, 0.251953125, 0.24951171875, 0.24853515625]]  # 63.75 64.25 63.63 63.38: three would get 64
 WEIGHTS = [[0.0, -1.0, 3.5, 1e-3]]
+MOVED = [[0.01, -1.0, 3.25, 0.125]]
 LABELS = [[0.0], [9.0], [255.0]]
 BELIEFS = _beliefs()
 """of 8 rows and 6 classes: twice a little later, and then another model's"""
@@ -70,6 +71,8 @@ CASES: list[tuple[Any, ...]] = [
     ("a tracking variable's change, in 3 cells", "soft-labels", 38, "delta3", BELIEFS[2], "its change"),
     ("weights as float32", "weights", 4294967295, "float32", WEIGHTS),
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
+    ("weights whole, before any difference", "weights", 40, "difference8", WEIGHTS),
+    ("the weights' difference in 8 bits", "weights", 41, "difference8", MOVED, "weights whole, before any difference"),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
 ]
 LONG = (1, 127_991)
@@ -91,12 +94,16 @@ def vectors() -> list[dict[str, Any]]:
     found.append({**case, "shape": list(LONG), "headers": [p[:HEADER].hex() for p in payloads]})
     asked = request("soft-labels", 5, DIGEST)
     found.append({"title": "a request for round 5", "kind": "soft-labels", "round": 5, "payload": asked.hex()})
+    part = request("weights", 5, DIGEST, (1, 2), 4)
+    case = {"title": "a request for two chunks of four", "kind": "weights", "round": 5, "missing": [1, 2], "count": 4}
+    found.append({**case, "payload": part.hex()})
     return found + [{"title": t, "refused": word, "payload": p.hex()} for t, word, p in _refused()]
 
 
 def _refused() -> list[tuple[str, str, bytes]]:
     coded = {name: encode(Message("soft-labels", 1, DIGEST, np.array(SOFT, np.float32)), name)[0] for name in _NAMES}
     good = coded["probability8"]
+    (coded_weights,) = encode(Message("weights", 1, DIGEST, np.array(WEIGHTS, np.float32)), "difference8")
     return [
         ("no bytes", "40 to 512000 bytes", b""),
         ("half a header", "40 to 512000 bytes", good[:20]),
@@ -150,6 +157,8 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("another of the coded bytes", "left over|too early|largest", _altered(coded["delta15"], HEADER + 24, b"\xff")),
         ("rows without a largest entry", "largest|left over|too early", _altered(coded["delta15"], HEADER + 25, b"\1")),
         ("no room for the coder's state", "do not hold", _altered(good, 4, b"\x12")),
+        ("a difference from round 7, which is not here", "take 10", _altered(coded_weights, HEADER, b"\7")),
+        ("a difference of the right size", "round 7", _altered(_resized(coded_weights, 10), HEADER, b"\7")),
         ("roots without their mean ratios", "do not take", _altered(good, 4, b"\x0e")),
     ]
 
@@ -166,6 +175,11 @@ def _altered(payload: bytes, at: int, content: bytes) -> bytes:
     changed[at : at + len(content)] = content
     head, body = bytes(changed[: HEADER - 4]), bytes(changed[HEADER:])
     return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+
+
+def _resized(payload: bytes, body: int) -> bytes:
+    """`payload` with a body of so many bytes, and a header that fits."""
+    return _altered(_altered(payload[: HEADER + body], 32, body.to_bytes(4, "little")), HEADER, b"")
 
 
 if __name__ == "__main__":

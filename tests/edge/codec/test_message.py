@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.codec import CHUNK, HEADER, decode, encode, join, request, requested
+from edge.codec import CHUNK, HEADER, Request, decode, encode, join, request, requested
 from edge.codec._header import Chunk, pack
 from edge.errors import ConfigError, MessageError
 from edge.interfaces import Message
@@ -143,14 +143,19 @@ def test_another_version_is_named() -> None:
 def test_requests() -> None:
     asked = request("weights", 12, DIGEST)
     assert len(asked) == HEADER
-    assert requested(asked) == ("weights", 12)
-    with pytest.raises(MessageError, match="no body"):
+    assert requested(asked) == Request("weights", 12)
+    with pytest.raises(MessageError, match="no values"):
         requested(encode(message("float32"), "float32")[0])
+    assert requested(request("weights", 12, DIGEST, [0, 3], 4)) == Request("weights", 12, (0, 3), 4)
+    for missing, count in (([3, 0], 4), ([1, 1], 4), ([4], 4), ([0], 0)):
+        with pytest.raises(MessageError, match="a request for chunks"):
+            requested(request("weights", 12, DIGEST, missing, count))
 
 
 def test_unknown_coding() -> None:
     with pytest.raises(
-        ConfigError, match="unknown codec 'zip'; there are: deflate8, delta15, delta24, delta3, delta7, float16, "
+        ConfigError,
+        match="unknown codec 'zip'; there are: deflate8, delta15, delta24, delta3, delta7, difference8, float16, ",
     ):
         encode(message("float32"), "zip")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.codec import HEADER, decode, encode, join, requested
+from edge.codec import HEADER, Request, decode, encode, join, requested
 from edge.errors import MessageError
 from edge.interfaces import Array, Message
 from tests.vectors.make_wire import PATH, vectors
@@ -33,6 +33,7 @@ TOLERANCE = {
     "root6": 0.02,
     "root5": 0.04,
     "root4": 0.08,
+    "difference8": 0.02,
     "delta24": 0.03,
     "delta15": 0.05,
     "delta7": 0.1,
@@ -78,7 +79,7 @@ def test_decoder(case: dict[str, Any]) -> None:
     found = read(case)
     assert (found.kind, found.round, found.digest.hex()) == (case["kind"], case["round"], case["digest"])
     values = np.array(case["values"])
-    if case["coding"] not in ("float32", "float16", "integer8"):
+    if case["coding"] not in ("float32", "float16", "integer8", "difference8"):
         values = np.clip(values, 0, None)
         values[values.sum(axis=1) == 0] = 1
         values /= values.sum(axis=1, keepdims=True)
@@ -89,7 +90,10 @@ def test_decoder(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_the_reference_decoder_reads_the_same(case: dict[str, Any]) -> None:
     payload, expected = bytes.fromhex(case["payload"]), read(case).values
-    if case["coding"].startswith("delta"):
+    if case["coding"] == "difference8":
+        known = {base.round: base.values.ravel().tolist() for base in bases(case)}
+        rows = np.reshape(DELTA["differences"](payload[HEADER:], expected.size, known), expected.shape)
+    elif case["coding"].startswith("delta"):
         cells = DELTA["CELLS"][payload[4]]
         known = {base.round: DELTA["nearest"](base.values.tolist(), cells) for base in bases(case)}
         rows, codes = DELTA["body_values"](payload[HEADER:], cells, *expected.shape, known)
@@ -107,7 +111,10 @@ def test_the_reference_decoder_refuses_the_same(case: dict[str, Any]) -> None:
 
 
 def by_reference(payload: bytes) -> None:
-    if len(payload) > HEADER and payload[4] in DELTA["CELLS"]:
+    if len(payload) > HEADER and payload[4] == 21:
+        count = int.from_bytes(payload[24:28], "little") * int.from_bytes(payload[28:32], "little")
+        DELTA["differences"](payload[HEADER:], count, {})
+    elif len(payload) > HEADER and payload[4] in DELTA["CELLS"]:
         shape = (int.from_bytes(payload[at : at + 4], "little") for at in (24, 28))
         DELTA["body_values"](payload[HEADER:], DELTA["CELLS"][payload[4]], *shape, {})
     else:
@@ -132,7 +139,8 @@ def test_refused(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", REQUESTS, ids=title)
 def test_request(case: dict[str, Any]) -> None:
-    assert requested(bytes.fromhex(case["payload"])) == (case["kind"], case["round"])
+    expected = Request(case["kind"], case["round"], tuple(case.get("missing", ())), case.get("count", 0))
+    assert requested(bytes.fromhex(case["payload"])) == expected
 
 
 def test_there_are_more_bad_ones_than_good() -> None:

@@ -1,0 +1,72 @@
+"""What a device makes of what its neighbours say, before its protocol sees it: one rule a file.
+
+A file has `rule(argument)`, which checks what follows the colon ("trimmed-mean:0.25") and gives
+
+    believed(tables, own) -> tables
+
+with tables: what neighbours said of one kind in one round, sender -> (R, K) float32, and own what this device said
+itself, or None where it says nothing of that kind (a server). A row of zeros is about nothing (a label that its sender
+does not have) and counts for nothing. What is left out was not believed; what is returned is mixed as if it had been
+said. So any protocol whose messages are soft labels takes any rule.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edge import plugins
+from edge.errors import ConfigError
+from edge.interfaces import Array, Floats, NodeId
+
+KINDS = ("soft-labels", "class-outputs")
+"""of messages that rules are for"""
+Rule = Callable[[Mapping[NodeId, Floats], Floats | None], dict[NodeId, Floats]]
+
+
+def load(spec: str) -> Rule:
+    """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be."""
+    name, _, argument = spec.partition(":")
+    found: Rule = plugins.load("edge.robust", name).rule(argument)
+    return found
+
+
+def number(spec: str, argument: str, low: float, high: float) -> float:
+    """The argument, if it is at least `low` and below `high`. Raises ConfigError."""
+    try:
+        value = float(argument)
+    except ValueError:
+        value = np.nan
+    if not low <= value < high:
+        raise ConfigError(f"robust '{spec}:{argument}': expected {spec}:X with X from {low:g} to less than {high:g}")
+    return value
+
+
+def said(tables: Mapping[NodeId, Floats], own: Floats | None) -> Array:
+    """(tables, R, K) float64 of all, our own included; NaN in rows that are about nothing."""
+    stacked = np.stack([*tables.values(), *([] if own is None else [own])]).astype(np.float64)
+    stacked[~stacked.any(axis=2)] = np.nan
+    return stacked
+
+
+def trimmed(stacked: Array, share: float) -> Array:
+    """Means of (n, R, K) without ceil(share n) at either end of each coordinate, but never without all -> (R, K).
+
+    NaN counts for nothing. A share of a half leaves the median.
+    """
+    ordered = np.sort(stacked, axis=0)  # NaN goes last
+    count = (~np.isnan(ordered)).sum(axis=0)
+    cut = np.minimum(np.ceil(share * count), (count - 1) // 2)
+    place = np.arange(len(ordered))[:, None, None]
+    kept = (place >= cut) & (place < count - cut)
+    found: Array = np.where(kept, ordered, 0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
+    return found
+
+
+def everywhere(tables: Mapping[NodeId, Floats], shared: Array) -> dict[NodeId, Floats]:
+    """`shared` (R, K) in place of every row that was about something, its rows summing to 1."""
+    shared = np.nan_to_num(shared)
+    total = shared.sum(axis=1, keepdims=True)
+    scaled = np.where((shared >= 0).all(axis=1, keepdims=True) & (total > 0), shared / np.where(total > 0, total, 1), 0)
+    moved = shared + (1 - total) / shared.shape[1]
+    fitted = np.where(scaled.any(axis=1, keepdims=True), scaled, moved)
+    return {j: np.where(t.any(axis=1, keepdims=True), fitted, 0).astype(np.float32) for j, t in tables.items()}

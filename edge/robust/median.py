@@ -1,0 +1,22 @@
+"""The coordinate-wise median of what all said, ours included (Yin et al., ICML 2018).
+
+Holds as long as fewer than half of those we hear, ourselves included, lie.
+"""
+
+from collections.abc import Mapping
+
+from edge.errors import ConfigError
+from edge.interfaces import Floats, NodeId
+from edge.robust import Rule, everywhere, said, trimmed
+
+
+def rule(argument: str) -> Rule:
+    """Takes no argument."""
+    if argument:
+        raise ConfigError(f"robust 'median:{argument}': median takes no argument")
+    return believed
+
+
+def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
+    """The median, from every neighbour."""
+    return everywhere(tables, trimmed(said(tables, own), 0.5)) if tables else {}

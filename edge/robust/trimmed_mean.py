@@ -1,0 +1,19 @@
+"""`trimmed-mean:X`: the mean without the largest and the smallest values of every coordinate (Yin et al., ICML 2018).
+
+Of n that we hear, ourselves included, ceil(X n) are left out at either end, but never all.
+"""
+
+from collections.abc import Mapping
+
+from edge.interfaces import Floats, NodeId
+from edge.robust import Rule, everywhere, number, said, trimmed
+
+
+def rule(argument: str) -> Rule:
+    """X, from 0 to less than 0.5; 0.25 if it is not said."""
+    share = number("trimmed-mean", argument or "0.25", 0, 0.5)
+
+    def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
+        return everywhere(tables, trimmed(said(tables, own), share)) if tables else {}
+
+    return believed
