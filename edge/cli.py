@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import logging
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, mixing, plugins, robust, split, topology
+from edge import algorithm, checkpoint, data, mixing, plugins, privacy, robust, split, topology
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -18,8 +21,10 @@ from edge.errors import ConfigError, DataError
 from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, Setup, Trial
 from edge.node import Row, patience, rounds, run
-from edge.post import Post
+from edge.post import Post, Waiting
 from edge.transports import mqtt
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -89,7 +94,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     post = Post(transport, inbox, coding, time.monotonic)
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
-        steps = rounds(
+        steps: Iterator[Waiting | Row] = rounds(
             protocol,
             engine,
             post,
@@ -97,15 +102,26 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
             last=config.rounds,
             patience=patience(setup, config.patience),
             robust=robust.load(config.robust),
+            publish=config.privacy.publisher(privacy.secret(home) if config.privacy.noise else 0),
         )
+        unkept = 0
+        steps = chain(steps, post.farewell(config.rounds, config.patience))
         for row in run(steps, transport, time.monotonic):
             if home:
-                checkpoint.write(home, int(row["round"]), engine, protocol, post)
+                try:
+                    checkpoint.write(home, int(row["round"]), engine, protocol, post)
+                except ConfigError as reason:
+                    if row["round"] == 1:
+                        raise  # nothing is lost yet, and somebody is there to put it right
+                    unkept += 1  # a full card is no reason to stop learning
+                    if unkept == 1:
+                        _log.warning("%s; the checkpoint before it stays, and every round tries again", reason)
             if setup.role == DEVICE and (row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds):
                 answers = protocol.heads(engine, test[0], None)[-1]
                 row["accuracy_all"] = float((answers.argmax(axis=1) == test[1]).mean())
             row |= {
                 "payload_bytes_sent": float(transport.traffic.payload_bytes_sent),
+                **({"checkpoints_failed": float(unkept)} if unkept else {}),
                 **{f"refused_{cause}": float(count) for cause, count in inbox.counts.items() if count},
             }
             transport.report(row)

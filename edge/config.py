@@ -12,6 +12,7 @@ from edge import files, plugins
 from edge.codec import KINDS
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
+from edge.privacy import Publish, publisher
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,6 +39,20 @@ class Coding(BaseModel):
             if kind not in carried:
                 raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
         return {**dict.fromkeys(KINDS, "float32"), "labels": "integer8", "codes": "deflate8", **chosen}
+
+
+class Privacy(BaseModel):
+    """What is done to soft labels before they are said (`edge.privacy`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    noise: str | None = None
+    """gaussian:S or laplace:B; `edge-bench privacy` says what that guarantees"""
+    temperature: float = Field(default=1.0, gt=0)
+    """above 1 flattens, below 1 sharpens"""
+
+    def publisher(self, key: int) -> Publish:
+        """What does it. Raises ConfigError: no such noise."""
+        return publisher(self.noise, self.temperature, key)
 
 
 class Tls(BaseModel):
@@ -74,6 +89,7 @@ class NodeConfig(BaseModel):
     protocol: str = "d-distillation"
     settings: dict[str, Any] = {}
     coding: Coding = Coding()
+    privacy: Privacy = Privacy()
     robust: str = "mean"
     """which of the neighbours' soft labels are believed: a name in `edge/robust`, with its argument"""
     engine: str = "onnx-runtime"

@@ -10,10 +10,11 @@ Counts, by cause of refusal:
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge.codec import Chunk, bases_of, decode, join, request
+from edge.codec import CHUNK, HEADER, Chunk, bases_of, decode, join, request
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Delivery, Format, Message, NodeId
 
@@ -131,6 +132,14 @@ class Inbox:
         count = next((chunk.count for chunk in chunks.values()), 0)
         missing = [i for i in range(count) if i not in chunks]
         return request(kind, self.round, neighbour.formats[kind].digest, missing, count)
+
+    def large(self, sender: NodeId, kind: str) -> bool:
+        """Whether the sender's messages of this kind may take several payloads."""
+        return 4 * math.prod(self._neighbours[sender].formats[kind].shape) > CHUNK - HEADER
+
+    def neighbours(self) -> list[tuple[NodeId, str]]:
+        """Everybody who may say something, with a kind of it."""
+        return [(name, next(iter(neighbour.formats))) for name, neighbour in sorted(self._neighbours.items())]
 
     def reached(self, sender: NodeId, number: int) -> None:
         """The sender has spoken of this round."""

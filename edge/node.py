@@ -9,8 +9,21 @@ an argument: a board passes `time.monotonic`, the emulator its virtual clock.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from edge.interfaces import DEVICE, Engine, Floats, Heard, Message, Metrics, NodeId, Protocol, Setup, Transport
+from edge.interfaces import (
+    DEVICE,
+    Engine,
+    Exchange,
+    Floats,
+    Heard,
+    Message,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+    Transport,
+)
 from edge.post import Post, Waiting
+from edge.privacy import Publish, as_it_is
 from edge.robust import KINDS, Rule
 from edge.robust.mean import believed as everybody
 
@@ -31,6 +44,7 @@ def rounds(
     last: int,
     patience: float,
     robust: Rule = everybody,
+    publish: Publish = as_it_is,
 ) -> Iterator[Waiting | Row]:
     """Run rounds `first` to `last` and yield one row of metrics after each.
 
@@ -42,6 +56,7 @@ def rounds(
         last: number of the last round.
         patience: seconds to wait for neighbours before mixing with whoever answered.
         robust: what is believed of what neighbours say (`edge.robust`).
+        publish: what is done to what this device says (`edge.privacy`).
 
     A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
@@ -57,6 +72,7 @@ def rounds(
         try:
             exchange = next(talk)
             while True:
+                exchange = _published(exchange, publish)
                 sent = post.tell(exchange)
                 mine |= {m.kind: m.values for several in exchange.send.values() for m in several}
                 heard = yield from post.listen(exchange.wait_for, number, deadline=now() + patience)
@@ -70,6 +86,14 @@ def rounds(
             metrics["doubted"] = float(doubted)
         yield {"round": float(number), **metrics, "missed": float(missed), "seconds": now() - started}
         number = max(number + 1, inbox.majority_round())
+
+
+def _published(exchange: Exchange, publish: Publish) -> Exchange:
+    """Each message once, so that all its receivers are told the same."""
+    if publish is as_it_is:
+        return exchange
+    once = {id(m): publish(m) for several in exchange.send.values() for m in several}
+    return replace(exchange, send={j: tuple(once[id(m)] for m in several) for j, several in exchange.send.items()})
 
 
 def _believed(

@@ -12,6 +12,10 @@ from edge.interfaces import Array, Delivery, Exchange, Message, NodeId, Transpor
 
 ASK_EVERY = 2.0
 """Seconds of silence after which a device asks again; then after twice as many, and so on."""
+ASK_AT_MOST = 4.0
+"""Seconds between requests for messages of one payload: where much is lost, requests and answers are too."""
+LINGER = 16.0
+"""Seconds, at most, that a device stays to answer after its last round."""
 REMEMBERED = 2
 """Rounds whose messages can be asked for again: a neighbour is never further behind, or it jumps ahead."""
 
@@ -48,6 +52,8 @@ class Post:
         self._coding = coding
         self.now = now
         self._said: dict[tuple[str, int], dict[NodeId, _Said]] = {}
+        self._bases: dict[tuple[NodeId, str], list[Message]] = {}
+        """what the next message to a receiver can be coded with, the newest first"""
 
     def tell(self, exchange: Exchange) -> dict[NodeId, dict[str, Message]]:
         """Send; returns, per receiver and kind, the message as it will be decoded there."""
@@ -55,7 +61,7 @@ class Post:
         coded: dict[tuple[int, ...], tuple[list[bytes], Message]] = {}  # one message to many is coded once
         for receiver, messages in exchange.send.items():
             for message in messages:
-                bases = self._bases(receiver, message.kind)
+                bases = self._bases.get((receiver, message.kind), [])
                 key = tuple(map(id, (message, *bases)))
                 if key not in coded:
                     payloads = encode(message, self._coding[message.kind], bases)
@@ -88,20 +94,45 @@ class Post:
                 if self.inbox.baseless(sender, kind) or due:
                     self.transport.send(sender, AGAIN, self.inbox.again(sender, kind))
             if due:
-                pause *= 2  # on a slow link the answer may be under way, and asking makes it slower
+                pause = min(
+                    2 * pause, ASK_AT_MOST
+                )  # on a slow link the answer may be under way, and asking makes it slower
                 ask_at = self.now() + pause
             yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
+
+    def farewell(self, last: int, patience: float) -> Generator[Waiting, None, None]:
+        """After round `last`: tell everybody that it is over here, and answer until it is over for them too.
+
+        Else whoever missed our last message would ask in vain. Ends after LINGER or `patience` seconds, as somebody may
+        have gone whose goodbye was lost; those that were never heard are not waited for.
+        """
+        deadline = self.now() + min(LINGER, patience)
+        while True:
+            for neighbour, kind in self.inbox.neighbours():
+                self.transport.send(neighbour, AGAIN, request(kind, last + 1, bytes(8)))
+            again = min(deadline, self.now() + ASK_EVERY)
+            while self.now() < again:
+                self.read()
+                waiting = tuple(j for j, _ in self.inbox.neighbours() if 0 < self.inbox.newest(j) <= last)
+                if not waiting:
+                    return
+                yield Waiting(waiting, again)
+            if again >= deadline:
+                return
 
     def state(self) -> dict[str, Array]:
         """What can still be asked for, as arrays by name: a device that was killed owes it to its neighbours."""
         found = {}
-        for (kind, number), by_receiver in self._said.items():
-            receivers: dict[int, list[NodeId]] = {}  # one message to many is kept once
+        receivers: dict[int, dict[NodeId, Message]] = {}  # one message to many is kept once
+        for by_receiver in self._said.values():
             for receiver, said in by_receiver.items():
-                receivers.setdefault(id(said.message), []).append(receiver)
-            for names in receivers.values():
-                message = by_receiver[names[0]].message
-                found[f"{kind}/{number}/{message.digest.hex()}/{','.join(names)}"] = message.values
+                receivers.setdefault(id(said.message), {})[receiver] = said.message
+        for (receiver, _), bases in self._bases.items():
+            for message in bases:
+                receivers.setdefault(id(message), {})[receiver] = message
+        for several in receivers.values():
+            message = next(iter(several.values()))
+            found[f"{message.kind}/{message.round}/{message.digest.hex()}/{','.join(sorted(several))}"] = message.values
         return found
 
     def load_state(self, values: Mapping[str, Array]) -> None:
@@ -134,24 +165,28 @@ class Post:
         said = self._said.get((wanted.kind, wanted.round), {}).get(delivery.sender)
         if said and self.now() >= said.quiet_until:
             said.quiet_until = self.now() + ASK_EVERY / 2
-            whole = encode(said.message, self._coding[wanted.kind])  # who asks may have nothing to add a change to
-            begun = said.payloads or whole
-            resumed = [begun[i] for i in wanted.missing] if wanted.count == len(begun) else []
-            for payload in resumed or whole:
+            begun = said.payloads or self._whole(said)
+            if wanted.missing and wanted.count == len(begun):
+                payloads: Sequence[bytes] = [begun[i] for i in wanted.missing]
+            else:
+                payloads = self._whole(said) if said.payloads else begun
+            for payload in payloads:
                 self.transport.send(delivery.sender, wanted.kind, payload)
+
+    def _whole(self, said: _Said) -> list[bytes]:
+        """As who asks can take it, who may have nothing to add a change to."""
+        return encode(said.message, self._coding[said.message.kind])
 
     def _passed_by(self, missing: Sequence[NodeId], number: int) -> bool:
         """Whether nobody we wait for will still say it: all are more than REMEMBERED rounds ahead."""
         return all(self.inbox.newest(j) > number + REMEMBERED for j in missing)
 
-    def _bases(self, receiver: NodeId, kind: str) -> list[Message]:
-        """What the next message of this kind to this receiver can be coded with, the newest first."""
-        lately = sorted((number for k, number in self._said if k == kind), reverse=True)
-        said = [self._said[kind, number][receiver].message for number in lately if receiver in self._said[kind, number]]
-        return said[: bases_of(self._coding[kind])]
-
     def _remember(self, message: Message, receiver: NodeId, payloads: Sequence[bytes] = ()) -> None:
-        kept = payloads if len(payloads) > 1 and bases_of(self._coding[message.kind]) else ()
-        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(message, kept)
+        if kept := bases_of(self._coding[message.kind]):
+            bases = self._bases.setdefault((receiver, message.kind), [])
+            bases[:] = [message, *bases][:kept]
+        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(
+            message, payloads if kept and len(payloads) > 1 else ()
+        )
         for key in [k for k in self._said if k[1] <= message.round - REMEMBERED]:
             del self._said[key]

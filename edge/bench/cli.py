@@ -3,6 +3,7 @@
 edge-bench reproduce [--data digits|npz:PATH] [--seeds 0,1,2] [SYSTEM ...]
 edge-bench protocols [--data ...] [--split ...] [--devices N]
 edge-bench wire [--classes 10,100] [--rows R]
+edge-bench privacy [--noise gaussian:S,laplace:B] [--rows R] [--rounds T]
 edge-bench engines [--batch N] [--environments FOLDER] [ENGINE ...]
 """
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge import plugins
-from edge.bench import plot, show, wire
+from edge.bench import plot, privacy, show, wire
 from edge.bench.engines import CONTENDERS, measure
 from edge.bench.protocols import compare
 from edge.bench.reproduce import reproduce
@@ -86,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--first", type=int, default=20, metavar="ROUND", help="the first that is measured; 20")
     four.add_argument("--rounds", type=int, default=20, metavar="N", help="how many are measured; 20")
     four.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+
+    text = "What noise on the published rows guarantees: epsilon, by the accountants of dp-accounting."
+    five = commands.add_parser("privacy", help=text, description=text)
+    five.set_defaults(run=_privacy, plots=None)
+    five.add_argument("--noise", default="gaussian:1,gaussian:10,laplace:10", metavar="NAME:SCALE,...")
+    five.add_argument("--rows", type=int, default=300, metavar="R", help="of the reference set, or of its subset; 300")
+    five.add_argument("--rounds", type=int, default=100, metavar="T", help="in which they are published; 100")
+    five.add_argument("--delta", type=float, default=1e-5, metavar="D", help="1e-5")
+    five.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     return parser
 
 
@@ -143,6 +153,15 @@ def _wire(args: argparse.Namespace) -> int:
         found.append(one)
         show.wire(console, one)
     _write(args, RootModel(found))
+    return 0
+
+
+def _privacy(args: argparse.Namespace) -> int:
+    console = _console(args)
+    noises = [noise for noise in args.noise.split(",") if noise]
+    found = privacy.measure(noises, rows=args.rows, rounds=args.rounds, delta=args.delta)
+    show.privacy(console, found)
+    _write(args, found)
     return 0
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge.bench.engines import REFERENCE, Engines
+from edge.bench.privacy import Budgets
 from edge.bench.protocols import Comparison
 from edge.bench.record import Report
 from edge.bench.wire import Wire
@@ -94,6 +95,18 @@ def wire(console: Console, found: Wire) -> None:
     console.print(table)
     low, high = found.accuracy
     console.print(f"The model is right in {low:.1%} of the rows in the first of these rounds, {high:.1%} in the last.")
+
+
+def privacy(console: Console, found: Budgets) -> None:
+    """A table."""
+    first = found.lines[0]
+    table = Table(title=f"{first.rows} rows in {first.rounds} rounds, delta {first.delta:g}", box=SIMPLE_HEAD)
+    for heading in ("noise", "epsilon"):
+        table.add_column(heading, justify="left" if heading == "noise" else "right")
+    for line in found.lines:
+        table.add_row(line.noise, "infinite" if line.epsilon is None else f"{line.epsilon:.4g}")
+    console.print(table)
+    console.print("For all that a device holds. Above 10 or so this is no promise to speak of.")
 
 
 def engines(console: Console, found: Engines) -> None:

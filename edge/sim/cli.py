@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--robust", metavar="RULE", help="which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"
     )
+    parser.add_argument("--noise", metavar="gaussian:S|laplace:B", help="on what devices say; edge-bench privacy")
+    parser.add_argument("--temperature", type=float, metavar="T", help="of what devices say; 1")
     parser.add_argument("--liars", metavar="LIE:N", help="the first N devices lie: label-flip, random")
     parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
     parser.add_argument(
@@ -74,15 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+NESTED = ("scenario", "json", "set", "compare", "coding", "weight_coding", "noise", "temperature")
+"""flags that are not a scenario's key of the same name"""
+
+
 def _emulate(args: argparse.Namespace) -> int:
-    flags = {
-        key: value
-        for key, value in vars(args).items()
-        if value is not None and key not in ("scenario", "json", "set", "compare", "coding", "weight_coding")
-    }
+    flags = {key: value for key, value in vars(args).items() if value is not None and key not in NESTED}
     coding = {"soft_labels": args.coding, "weights": args.weight_coding}
     if given := {k: v for k, v in coding.items() if v is not None}:
         flags["coding"] = given
+    privacy = {"noise": args.noise, "temperature": args.temperature}
+    if given := {k: v for k, v in privacy.items() if v is not None}:
+        flags["privacy"] = given
     if args.model is not None and len(args.model) == 1:
         flags["model"] = args.model[0]
     if args.compare is not None:

@@ -13,6 +13,7 @@ from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
 from edge.node import Row
 from edge.post import Post, Waiting
+from edge.privacy import as_it_is
 from edge.sim import lies
 from edge.sim.network import Network
 from edge.sim.world import Bundles, World
@@ -78,6 +79,7 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
             last=scenario.rounds,
             patience=patience,
             robust=robust.load(scenario.robust),
+            publish=scenario.privacy.publisher(setup.seed) if setup.role == DEVICE else as_it_is,
         )
         yield Device(
             id=me,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge import algorithm, plugins, robust
 from edge.algorithm import Algorithm
-from edge.config import Coding, checked, read_toml
+from edge.config import Coding, Privacy, checked, read_toml
 from edge.errors import ConfigError
 from edge.sim import lies
 
@@ -45,6 +45,8 @@ class Scenario(BaseModel):
     coding: Coding = Coding()
     settings: dict[str, dict[str, Any]] = {}
     """protocol -> its settings"""
+    privacy: Privacy = Privacy()
+    """noise and temperature of what devices say"""
     robust: str = "mean"
     """which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"""
     liars: str | None = None
@@ -116,6 +118,7 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
     plugins.load("edge.engines", scenario.engine)
     scenario.coding.by_kind()
     robust.load(scenario.robust)
+    scenario.privacy.publisher(0)
     if scenario.liars and lies.parse(scenario.liars)[1] >= scenario.devices:
         raise ConfigError(f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest")
     if scenario.transport == "mqtt" and scenario.linked:

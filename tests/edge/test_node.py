@@ -2,15 +2,16 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.codec import AGAIN, decode
+from edge.codec import AGAIN, decode, encode
 from edge.inbox import Inbox
 from edge.interfaces import Engine, Exchange, Format, Heard, Message, Metrics
 from edge.node import Row, rounds, run
-from edge.post import ASK_EVERY, Post, Waiting
+from edge.post import ASK_EVERY, LINGER, Post, Waiting
 from edge.transports.memory import Memory, Network
 from tests.conformance.test_codec import distributions
 
@@ -204,8 +205,6 @@ def test_who_was_away_catches_up() -> None:
     for other in ("a", "c"):
         transport = network.attach(other)
         for number in range(40, 44):
-            from edge.codec import encode
-
             message = Message("soft-labels", number, DIGEST, np.full((1, 1), number, np.float32))
             for payload in encode(message, "float32"):
                 transport.send("b", "soft-labels", payload)
@@ -219,6 +218,71 @@ def test_who_was_away_catches_up() -> None:
     following = b.step()
     assert isinstance(following, dict)
     assert following["round"] == 43.0
+
+
+def test_who_is_done_answers_until_all_are() -> None:
+    """b has missed a's last message: a, which has finished, says it again before it goes."""
+    network, clock = Network("f"), [0.0]
+    form = Format("soft-labels", DIGEST, (1, 1))
+    posts = [
+        Post(network.attach(me), Inbox({other: (form,)}), {"soft-labels": "float32"}, lambda: clock[0])
+        for me, other in (("a", "b"), ("b", "a"))
+    ]
+    a, b = posts
+    b.transport.send(
+        "a", "soft-labels", encode(Message("soft-labels", 1, DIGEST, np.ones((1, 1), np.float32)), "float32")[0]
+    )
+    send = a.transport.send
+    a.transport.send = lambda *_: None  # type: ignore[method-assign]
+    a.tell(Exchange({"b": (Message("soft-labels", 1, DIGEST, np.ones((1, 1), np.float32)),)}, {}))
+    a.transport.send = send  # type: ignore[method-assign]
+    leaving = a.farewell(1, 60.0)
+    assert next(leaving).missing == ("b",)
+    listening = b.listen({"a": ("soft-labels",)}, 1, deadline=60.0)
+    clock[0] = next(listening).until
+    next(listening)  # asks
+    next(leaving)  # answers
+    with pytest.raises(StopIteration) as done:
+        next(listening)
+    assert set(done.value.value["a"]) == {"soft-labels"}
+    assert list(b.farewell(1, 60.0)) == []  # a has said that it is done
+    assert list(leaving) == []
+
+
+def test_nobody_waits_for_ever_for_who_does_not_answer() -> None:
+    network, clock = Network("f"), [0.0]
+    network.attach("b")
+    post = Post(network.attach("a"), Inbox({"b": (Format("soft-labels", DIGEST, (1, 1)),)}), {}, lambda: clock[0])
+    assert list(post.farewell(9, 60.0)) == []  # never heard of
+    post.inbox.reached("b", 9)
+    for waiting in post.farewell(9, 60.0):
+        assert waiting.missing == ("b",)
+        clock[0] = waiting.until
+    assert clock[0] == LINGER
+
+
+def test_a_clock_that_jumps_costs_a_round_and_no_more() -> None:
+    """Forward by a day: patience is over at once. Backward: the wait starts anew at most. Then all is as before."""
+    a, b, clock = pair()
+    a.step()
+    clock[0] += 86_400
+    row = a.step()
+    assert isinstance(row, dict)
+    assert row["missed"] == 1
+    clock[0] -= 2 * 86_400
+    rows = []
+    for _ in range(40):
+        rows += [row for row in (a.step(), b.step()) if isinstance(row, dict)]
+        if all(isinstance(step, Waiting) for step in (a.step(), b.step())):
+            clock[0] += ASK_EVERY
+    assert rows[-1]["missed"] == 0
+    assert max(b.protocol.heard) == 5
+
+
+def test_nothing_on_the_device_reads_the_wall_clock() -> None:
+    """So that a clock set by hand or by the network changes nothing: only `time.monotonic` is used."""
+    for path in (Path(__file__).parents[2] / "edge").rglob("*.py"):
+        assert "time.time(" not in path.read_text(), path
 
 
 def test_run_sleeps_where_the_loop_waits() -> None:
