@@ -60,7 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_check)
 
-    for command in (dev, init, enrol, revoke, check):
+    monitor = commands.add_parser("monitor", help="serve what a fleet reports about itself to Prometheus, until Ctrl-C")
+    monitor.add_argument("--broker", required=True, metavar="URL", help="mqtt://HOST[:PORT] or mqtts://...")
+    monitor.add_argument("--fleet", required=True, metavar="NAME", help="whose status and telemetry")
+    monitor.add_argument("--papers", type=Path, metavar="DIR", help="folder of edge-broker enrol monitor, for mqtts")
+    monitor.add_argument("--listen", default="127.0.0.1:9108", metavar="HOST:PORT", help="127.0.0.1:9108")
+    monitor.set_defaults(run=_monitor)
+
+    for command in (dev, init, enrol, revoke, check, monitor):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -69,10 +76,30 @@ def _say(as_json: bool, line: str, **about: object) -> None:
     print(json.dumps(about) if as_json else line, flush=True)
 
 
-def _dev(args: argparse.Namespace) -> int:
+def _until_told() -> threading.Event:
+    """Set by Ctrl-C, or SIGTERM."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _monitor(args: argparse.Namespace) -> int:
+    from broker import monitor
+
+    host, _, port = args.listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"--listen {args.listen}: expected HOST:PORT")
+    stop = _until_told()
+    with monitor.watching(args.broker, args.fleet, args.papers, host, int(port)) as (_, chosen):
+        url = f"http://{host}:{chosen}/metrics"
+        _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
+        stop.wait()
+    return 0
+
+
+def _dev(args: argparse.Namespace) -> int:
+    stop = _until_told()
     with embedded.running(args.kind, args.port) as broker:
         line = f"{broker.name} listens at {broker.url} (this machine only); Ctrl-C ends it"
         _say(args.json, line, broker=broker.name, url=broker.url, pid=broker.pid)

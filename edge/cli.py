@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, mixing, plugins, privacy, robust, split, topology
+from edge import algorithm, checkpoint, data, homeassistant, mixing, plugins, privacy, robust, split, topology
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -92,6 +92,8 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     transport = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     inbox = Inbox(protocol.hears())
     post = Post(transport, inbox, coding, time.monotonic)
+    if config.home_assistant:
+        transport.retain(homeassistant.discovery(config.fleet, config.id))
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
         steps: Iterator[Waiting | Row] = rounds(

@@ -101,6 +101,8 @@ class NodeConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     evaluate_every: int = Field(default=1, ge=1)
     """rounds between evaluations on the test part of the data"""
+    home_assistant: bool = False
+    """whether Home Assistant is told of this device (MQTT discovery)"""
     checkpoint: Path | None = None
     """folder of the checkpoint; none is kept if absent"""
 

@@ -17,7 +17,7 @@ from edge.sim.scenario import Scenario
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
-FOREVER = ("edge-node", "edge-broker dev")
+FOREVER = ("edge-node", "edge-broker dev", "edge-broker monitor")
 """Commands that run until they are stopped: here only their flags are checked; other tests run them."""
 
 
@@ -38,10 +38,11 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
             continue
         elif line.startswith(FOREVER):
             flags = [w for w in words if w.startswith("--")]
-            done = run([str(BIN / words[0]), *[w for w in words[1:2] if w == "dev"], "--help"], tmp_path)
+            done = run([str(BIN / words[0]), *[w for w in words[1:2] if w in ("dev", "monitor")], "--help"], tmp_path)
             assert all(flag in done.stdout for flag in flags)
         elif words[0] == "python":
-            pytest.importorskip("torch")  # what the benchmarks compare with
+            if words[2].startswith("benchmarks"):
+                pytest.importorskip("torch")  # what they compare with
             done = run([sys.executable, *words[1:3], "--help"], ROOT)
             assert all(w in done.stdout for w in words[3:] if w.startswith("--"))
         else:
@@ -79,7 +80,19 @@ def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
         assert f"`{field.name}`" in text
 
 
-@pytest.mark.parametrize("package", ["edge.codec", "edge.data", "edge.split", "export.zoo", "export.optimizers"])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "edge.codec",
+        "edge.data",
+        "edge.split",
+        "edge.robust",
+        "edge.privacy",
+        "edge.sim.lies",
+        "export.zoo",
+        "export.optimizers",
+    ],
+)
 def test_every_choice_is_named(package: str) -> None:
     text = (ROOT / "docs" / "scenario.md").read_text()
     for name in plugins.names(package):

@@ -94,8 +94,8 @@ def decoded(model: Model, contexts: Array, body: bytes) -> Array:
     for part in _parts(len(contexts)):
         table = model.shares()
         widths, ends = table.tolist(), table.cumsum(axis=1).tolist()
-        symbols = []
-        for context in contexts[part].tolist():
+        symbols: list[int] = []
+        for context in _numbers(contexts[part]):
             slot = state & mask
             symbol = bisect_right(ends[context], slot)
             width = widths[context][symbol]
@@ -111,6 +111,12 @@ def decoded(model: Model, contexts: Array, body: bytes) -> Array:
     if state != LOWEST or at != len(body):
         raise MessageError("bytes are left over after the last coded symbol")
     return found
+
+
+def _numbers(array: Array) -> Iterator[int]:
+    """Of the array, made as they are needed: what a header claims to follow may never come."""
+    for at in range(0, len(array), 65536):
+        yield from array[at : at + 65536].tolist()
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -148,6 +148,11 @@ class Mqtt:
         """See `Transport.report`."""
         self._client.publish(topics.telemetry(self._fleet, self._me), json.dumps(dict(row)), qos=0)
 
+    def retain(self, said: Mapping[str, str]) -> None:
+        """Leave messages at topics of their own, for whoever subscribes later."""
+        for topic, payload in said.items():
+            self._client.publish(topic, payload, qos=1, retain=True)
+
     def close(self) -> None:
         """See `Transport.close`. Waits for the broker to have what was sent."""
         if self._closed:

@@ -1,0 +1,149 @@
+"""What a fleet says about itself, for Prometheus: status and telemetry of every device, as gauges.
+
+    murmur_online{fleet,device}                       1 or 0, by the retained status
+    murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
+    murmur_KEY{fleet,device}                          a number of its last row: round, loss, accuracy_all, ...
+
+Anybody who may write telemetry can make this hold at most MOST devices with MOST_KEYS numbers each.
+"""
+
+import json
+import math
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as paho  # noqa: TID251 - a reader of what the transport writes
+from paho.mqtt.enums import CallbackAPIVersion  # noqa: TID251
+from paho.mqtt.reasoncodes import ReasonCode  # noqa: TID251
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edge import topics
+from edge.errors import ConfigError, TransportError
+
+MOST, MOST_KEYS, LONGEST = 10_000, 100, 65_536
+PATIENCE = 10.0
+"""Seconds to wait for the broker when connecting."""
+_KEY = re.compile(r"[A-Za-z0-9_/.-]{1,64}")
+
+
+@dataclass(eq=False)
+class Fleet(Collector):
+    """The last that every device said."""
+
+    name: str
+    online: dict[str, bool] = field(default_factory=dict)
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    refused: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, topic: str, payload: bytes, now: float) -> None:
+        """A message of the broker's. What is no status or telemetry is counted, and nothing else."""
+        parts = topic.split("/")
+        device = parts[-1]
+        known = device in self.online or len(self.online) < MOST
+        with self.lock:
+            if len(parts) == 4 and known and parts[2] == "status" and payload in (b"online", b"offline"):
+                self.online[device] = payload == b"online"
+            elif len(parts) == 4 and known and parts[2] == "telemetry" and (row := _row(payload)) is not None:
+                self.online.setdefault(device, True)
+                self.rows[device], self.seen[device] = row, now
+            else:
+                self.refused += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry: a family a key."""
+        with self.lock:
+            tables = {
+                "online": {d: float(on) for d, on in self.online.items()},
+                "last_seen_timestamp_seconds": dict(self.seen),
+            }
+            for device, row in self.rows.items():
+                for key, value in row.items():
+                    tables.setdefault(re.sub(r"[^A-Za-z0-9_]", "_", key), {})[device] = value
+            refused = self.refused
+        for key, values in tables.items():
+            family = GaugeMetricFamily(f"murmur_{key}", f"{key} of a device", labels=["fleet", "device"])
+            for device, value in sorted(values.items()):
+                family.add_metric([self.name, device], value)
+            yield family
+        yield GaugeMetricFamily("murmur_monitor_refused", "messages that were no status or telemetry", value=refused)
+
+
+def _row(payload: bytes) -> dict[str, float] | None:
+    """Flat JSON of numbers; None for anything else."""
+    if len(payload) > LONGEST:
+        return None
+    try:
+        row = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or len(row) > MOST_KEYS:
+        return None
+    sound = all(_KEY.fullmatch(k) and isinstance(v, int | float) and not isinstance(v, bool) for k, v in row.items())
+    return {k: float(v) for k, v in row.items() if abs(v) < 1e300 or not math.isfinite(v)} if sound else None
+
+
+@contextmanager
+def watching(url: str, name: str, papers: Path | None, host: str, port: int) -> Iterator[tuple[Fleet, int]]:
+    """Follow the fleet at a broker, and serve /metrics at host:port (0 for any); the fleet and the port.
+
+    papers: the folder of `edge-broker enrol monitor`, for mqtts://.
+    Raises ConfigError: a URL or file that cannot be; TransportError: the broker is not there, or refuses us.
+    """
+    topics.name(name, "fleet")
+    parts = urlsplit(url)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ConfigError(f"broker '{url}' must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    fleet, settled, said = Fleet(name), threading.Event(), [""]
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-monitor", protocol=paho.MQTTv5)
+    client.username_pw_set(parts.username, parts.password)
+    if parts.scheme == "mqtts":
+        try:
+            made = ssl.create_default_context(cafile=str(papers / "authority.crt") if papers else None)
+            if papers:
+                made.load_cert_chain(papers / "device.crt", papers / "device.key")
+        except (OSError, ssl.SSLError) as reason:
+            raise ConfigError(f"the certificate files in {papers} cannot be used: {reason}") from None
+        client.tls_set_context(made)
+
+    def connected(_c: object, _u: object, _f: object, code: ReasonCode, _p: object) -> None:
+        said[0] = str(code) if code.is_failure else ""
+        for kind in ("status", "telemetry"):
+            client.subscribe(f"fleet/{name}/{kind}/+", qos=1)
+        settled.set()
+
+    client.on_connect = connected
+    client.on_message = lambda _c, _u, message: fleet.take(message.topic, bytes(message.payload), time.time())
+    try:
+        client.connect(parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883))
+    except (OSError, ssl.SSLError) as reason:
+        raise TransportError(f"no MQTT broker answers at {url} ({reason})") from None
+    registry = CollectorRegistry()
+    registry.register(fleet)
+    try:
+        client.loop_start()
+        if not settled.wait(PATIENCE) or said[0]:
+            raise TransportError(f"the broker at {url} {said[0] or 'does not answer'} (monitor)")
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as reason:
+            raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
+        try:
+            yield fleet, server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -1,0 +1,209 @@
+"""Mutated payloads, configurations and manifests by the hundred thousand: typed errors only, bounded memory.
+
+    python -m tests.chaos.fuzz --inputs 1000000 --seed 0
+
+Payloads come from the golden vectors and from larger messages: bits flipped, bytes replaced, cut, joined and repeated,
+and the checksum mended in most of them, so that what is behind it is reached. Configurations and manifests are mutated
+as text and as values. Prints one JSON object: inputs and refusals by target, the slowest input, what memory grew by.
+"""
+
+import argparse
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+import tomllib
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import bundle, plugins, privacy, robust
+from edge.bundle import Bundle
+from edge.codec import HEADER, decode, encode, join, requested
+from edge.config import NodeConfig, checked, read_toml
+from edge.errors import MessageError, MurmurError
+from edge.inbox import Inbox
+from edge.interfaces import Delivery, Format, Message
+from export import zoo
+from export.write import export
+from tests.vectors.make_wire import DIGEST, PATH
+
+Target = Callable[[random.Random], None]
+CONFIGURATION = """\
+id = "a"
+fleet = "f"
+broker = "mqtt://127.0.0.1:1883"
+peers = ["a", "b"]
+topology = "ring"
+bundle = "bundle"
+data = "digits"
+split = "classes:4"
+reference = "300"
+protocol = "d-distillation"
+robust = "trimmed-mean:0.2"
+rounds = 10
+patience = 30.0
+[settings]
+pull = 5.0
+[coding]
+soft_labels = "delta15"
+[privacy]
+noise = "gaussian:1"
+"""
+
+
+def mutated(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """One to four changes."""
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(data)) if data else 0
+        kind = chance.randrange(7)
+        if kind == 0 and data:
+            data = data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:at] + chance.randbytes(chance.randint(1, 8)) + data[at + chance.randint(0, 8) :]
+        elif kind == 2:
+            data = data[:at]
+        elif kind == 3:
+            data = data[:at] + chance.choice(others)[at:]
+        elif kind == 4:
+            data += data[at : at + 64]
+        elif kind == 5:
+            number = chance.choice((0, 1, 255, 256, 2**16 - 1, 2**31, 2**32 - 1))
+            data = data[:at] + number.to_bytes(4, "little") + data[at + 4 :]
+        else:
+            data = data[:at] + chance.choice((b"\0", b"\xff", b"\x80")) * chance.randint(1, 16) + data[at:]
+    return data
+
+
+def mended(data: bytes) -> bytes:
+    """With the length and the checksum that fit."""
+    if len(data) < HEADER:
+        return data
+    head = data[:32] + (len(data) - HEADER).to_bytes(4, "little")
+    return head + zlib.crc32(data[HEADER:], zlib.crc32(head)).to_bytes(4, "little") + data[HEADER:]
+
+
+def wire() -> Target:
+    """decode, join with and without bases, requested, and a whole inbox."""
+    seeds = [bytes.fromhex(case["payload"]) for case in json.loads(PATH.read_text()) if "payload" in case]
+    values = np.random.default_rng(0).dirichlet(np.full(10, 0.3), 60).astype(np.float32)
+    bases = [Message("soft-labels", n, DIGEST, values) for n in (33, 1)]
+    for coding in plugins.names("edge.codec"):
+        if (
+            "soft-labels" in getattr(plugins.load("edge.codec", coding), "KINDS", ("soft-labels",))
+            and "8" not in coding
+        ):
+            seeds += encode(Message("soft-labels", 34, DIGEST, values), coding, bases)
+    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (60, 10)), Format("weights", DIGEST, (1, 4))]})
+
+    def once(chance: random.Random) -> None:
+        data = mutated(chance.choice(seeds), seeds, chance)
+        data = mended(data) if chance.random() < 0.8 else data
+        inbox.open(chance.choice((1, 33, 34)))
+        inbox.put(Delivery("b", chance.choice(("soft-labels", "weights")), data))
+        if chance.random() < 0.3:
+            requested(data)
+        found = join([decode(data)], bases if chance.random() < 0.5 else ())
+        assert np.isfinite(found.values).all()
+
+    return once
+
+
+def configuration(folder: Path) -> Target:
+    """A node's file, mutated as text, and as values."""
+    path, text = folder / "node.toml", CONFIGURATION.encode()
+    odd: list[Any] = [
+        None,
+        -1,
+        0,
+        1e308,
+        float("nan"),
+        "",
+        "x" * 9999,
+        [],
+        {},
+        [[]],
+        {"a": {}},
+        True,
+        "../..",
+        "\0",
+        2**70,
+    ]
+    whole = tomllib.loads(CONFIGURATION)
+
+    def once(chance: random.Random) -> None:
+        if chance.random() < 0.5:
+            path.write_bytes(mutated(text, [text], chance))
+            values = read_toml(path)
+        else:
+            values = dict(whole)
+            values[chance.choice([*whole, "unknown"])] = chance.choice(odd)
+        config = checked(NodeConfig, values, "node.toml")
+        config.coding.by_kind()
+        robust.load(config.robust)
+        privacy.publisher(config.privacy.noise, config.privacy.temperature, 0)
+
+    return once
+
+
+def manifest(folder: Path) -> Target:
+    """A bundle's manifest, mutated as text, and as values."""
+    made: Bundle = export(zoo.build("mlp:4", shape=(3,), classes=2), folder / "bundle")
+    path = made.path / "manifest.json"
+    text = path.read_bytes()
+    odd: list[Any] = [None, -1, 1.5, "", [], {}, [None], "x" * 9999, 2**70, True]
+
+    def once(chance: random.Random) -> None:
+        data = mutated(text, [text], chance)
+        if chance.random() < 0.5:
+            values = json.loads(text)
+            where = values
+            while isinstance(where, dict) and where and chance.random() < 0.5:
+                key = chance.choice(sorted(where))
+                if not isinstance(where[key], dict):
+                    break
+                where = where[key]
+            if isinstance(where, dict) and where:
+                where[chance.choice(sorted(where))] = chance.choice(odd)
+            data = json.dumps(values).encode()
+        path.write_bytes(data)
+        bundle.read(made.path)
+
+    return once
+
+
+def main() -> int:
+    """Run all targets; any error that is not typed ends it."""
+    parser = argparse.ArgumentParser(description="Mutated inputs: typed errors only?")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    chance = random.Random(args.seed)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        targets = {"wire": (wire(), 0.8), "configuration": (configuration(Path(name)), 0.1)}
+        targets["manifest"] = manifest(Path(name)), 0.1
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for title, (once, share) in targets.items():
+            refused, slowest = 0, 0.0
+            count = int(share * args.inputs)
+            for _ in range(count):
+                begin = time.perf_counter()
+                try:
+                    once(chance)
+                except (MessageError, MurmurError):
+                    refused += 1
+                slowest = max(slowest, time.perf_counter() - begin)
+            found[title] = {"inputs": count, "refused": refused, "slowest_seconds": round(slowest, 4)}
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({**found, "memory_grew_mb": grown / 1024}))
+    return 0 if grown < 300 * 1024 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

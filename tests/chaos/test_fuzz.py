@@ -1,0 +1,19 @@
+"""Mutated inputs, a short run of `tests.chaos.fuzz`; a million in the long form."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.chaos import LONG
+
+
+def test_mutated_inputs_are_refused_by_name_or_taken() -> None:
+    words = ["--inputs", "1000000" if LONG else "30000", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.chaos.fuzz", *words]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    for target in ("wire", "configuration", "manifest"):
+        assert 0 < found[target]["refused"] < found[target]["inputs"]  # neither all nor none
+    print(found)
