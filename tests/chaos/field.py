@@ -25,7 +25,6 @@ CONFIGURATION = """\
 fleet = "field"
 peers = ["a", "b", "c", "d"]
 topology = "ring"
-bundle = "bundle"
 data = "digits"
 split = "classes:4"
 protocol = "d-distillation"
@@ -119,18 +118,24 @@ class Field:
         assert self.broker is not None
         os.kill(self.broker.pid, signal.SIGKILL)
 
-    def configure(self, name: str, **changes: object) -> Node:
-        """Write a device's file; keys over those that all have."""
-        own = {"id": name, "broker": f"mqtt://127.0.0.1:{self.port}", "checkpoint": f"state-{name}", **changes}
+    def configure(self, name: str, *, common: str = CONFIGURATION, **changes: Any) -> Node:
+        """Write a device's file: its own keys, and what all have in common."""
+        own = {
+            "id": name,
+            "bundle": "bundle",
+            "broker": f"mqtt://127.0.0.1:{self.port}",
+            "checkpoint": f"state-{name}",
+            **changes,
+        }
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
         path = self.folder / f"{name}.toml"
-        path.write_text(lines + CONFIGURATION)
+        path.write_text(lines + common)
         self.nodes[name] = Node(name, path)
         return self.nodes[name]
 
 
 @contextmanager
-def field_of(folder: Path, **settings: object) -> Iterator[Field]:
+def field_of(folder: Path, **settings: Any) -> Iterator[Field]:
     """Four devices, configured and not yet started; a broker that runs. What runs at the end is ended."""
     module = plugins.load("edge.protocols", "d-distillation")
     objective = " + ".join(module.objective(module.Settings()))

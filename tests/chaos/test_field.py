@@ -15,8 +15,10 @@ from paho.mqtt.enums import CallbackAPIVersion  # noqa: TID251
 from edge import data
 from edge.codec import CHUNK, HEADER, encode, request
 from edge.interfaces import Message
+from export import zoo
+from export.write import export
 from tests.chaos import LONG
-from tests.chaos.field import NAMES, Field, Node, field_of
+from tests.chaos.field import CONFIGURATION, NAMES, Field, Node, field_of
 from tests.chaos.proxy import Weather, proxy
 from tests.waiting import eventually
 
@@ -152,6 +154,25 @@ def test_a_device_with_another_reference_set(tmp_path: Path) -> None:
         assert field.nodes["a"].rows[-1]["refused_foreign"] >= rounds
         assert field.nodes["d"].rows[-1]["refused_foreign"] >= rounds
         assert "refused_foreign" not in field.nodes["b"].rows[-1]
+
+
+def test_a_device_with_another_model(tmp_path: Path) -> None:
+    """Where weights are exchanged: those of another model are foreign, and averaged with by nobody."""
+    rounds = 4
+    common = CONFIGURATION.replace("d-distillation", "d-psgd").partition("[settings]")[0]
+    with field_of(tmp_path, rounds=rounds) as field:
+        export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "same")
+        export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "other")
+        for name in NAMES:
+            model = "other" if name == "d" else "same"
+            field.configure(name, common=common, rounds=rounds, patience=3.0, bundle=model)
+        for node in field.nodes.values():
+            node.start()
+        for node in field.nodes.values():
+            node.finish()
+            assert node.round == rounds
+        for name, refused in (("a", True), ("b", False), ("c", True), ("d", True)):
+            assert ("refused_foreign" in field.nodes[name].rows[-1]) == refused
 
 
 def test_a_hostile_neighbour(tmp_path: Path) -> None:
