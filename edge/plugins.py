@@ -13,14 +13,15 @@ def names(package: str) -> list[str]:
     return sorted(m.name.replace("_", "-") for m in found if not m.name.startswith("_"))
 
 
-def load(package: str, name: str) -> ModuleType:
+def load(package: str, name: str, noun: str = "") -> ModuleType:
     """Import the module of `package` that is called `name`, e.g. ("edge.protocols", "d-psgd").
 
-    Imported only now, so that a device never loads an engine or a transport it does not use.
+    Imported only now, so that a device never loads an engine or a transport it does not use. noun: what it is, for people;
+    the package's name if absent.
     """
     known = names(package)
     wanted = name.replace("_", "-")
     if wanted not in known:
-        noun = package.rsplit(".", 1)[-1].removesuffix("s")
+        noun = noun or package.rsplit(".", 1)[-1].removesuffix("s")
         raise ConfigError(f"unknown {noun} '{name}'; there are: {', '.join(known)}")
     return import_module(f"{package}.{wanted.replace('-', '_')}")

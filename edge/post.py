@@ -11,9 +11,9 @@ from edge.inbox import Inbox
 from edge.interfaces import Array, Delivery, Exchange, Message, NodeId, Transport
 
 ASK_EVERY = 2.0
-"""Seconds of silence after which a device asks again; then after twice as many, and so on."""
+"""Seconds of silence after which a device asks again; then after twice as many, and so on,"""
 ASK_AT_MOST = 4.0
-"""Seconds between requests for messages of one payload: where much is lost, requests and answers are too."""
+"""but for messages of one payload no more than these: where much is lost, requests and answers are too."""
 LINGER = 16.0
 """Seconds, at most, that a device stays to answer after its last round."""
 REMEMBERED = 2
@@ -94,9 +94,8 @@ class Post:
                 if self.inbox.baseless(sender, kind) or due:
                     self.transport.send(sender, AGAIN, self.inbox.again(sender, kind))
             if due:
-                pause = min(
-                    2 * pause, ASK_AT_MOST
-                )  # on a slow link the answer may be under way, and asking makes it slower
+                large = any(self.inbox.large(sender, kind) for sender, kind in missing)
+                pause = 2 * pause if large else min(2 * pause, ASK_AT_MOST)  # on a slow link asking makes it slower
                 ask_at = self.now() + pause
             yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
 

@@ -100,13 +100,14 @@ def wire(console: Console, found: Wire) -> None:
 def privacy(console: Console, found: Budgets) -> None:
     """A table."""
     first = found.lines[0]
-    table = Table(title=f"{first.rows} rows in {first.rounds} rounds, delta {first.delta:g}", box=SIMPLE_HEAD)
+    console.print(f"{first.rows} rows in {first.rounds} rounds, delta {first.delta:g}, for all that a device holds")
+    table = Table(box=SIMPLE_HEAD)
     for heading in ("noise", "epsilon"):
         table.add_column(heading, justify="left" if heading == "noise" else "right")
     for line in found.lines:
         table.add_row(line.noise, "infinite" if line.epsilon is None else f"{line.epsilon:.4g}")
     console.print(table)
-    console.print("For all that a device holds. Above 10 or so this is no promise to speak of.")
+    console.print("Above 10 or so this is no promise to speak of.")
 
 
 def engines(console: Console, found: Engines) -> None:

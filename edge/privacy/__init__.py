@@ -68,7 +68,7 @@ def publisher(noise: str | None, temperature: float, key: int) -> Publish:
 def parse(noise: str) -> tuple[str, float]:
     """(name, scale). Raises ConfigError."""
     name, _, text = noise.partition(":")
-    plugins.load("edge.privacy", name)
+    plugins.load("edge.privacy", name, "noise")
     try:
         scale = float(text)
     except ValueError:

@@ -26,7 +26,7 @@ Rule = Callable[[Mapping[NodeId, Floats], Floats | None], dict[NodeId, Floats]]
 def load(spec: str) -> Rule:
     """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be."""
     name, _, argument = spec.partition(":")
-    found: Rule = plugins.load("edge.robust", name).rule(argument)
+    found: Rule = plugins.load("edge.robust", name, "robust rule").rule(argument)
     return found
 
 

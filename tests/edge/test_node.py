@@ -149,6 +149,20 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     assert {cause: n for cause, n in b.inbox.counts.items() if n} == {"baseless": 2}
 
 
+@pytest.mark.parametrize(("shape", "pauses"), [((1, 1), [2, 4, 4, 4, 4]), ((1, 200_000), [2, 4, 8, 16, 32])])
+def test_how_long_a_device_waits_before_it_asks_again(shape: tuple[int, int], pauses: list[float]) -> None:
+    """Messages of several payloads may be long under way, and what is asked for comes behind them."""
+    network, clock = Network("f"), [0.0]
+    network.attach("b")
+    inbox = Inbox({"b": (Format("weights", DIGEST, shape),)})
+    listening = Post(network.attach("a"), inbox, {}, lambda: clock[0]).listen({"b": ("weights",)}, 1, deadline=1e9)
+    times = [0.0]
+    for _ in pauses:
+        clock[0] = next(listening).until
+        times.append(clock[0])
+    assert list(np.diff(times)) == pauses
+
+
 @pytest.mark.parametrize("coding", ["float32", "difference8"])
 def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
     """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""

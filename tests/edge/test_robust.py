@@ -93,7 +93,7 @@ def test_median_and_trimmed_mean_by_hand() -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("krum", "unknown robust 'krum'; there are: mean, median, similarity, trimmed-mean"),
+        ("krum", "unknown robust rule 'krum'; there are: mean, median, similarity, trimmed-mean"),
         ("median:2", "median takes no argument"),
         ("mean:2", "mean takes no argument"),
         ("trimmed-mean:0.5", "expected trimmed-mean:X with X from 0 to less than 0.5"),

@@ -18,7 +18,7 @@ from edge.robust import KINDS
 def parse(spec: str) -> tuple[str, int]:
     """ "label-flip:2" -> ("label-flip", 2), how many devices do it. Raises ConfigError."""
     name, _, count = spec.partition(":")
-    plugins.load("edge.sim.lies", name)
+    plugins.load("edge.sim.lies", name, "lie")
     if not count.isdigit() or int(count) < 1:
         raise ConfigError(f"liars '{spec}': expected {name}:N with N devices, at least 1")
     return name, int(count)
