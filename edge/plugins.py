@@ -16,8 +16,8 @@ def names(package: str) -> list[str]:
 def load(package: str, name: str, noun: str = "") -> ModuleType:
     """Import the module of `package` that is called `name`, e.g. ("edge.protocols", "d-psgd").
 
-    Imported only now, so that a device never loads an engine or a transport it does not use. noun: what it is, for people;
-    the package's name if absent.
+    Imported only now, so that a device never loads an engine or a transport it does not use. noun: what it is called
+    where there is none of that name; the package's name if absent.
     """
     known = names(package)
     wanted = name.replace("_", "-")
