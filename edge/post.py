@@ -106,16 +106,18 @@ class Post:
         have gone whose goodbye was lost; those that were never heard are not waited for.
         """
         deadline = self.now() + min(LINGER, patience)
+        told = self.inbox.neighbours()
         while True:
-            for neighbour, kind in self.inbox.neighbours():
+            for neighbour, kind in told:
                 self.transport.send(neighbour, AGAIN, request(kind, last + 1, bytes(8)))
             again = min(deadline, self.now() + ASK_EVERY)
             while self.now() < again:
                 self.read()
-                waiting = tuple(j for j, _ in self.inbox.neighbours() if 0 < self.inbox.newest(j) <= last)
-                if not waiting:
+                # Who is done may be gone, and what it is told now would wait for its next life.
+                told = [(j, kind) for j, kind in told if 0 < self.inbox.newest(j) <= last]
+                if not told:
                     return
-                yield Waiting(waiting, again)
+                yield Waiting(tuple(j for j, _ in told), again)
             if again >= deadline:
                 return
 
