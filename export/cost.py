@@ -1,9 +1,10 @@
 """What a graph costs: multiply-accumulates by node and phase, and the memory its activations need.
 
-    forward    what the losses depend on
-    backward   what the gradients need besides
-    update     what the optimizer's scalars have a part in; but a product counts as backward, as a weight's gradient
-               may have its update inside
+    forward           what the losses depend on
+    input gradient    what the gradients need besides,
+    weight gradient   but for products of two activations that no product depends on
+    update            what the optimizer's scalars have a part in; but a product counts as a gradient, as a weight's
+                      may have its update inside
 
 Convolutions with constant filters only copy (patches of a weight gradient) and count as element-wise. Memory
 is planned by liveness over the nodes in their order: a value lives from its node to its last reader, views
@@ -23,7 +24,7 @@ from export.fold import sized
 from export.node import Node
 from export.ops import Ops, Value
 
-PHASES = ("forward", "backward", "update")
+PHASES = ("forward", "input gradient", "weight gradient", "update")
 VIEWS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 IN_PLACE = {
     *("Add", "Sub", "Mul", "Div", "Neg", "Exp", "Log", "Sqrt", "Relu", "Clip", "Tanh", "Sigmoid", "Softmax"),
@@ -69,12 +70,14 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
         ExportError: a dimension that has none.
     """
     op = sized(model, sizes)
-    labels = _labels(op)
+    labels, multiplied = _labels(op), _multiplied(op)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
 
     def layer(node: onnx.NodeProto) -> Layer:
         made, of = macs(op, node), phase[node.output[0]]
-        of = "backward" if made and of == "update" else of
+        if made and of != "forward":
+            last = node.output[0] not in multiplied and not any(_weight(op, x) for x in node.input[:2])
+            of = "weight gradient" if last else "input gradient"
         elements = prod(_dims(op, node.output[0])) if node.output[0] else 0
         return Layer(labels[node.output[0]], node.op_type, of, made, elements)
 
@@ -96,6 +99,22 @@ def _labels(op: Ops) -> dict[Value, str]:
         label = read[0] if read else node.name
         found[node.output[0]] = next(iter(reached)) if len(reached) == 1 else label
     return found
+
+
+def _multiplied(op: Ops) -> set[Value]:
+    """All that a product depends on: the adjoints of activations, but not the gradients of weights."""
+    found: set[Value] = set()
+    for node in reversed(op.nodes):
+        if found.intersection(node.output) or macs(op, node):
+            found.update(node.input)
+    return found
+
+
+def _weight(op: Ops, value: Value) -> bool:
+    """Whether a value is a parameter, in whatever order of axes."""
+    while (node := op.producer(value)) is not None and node.op_type in {*VIEWS, "Transpose", "Cast"}:
+        value = node.input[0]
+    return value.startswith(names.PARAMETER)
 
 
 def macs(op: Ops, proto: onnx.NodeProto) -> int:
@@ -136,7 +155,7 @@ def _phases(op: Ops, outputs: list[Value], inputs: list[Value]) -> dict[Value, s
     def of(node: onnx.NodeProto) -> str:
         if needed.intersection(node.output):
             return "forward"
-        return "update" if moved.intersection(node.output) else "backward"
+        return "update" if moved.intersection(node.output) else "input gradient"
 
     return {node.output[0]: of(node) for node in op.nodes}
 

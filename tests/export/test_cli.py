@@ -117,7 +117,9 @@ def test_a_protocol_stands_for_its_objective(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(monkeypatch, "zoo:mlp:4", "-o", tmp_path / "b", "--objective", "d-distillation", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["objective"] == ["cross_entropy", "squared_error(reference)"]
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["objective"] == ["cross_entropy", "squared_error(reference)"]
+    assert 2 * facts["distillation_macs"] == sum(facts["macs"].values()) > 0  # as many rows of either batch
 
 
 def test_freezing_says_what_it_saved(
@@ -128,7 +130,8 @@ def test_freezing_says_what_it_saved(
     assert "saved by freezing" in capsys.readouterr().out
     assert call(monkeypatch, *arguments, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["if_all_were_trained"]["macs"]["backward"] > facts["macs"]["backward"]
+    assert facts["distillation_macs"] == 0
+    assert facts["if_all_were_trained"]["macs"]["weight gradient"] > facts["macs"]["weight gradient"]
     assert facts["if_all_were_trained"]["state_bytes"] > facts["state_bytes"] > 0
 
 

@@ -1,5 +1,7 @@
 """Costs against closed forms, and freezing shown to save what it should."""
 
+from typing import Any
+
 import pytest
 
 from export import zoo
@@ -9,6 +11,7 @@ from export.lora import adapt
 from export.model import Model
 from export.split import split
 from export.trainable import select
+from export.update import Update
 
 
 def of(model: Model, batch: int = 1, objective: str = "cross_entropy") -> Cost:
@@ -16,17 +19,19 @@ def of(model: Model, batch: int = 1, objective: str = "cross_entropy") -> Cost:
 
 
 def test_multilayer_perceptron() -> None:
-    """Forward sum of layers; backward twice that, but for the first layer's input gradient."""
+    """A weight's gradient costs what its layer does forward; so does an input's, which the first layer has none of."""
     found = of(zoo.build("mlp:300-100", shape=(784,), classes=10), batch=4).macs
     forward = 4 * (784 * 300 + 300 * 100 + 100 * 10)
-    assert found == {"forward": forward, "backward": 2 * forward - 4 * 784 * 300, "update": 0}
+    given = forward - 4 * 784 * 300
+    assert found == {"forward": forward, "input gradient": given, "weight gradient": forward, "update": 0}
 
 
 def test_convolutions() -> None:
     found = of(zoo.build("small-cnn", shape=(1, 28, 28), classes=10)).macs
     first, second, last = 16 * 9 * 28 * 28, 32 * 16 * 9 * 14 * 14, 1568 * 10
     assert found["forward"] == first + second + last
-    assert found["backward"] == first + 2 * second + 2 * last
+    assert found["weight gradient"] == first + second + last
+    assert found["input gradient"] == second + last
 
 
 def test_recurrent() -> None:
@@ -48,6 +53,18 @@ def test_fedgkt_macs() -> None:
     assert of(device).macs["forward"] == 3 * 16 * 9 * 32 * 32 + 16 * 10
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize("more", [{}, {"clip_norm": 1.0}, {"accumulate": True}], ids=str)
+def test_gradients_are_told_apart_whatever_becomes_of_them(optimizer: str, more: dict[str, Any]) -> None:
+    """By closed form: weights cost what the forward pass does, inputs that but for the first layer."""
+    model = zoo.build("resnet8", shape=(3, 16, 16), classes=10)
+    graph = assemble(model, optimizer=Update(optimizer, **more)).train
+    found = cost(graph, {"N": 2, "rows": 2}).macs
+    stem, pooled = 2 * 16 * 27 * 16 * 16, 2 * 64 * 4 * 4
+    assert found["weight gradient"] == found["forward"]
+    assert found["input gradient"] == found["forward"] - stem + pooled  # a mean's gradient is an outer product
+
+
 def test_the_batch_scales_everything_but_parameters() -> None:
     model = zoo.build("resnet8", shape=(3, 16, 16), classes=10)
     one, eight = of(model), of(model, 8)
@@ -65,7 +82,8 @@ def test_freezing_saves(spec: str, share: float) -> None:
 
 def test_last_layer_only_costs_no_more_than_its_own_backward() -> None:
     found = of(select(zoo.build("mlp:64", shape=(100,), classes=10), "last:1"), batch=3).macs
-    assert found["backward"] == 3 * 64 * 10
+    assert found["weight gradient"] == 3 * 64 * 10
+    assert found["input gradient"] == 0
 
 
 def test_activations_of_a_chain() -> None:
