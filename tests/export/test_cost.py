@@ -1,7 +1,10 @@
 """Costs against closed forms, and freezing shown to save what it should."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 from export import zoo
@@ -96,3 +99,39 @@ def test_adapters_count_as_what_they_are() -> None:
     plain = zoo.build("mlp:300", shape=(784,), classes=10)
     extra = of(adapt(plain, 2)).macs["forward"] - of(plain).macs["forward"]
     assert extra == 2 * (784 + 300) + 2 * (300 + 10)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        ("mlp", (64,)),
+        ("lenet", (1, 28, 28)),
+        ("resnet8", (3, 32, 32)),
+        ("resnet20", (3, 32, 32)),
+        ("tcn", (6, 128)),
+        ("tiny-transformer", (6, 128)),
+    ],
+)
+def test_an_outside_counter_counts_the_same(spec: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """onnx-tool on the same graph, within a hundredth; it counts adding a bias too, which is taken off."""
+    import onnx_tool
+
+    proto = assemble(zoo.build(spec, shape=shape, classes=10)).predict
+    onnx.save(proto, tmp_path / "model.onnx")
+    graph = onnx_tool.Model(str(tmp_path / "model.onnx"), {"verbose": False}).graph
+    kept = {value.name for value in proto.graph.initializer}
+    feed = {
+        value.name: np.zeros([d.dim_value or 1 for d in value.type.tensor_type.shape.dim], np.float32)
+        for value in proto.graph.input
+        if value.name not in kept
+    }
+    graph.shape_infer(feed)
+    graph.profile()
+    theirs = biases = 0
+    for node in graph.nodemap.values():
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            theirs += int(np.ravel(node.macs)[0])
+            biases += int(np.prod(graph.tensormap[node.output[0]].shape)) if len(node.input) > 2 else 0
+    ours = sum(cost(proto, {"N": 1}).macs.values())
+    assert abs(theirs - biases - ours) <= 0.01 * ours
