@@ -1,10 +1,11 @@
 """The models the benchmarks run, with the shape of a sample; ten classes. And turns, so that all are slowed alike."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 
-CLASSES, RATE, BURST = 10, 0.01, 10
+from edge.bench.statistics import in_turns
+
+CLASSES, RATE = 10, 0.01
 SHAPES: dict[str, tuple[int, ...]] = {
     "mlp:200": (1, 28, 28),
     "small-cnn": (1, 28, 28),
@@ -19,16 +20,5 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 
 def measure(steps: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median milliseconds a step of each, taken in turns of ten for about `seconds`."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        for _ in range(BURST):
-            step()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, step in steps.items():
-            for _ in range(BURST):
-                start = time.perf_counter()
-                step()
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(t) for name, t in times.items()}
+    """Median milliseconds a step of each, taken in turns for about `seconds`."""
+    return {name: 1e3 * statistics.median(times) for name, times in in_turns(steps, seconds).items()}

@@ -4,6 +4,7 @@ edge-bench reproduce [--data digits|npz:PATH] [--seeds 0,1,2] [SYSTEM ...]
 edge-bench protocols [--data ...] [--split ...] [--devices N]
 edge-bench wire [--classes 10,100] [--rows R]
 edge-bench privacy [--noise gaussian:S,laplace:B] [--rows R] [--rounds T]
+edge-bench compare A.json B.json [--all]
 edge-bench engines [--batch N] [--environments FOLDER] [ENGINE ...]
 """
 
@@ -22,9 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge import plugins
-from edge.bench import plot, privacy, show, wire
+from edge.bench import compare, plot, privacy, protocols, show, wire
 from edge.bench.engines import CONTENDERS, measure
-from edge.bench.protocols import compare
 from edge.bench.reproduce import reproduce
 from edge.command import guarded
 from edge.config import write_text
@@ -96,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     five.add_argument("--rounds", type=int, default=100, metavar="T", help="in which they are published; 100")
     five.add_argument("--delta", type=float, default=1e-5, metavar="D", help="1e-5")
     five.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+
+    text = "Two results of the same command: what changed between them beyond noise."
+    six = commands.add_parser("compare", help=text, description=text)
+    six.set_defaults(run=_compare, plots=None)
+    six.add_argument("first", type=Path, metavar="A.json")
+    six.add_argument("second", type=Path, metavar="B.json")
+    six.add_argument("--all", action="store_true", help="what is the same, too")
+    six.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     return parser
 
 
@@ -131,7 +139,9 @@ def _protocols(args: argparse.Namespace) -> int:
     local = {"local_steps": args.local_steps, "learning_rate": args.learning_rate}
     names = [name for name in args.protocols.split(",") if name] if args.protocols else []
     with _progress(console) as progress:
-        found = compare(base, _seeds(args), names=names, local=local, workers=_workers(args), progress=progress)
+        found = protocols.compare(
+            base, _seeds(args), names=names, local=local, workers=_workers(args), progress=progress
+        )
     show.comparison(console, found)
     if args.plots:
         points = [
@@ -161,6 +171,16 @@ def _privacy(args: argparse.Namespace) -> int:
     noises = [noise for noise in args.noise.split(",") if noise]
     found = privacy.measure(noises, rows=args.rows, rounds=args.rounds, delta=args.delta)
     show.privacy(console, found)
+    _write(args, found)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    console = _console(args)
+    found = compare.compare(compare.read(args.first), compare.read(args.second))
+    if not found.changes:
+        raise ConfigError(f"{args.first} and {args.second} have no number in common; name two results of one command")
+    show.compared(console, found, everything=args.all)
     _write(args, found)
     return 0
 

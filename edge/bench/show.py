@@ -1,6 +1,8 @@
 """Tables for people."""
 
+from collections import Counter
 from collections.abc import Callable
+from statistics import median
 from textwrap import fill
 
 from rich.box import SIMPLE_HEAD
@@ -8,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edge.bench.compare import Comparison as Compared
 from edge.bench.engines import REFERENCE, Engines
 from edge.bench.privacy import Budgets
 from edge.bench.protocols import Comparison
@@ -89,8 +92,8 @@ def wire(console: Console, found: Wire) -> None:
             f"{line.divergence:.1e}",
             f"{100 * line.argmax:.3g}%",
             *entropies,
-            f"{line.encode_mb_s:.0f}",
-            f"{line.decode_mb_s:.0f}",
+            f"{median(line.encode_mb_s):.0f}",
+            f"{median(line.decode_mb_s):.0f}",
         )
     console.print(table)
     low, high = found.accuracy
@@ -108,6 +111,29 @@ def privacy(console: Console, found: Budgets) -> None:
         table.add_row(line.noise, "infinite" if line.epsilon is None else f"{line.epsilon:.4g}")
     console.print(table)
     console.print("Above 10 or so this is no promise to speak of.")
+
+
+def compared(console: Console, found: Compared, *, everything: bool) -> None:
+    """What changed; or all that both have."""
+    for key, (one, two) in found.environment.items():
+        console.print(f"{key}: {one or 'unknown'} -> {two or 'unknown'}", highlight=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("what", overflow="fold")
+    for heading in ("first", "second", "ratio", "95 %", ""):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+    shown = [change for change in found.changes if everything or change.verdict != "same"]
+    for change in shown:
+        known = "" if change.low is None else f"{change.low:.3g} to {change.high:.3g}"
+        of = "" if change.ratio is None else f"{change.ratio:.3g}"
+        table.add_row(change.path, f"{change.first:.6g}", f"{change.second:.6g}", of, known, change.verdict)
+    if shown:
+        console.print(table)
+    count = Counter(change.verdict for change in found.changes)
+    noisy = f"{count['changed']} changed beyond noise, {count['differs']} differ (measured once)"
+    console.print(f"Of {len(found.changes)} numbers in both {noisy}, {count['same']} are the same.", highlight=False)
+    for name, paths in (("first", found.only_first), ("second", found.only_second)):
+        if paths:
+            console.print(f"only in the {name}: {len(paths)}, e.g. {paths[0]}", highlight=False)
 
 
 def engines(console: Console, found: Engines) -> None:
