@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from edge.bench.statistics import ratio, ratio_interval
 from edge.errors import ConfigError
 
-MEASURED = 3
+MEASURED = 5
 """numbers that it takes to speak of noise"""
 NAMES = ("system", "coding", "protocol", "name", "noise", "claim", "id", "round", "model", "batch", "classes")
 """fields by which an entry of a list is known"""

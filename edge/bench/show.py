@@ -129,7 +129,7 @@ def compared(console: Console, found: Compared, *, everything: bool) -> None:
     if shown:
         console.print(table)
     count = Counter(change.verdict for change in found.changes)
-    noisy = f"{count['changed']} changed beyond noise, {count['differs']} differ (measured once)"
+    noisy = f"{count['changed']} changed beyond noise, {count['differs']} differ (too few to tell)"
     console.print(f"Of {len(found.changes)} numbers in both {noisy}, {count['same']} are the same.", highlight=False)
     for name, paths in (("first", found.only_first), ("second", found.only_second)):
         if paths:
