@@ -104,8 +104,8 @@ def test_from_the_command_line(
     said = capsys.readouterr().out
     assert "lines/fine/bytes" in said
     assert "lines/coarse/bytes" not in said
-    assert "Of 5 numbers in both 0 changed beyond noise, 1 differ (too few to tell), 4 are the same." in said.replace(
-        "\n", " "
+    assert "Of 5 numbers in both 0 changed beyond noise, 1 differ (too few to tell), 4 are the same." in " ".join(
+        said.split()
     )
     monkeypatch.setattr(sys, "argv", ["edge-bench", "compare", *map(str, paths), "--json", "-"])
     assert cli.main() == 0
