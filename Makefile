@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit chaos oldest ort-training tflite-runtime sources format reproduce bench-step clean
+.PHONY: help demo test check unit chaos oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -122,6 +122,12 @@ format: $(VENV)/test.stamp  ## put the code in shape
 reproduce: $(VENV)/demo.stamp  ## the papers' claims on digits: table, plots, JSON in reproduced/
 	@mkdir -p reproduced
 	$(RUN)/edge-bench reproduce --plots reproduced --json reproduced/digits.json
+
+bench-record: $(VENV)/test.stamp  ## append ratios, of steps and of bytes, to benchmarks/history.jsonl
+	$(RUN)/python -m benchmarks.record
+
+bench-check: $(VENV)/test.stamp  ## fail if one of those ratios has worsened by more than its noise
+	$(RUN)/python -m benchmarks.record --check
 
 bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch eager
 	$(RUN)/python -m benchmarks.step

@@ -1,0 +1,103 @@
+"""A record of ratios over time, and a check that none has become worse than its noise explains.
+
+    python -m benchmarks.record              measure, and append a line to benchmarks/history.jsonl
+    python -m benchmarks.record --check      measure, and compare with what is there; exit code 1 if a ratio worsened
+
+Ratios only, never times: a step of the exported graph over PyTorch's, in turns in one process, and a coded message's
+bytes over float32's. Smaller is better. A ratio has worsened if it is above the median of the record by more than its
+band: the widest of BAND, how far the record has strayed from its median, and the interval of what was measured now.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from benchmarks.models import CLASSES, SHAPES
+from benchmarks.step import ours, theirs
+from edge.bench import wire
+from edge.bench.record import environment
+from edge.bench.statistics import in_turns, ratio, ratio_interval
+from export import zoo
+
+HISTORY = Path(__file__).with_name("history.jsonl")
+STEPS = (("mlp:200", 8), ("mlp:200", 32), ("small-cnn", 8), ("small-cnn", 32), ("resnet8", 8), ("tcn", 8))
+BAND = 0.05
+Ratio = tuple[float, float, float]
+"""median, and the interval it lies in"""
+
+
+def measured(seconds: float) -> dict[str, Ratio]:
+    """All ratios, now."""
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    found: dict[str, Ratio] = {}
+    for spec, batch in STEPS:
+        x = random.random((batch, *SHAPES[spec]), dtype=np.float32)
+        y = random.integers(0, CLASSES, batch)
+        model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
+        times = in_turns({"ours": ours(model, x, y), "torch": theirs(model, x, y)}, seconds)
+        of = ratio(times["ours"], times["torch"])
+        found[f"step/{spec}/batch {batch}"] = of, *ratio_interval(times["ours"], times["torch"])
+    lines = wire.measure(10, rows=1000, first=20, rounds=5).lines
+    for line in lines:
+        found[f"bytes/{line.coding}"] = (1 / line.smaller,) * 3
+    return found
+
+
+def worsened(now: Mapping[str, Ratio], history: Sequence[Mapping[str, Ratio]]) -> dict[str, str]:
+    """Ratio -> what happened, of those that are above the record by more than their band."""
+    found = {}
+    for name, (middle, low, high) in now.items():
+        before = [record[name][0] for record in history if name in record]
+        if not before:
+            continue
+        usual = statistics.median(before)
+        strayed = max(abs(r / usual - 1) for r in before)
+        band = max(BAND, strayed, (high - low) / (2 * middle))
+        if middle > usual * (1 + band):
+            found[name] = f"{usual:.3f} -> {middle:.3f} ({low:.3f} to {high:.3f}), its band is {band:.0%}"
+    return found
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The record, oldest first; none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def main() -> int:
+    """Record, or check."""
+    parser = argparse.ArgumentParser(description="Ratios over time: append to the record, or check against it.")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--seconds", type=float, default=6.0, help="per step that is compared")
+    parser.add_argument("--history", type=Path, default=HISTORY)
+    args = parser.parse_args()
+    records = read(args.history)
+    now = measured(args.seconds)
+    for name, (middle, low, high) in now.items():
+        print(f"{name:<28} {middle:.3f}" + (f"  ({low:.3f} to {high:.3f})" if low < high else ""))
+    if not args.check:
+        line = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "environment": environment().model_dump(), "ratios": now}
+        with args.history.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{args.history}: record {len(records) + 1}")
+        return 0
+    worse = worsened(now, [record["ratios"] for record in records])
+    for name, what in worse.items():
+        print(f"WORSE  {name}: {what}")
+    print(f"{len(worse)} of {len(now)} ratios worsened, against {len(records)} records")
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
