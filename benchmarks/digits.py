@@ -21,6 +21,8 @@ RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("isolated", "isolated", {}),
     ("d-distillation, 8 bit", "d-distillation", {"coding": {"soft_labels": "probability8"}}),
     ("d-distillation, float32", "d-distillation", {"coding": {"soft_labels": "float32"}}),
+    ("d-distillation, changes", "d-distillation", {"coding": {"soft_labels": "delta3"}}),
+    ("d-psgd, 8-bit changes", "d-psgd", {"coding": {"weights": "difference8"}}),
     ("d-psgd, float32", "d-psgd", {}),
 )
 
