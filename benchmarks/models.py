@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping
 
-from edge.bench.statistics import in_turns
+from edge.bench.intervals import in_turns
 
 CLASSES, RATE = 10, 0.01
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -26,8 +26,8 @@ import torch
 from benchmarks.models import CLASSES, SHAPES
 from benchmarks.step import ours, theirs
 from edge.bench import wire
+from edge.bench.intervals import in_turns, ratio, ratio_interval
 from edge.bench.record import environment
-from edge.bench.statistics import in_turns, ratio, ratio_interval
 from export import zoo
 
 HISTORY = Path(__file__).with_name("history.jsonl")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from edge.bench.statistics import ratio, ratio_interval
+from edge.bench.intervals import ratio, ratio_interval
 from edge.errors import ConfigError
 
 MEASURED = 5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.bench import cli
 from edge.bench.compare import compare, numbers
-from edge.bench.statistics import BURST, in_turns, interval, ratio, ratio_interval
+from edge.bench.intervals import BURST, in_turns, interval, ratio, ratio_interval
 
 
 def test_an_interval_holds_the_median_as_often_as_it_says() -> None:
