@@ -5,7 +5,6 @@ being a client only, the server's for being a server only.
 """
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge import files
 from edge.errors import ConfigError
 
 SKEW = timedelta(days=1)
@@ -36,15 +36,8 @@ class Pair:
         private = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_private(stem.with_name(stem.name + ".key"), private)
+        files.write_private(stem.with_name(stem.name + ".key"), private)
         stem.with_name(stem.name + ".crt").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """A file of mode 0600 from its first moment on. Raises FileExistsError: no key is ever written over."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def read(stem: Path) -> Pair:

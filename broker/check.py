@@ -5,6 +5,7 @@ arrive is waited for by sending something honest after it, which must: brokers k
 """
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from tempfile import TemporaryDirectory
 
 from broker import certificates, fleet, mosquitto
 from broker.fleet import Fleet
-from broker.process import free_port, running
+from broker.process import free_port
 from broker.visitor import Papers, Visitor, visit
+from edge import topics
 from edge.errors import ConfigError, TransportError
 
 
@@ -49,9 +51,13 @@ class Site:
         """Connect as `name`, with papers for it."""
         return visit(self.host, self.port, self.issue(name), name)
 
-    def inbox(self, receiver: str, sender: str) -> str:
+    def message(self, receiver: str, sender: str) -> str:
         """Topic of a message from `sender` to `receiver`."""
-        return f"fleet/{self.fleet.name}/to/{receiver}/from/{sender}/soft-labels"
+        return topics.Address(self.fleet.name, receiver, sender, "soft-labels").topic
+
+    def inbox(self, receiver: str) -> str:
+        """What `receiver` subscribes to."""
+        return topics.inbox(self.fleet.name, receiver)
 
 
 def address(text: str) -> tuple[str, int]:
@@ -75,48 +81,38 @@ def site(folder: Path | None, address: tuple[str, int] | None) -> Iterator[Site]
         if address:
             yield Site(*address, known, here / "papers")
             return
-        program = mosquitto.program()
-        if program is None:
-            raise TransportError("there is no Mosquitto on this machine; install it with the system's package manager")
-        port = free_port(None)
-        (here / "data").mkdir()
-        rules = fleet.configuration(known.broker.absolute(), port).replace(
-            f"{known.broker.absolute()}/data", f"{here}/data"
-        )
-        conf = here / "mosquitto.conf"
-        conf.write_text(mosquitto.as_root() + rules.replace(f"listener {port}", f"listener {port} 127.0.0.1"))
-        with running("mosquitto", [program, "-c", str(conf)], port):
+        port, rules = free_port(None), here / "broker"
+        shutil.copytree(known.broker, rules, ignore=shutil.ignore_patterns("data"))
+        (rules / "data").mkdir()
+        with mosquitto.run(fleet.configuration(rules, port, "127.0.0.1"), rules, port):
             yield Site("127.0.0.1", port, known, here / "papers")
 
 
-def run(at: Site, progress: Callable[[int, int, str], None] = lambda *_: None) -> list[Check]:
+def run(at: Site) -> Iterator[Check]:
     """All of CHECKS, each on its own connections."""
-    found = []
-    for done, (name, check) in enumerate(CHECKS.items()):
-        progress(done, len(CHECKS), name)
+    for name, check in CHECKS.items():
         try:
             ok, said = check(at)
         except (OSError, TransportError) as reason:
             ok, said = False, str(reason)
-        found.append(Check(name, ok, said))
-    return found
+        yield Check(name, ok, said)
 
 
 def _neighbours(at: Site) -> tuple[bool, str]:
     with at.visit("a") as a, at.visit("b") as b:
         if not (a.connected and b.connected):
             return False, a.reason if not a.connected else b.reason
-        granted = b.subscribe(f"fleet/{at.fleet.name}/to/b/from/+/+")
-        said = a.publish(at.inbox("b", "a"))
+        granted = b.subscribe(at.inbox("b"))
+        said = a.publish(at.message("b", "a"))
         return b.until(lambda: bool(b.heard)), f"subscription: {granted}; message: {said}"
 
 
 def _cannot(at: Site, topic: str, *, receiver: str = "b") -> tuple[bool, str]:
     """a publishes on `topic`, and then on one that it may; b must hear only the second."""
     with at.visit("a") as a, at.visit(receiver) as b:
-        b.subscribe(f"fleet/{at.fleet.name}/to/{receiver}/from/+/+")
+        b.subscribe(at.inbox(receiver))
         said = a.publish(topic)
-        a.publish(at.inbox(receiver, "a"), b"honest")
+        a.publish(at.message(receiver, "a"), b"honest")
         arrived = b.until(lambda: any(payload == b"honest" for _, payload in b.heard))
         heard = [t for t, payload in b.heard if payload != b"honest"]
         return arrived and not heard and said == "Not authorized", said
@@ -125,11 +121,11 @@ def _cannot(at: Site, topic: str, *, receiver: str = "b") -> tuple[bool, str]:
 def _cannot_read(at: Site, *filters: str) -> tuple[bool, str]:
     """c subscribes to what is b's; a tells b, then c. c must hear only the second."""
     with at.visit("a") as a, at.visit("b") as b, at.visit("c") as c:
-        b.subscribe(f"fleet/{at.fleet.name}/to/b/from/+/+")
+        b.subscribe(at.inbox("b"))
         said = [c.subscribe(topic) for topic in filters]
-        c.subscribe(f"fleet/{at.fleet.name}/to/c/from/+/+")
-        a.publish(at.inbox("b", "a"), b"for b")
-        a.publish(at.inbox("c", "a"), b"for c")
+        c.subscribe(at.inbox("c"))
+        a.publish(at.message("b", "a"), b"for b")
+        a.publish(at.message("c", "a"), b"for c")
         arrived = b.until(lambda: bool(b.heard)) and c.until(lambda: any(p == b"for c" for _, p in c.heard))
         return arrived and all(p == b"for c" for _, p in c.heard), ", ".join(said)
 
@@ -137,22 +133,21 @@ def _cannot_read(at: Site, *filters: str) -> tuple[bool, str]:
 def _takeover(at: Site) -> tuple[bool, str]:
     """a connects under b's client identifier: b must stay, and hear what is b's."""
     with at.visit("b") as b:
-        b.subscribe(f"fleet/{at.fleet.name}/to/b/from/+/+")
+        b.subscribe(at.inbox("b"))
         with visit(at.host, at.port, at.issue("a"), "b") as a:
-            a.publish(at.inbox("b", "a"))
-            return b.until(
-                lambda: bool(b.heard)
-            ) and b.connected, f"a was {'let in' if a.connected else a.reason}, b stayed"
+            a.publish(at.message("b", "a"))
+            stayed = b.until(lambda: bool(b.heard)) and b.connected
+            return stayed, f"a: {'let in' if a.connected else a.reason}; b: {'stayed' if stayed else b.reason}"
 
 
 def _oversized(at: Site) -> tuple[bool, str]:
     with at.visit("a") as a, at.visit("b") as b:
-        b.subscribe(f"fleet/{at.fleet.name}/to/b/from/+/+")
-        a.publish(at.inbox("b", "a"), bytes(512_000))
+        b.subscribe(at.inbox("b"))
+        a.publish(at.message("b", "a"), bytes(512_000))
         fits = b.until(lambda: len(b.heard) == 1)
-        said = a.publish(at.inbox("b", "a"), bytes(2 * fleet.PACKET))
+        said = a.publish(at.message("b", "a"), bytes(2 * fleet.PACKET))
         with at.visit("d") as d:
-            d.publish(at.inbox("b", "d"), b"honest")
+            d.publish(at.message("b", "d"), b"honest")
             alive = b.until(lambda: any(p == b"honest" for _, p in b.heard))
         return fits and alive and all(len(p) <= 512_000 for _, p in b.heard), said
 
@@ -166,11 +161,11 @@ def _refused(at: Site, name: str, papers: Papers) -> tuple[bool, str]:
 
 def _retained(at: Site) -> tuple[bool, str]:
     """a publishes b's status, retained: the monitor must not read it."""
-    topic = f"fleet/{at.fleet.name}/status/b"
+    known = at.fleet.name
     with at.visit("a") as a, at.visit(fleet.MONITOR) as monitor:
-        said = a.publish(topic, b"forged", retain=True)
-        monitor.subscribe(f"fleet/{at.fleet.name}/status/+")
-        a.publish(f"fleet/{at.fleet.name}/status/a", b"honest")
+        said = a.publish(topics.status(known, "b"), b"forged", retain=True)
+        monitor.subscribe(topics.status(known, "+"))
+        a.publish(topics.status(known, "a"), b"honest")
         arrived = monitor.until(lambda: any(p == b"honest" for _, p in monitor.heard))
         return arrived and all(p != b"forged" for _, p in monitor.heard), said
 
@@ -183,8 +178,10 @@ def _no_key_is_open(at: Site) -> tuple[bool, str]:
 
 CHECKS: dict[str, Callable[[Site], tuple[bool, str]]] = {
     "neighbours hear one another": _neighbours,
-    "a device cannot speak as another": lambda at: _cannot(at, at.inbox("b", "c")),
-    "a device cannot speak to another fleet": lambda at: _cannot(at, "fleet/other/to/b/from/a/soft-labels"),
+    "a device cannot speak as another": lambda at: _cannot(at, at.message("b", "c")),
+    "a device cannot speak to another fleet": lambda at: _cannot(
+        at, topics.Address("other", "b", "a", "soft-labels").topic
+    ),
     "a device cannot forge another's status": _retained,
     "a device cannot read another's inbox": lambda at: _cannot_read(at, f"fleet/{at.fleet.name}/to/b/#"),
     "a device cannot read all by wildcards": lambda at: _cannot_read(at, "#", "+/+/+/+/+/+/+"),

@@ -157,14 +157,14 @@ def _check(args: argparse.Namespace) -> int:
     if args.broker and not args.fleet:
         raise ConfigError("--broker: name the fleet whose rules it has, with --fleet")
     with check.site(args.fleet, check.address(args.broker) if args.broker else None) as site:
-        found = check.run(site)
+        found = []
+        for one in check.run(site):
+            found.append(one)
+            if not args.json:
+                print(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<48} {one.found}", flush=True)
     ok = all(one.ok for one in found)
-    if args.json:
-        print(json.dumps({"ok": ok, "checks": [asdict(one) for one in found]}))
-        return 0 if ok else 1
-    for one in found:
-        print(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<48} {one.found}")
-    print(f"{sum(one.ok for one in found)} of {len(found)} hold")
+    line = f"{sum(one.ok for one in found)} of {len(found)} hold"
+    _say(args.json, line, ok=ok, checks=[asdict(one) for one in found])
     return 0 if ok else 1
 
 

@@ -173,11 +173,14 @@ def reload(fleet: Fleet) -> bool:
     return True
 
 
-def configuration(at: Path, port: int) -> str:
-    """Mosquitto's, with its files in `at`: every device by certificate, bounded in every way."""
+def configuration(at: Path, port: int, address: str = "") -> str:
+    """Mosquitto's, with its files in `at`: every device by certificate, bounded in every way.
+
+    address: the only one that it listens on; all of the machine's if absent.
+    """
     return f"""\
 # Mosquitto 2 for one fleet. Only devices with a certificate of its authority are let in, each under the name in it.
-listener {port}
+listener {f"{port} {address}".rstrip()}
 cafile {at}/authority.crt
 certfile {at}/server.crt
 keyfile {at}/server.key
@@ -217,15 +220,15 @@ def access_rules(name: str, revoked: Sequence[str] = ()) -> str:
     """
     denied = "".join(f"\nuser {device}\ntopic deny #\n" for device in revoked)
     return f"""\
-pattern write fleet/{name}/to/+/from/%u/+
-pattern read fleet/{name}/to/%u/from/+/+
-pattern write fleet/{name}/status/%u
-pattern write fleet/{name}/telemetry/%u
+pattern write {topics.Address(name, "+", "%u", "+").topic}
+pattern read {topics.inbox(name, "%u")}
+pattern write {topics.status(name, "%u")}
+pattern write {topics.telemetry(name, "%u")}
 pattern write homeassistant/sensor/{name}-%u/+/config
 
 user {MONITOR}
-topic read fleet/{name}/status/+
-topic read fleet/{name}/telemetry/+
+topic read {topics.status(name, "+")}
+topic read {topics.telemetry(name, "+")}
 
 user {BRIDGE}
 topic readwrite fleet/{name}/#

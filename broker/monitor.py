@@ -17,17 +17,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import paho.mqtt.client as paho  # noqa: TID251 - a reader of what the transport writes
-from paho.mqtt.enums import CallbackAPIVersion  # noqa: TID251
-from paho.mqtt.reasoncodes import ReasonCode  # noqa: TID251
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from broker.visitor import Papers
 from edge import topics
 from edge.errors import ConfigError, TransportError
+from edge.url import parse
 
 MOST, MOST_KEYS, LONGEST = 10_000, 100, 65_536
 PATIENCE = 10.0
@@ -101,39 +102,35 @@ def watching(url: str, name: str, papers: Path | None, host: str, port: int) -> 
     Raises ConfigError: a URL or file that cannot be; TransportError: the broker is not there, or refuses us.
     """
     topics.name(name, "fleet")
-    parts = urlsplit(url)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise ConfigError(f"broker '{url}' must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+    address = parse(url)
     fleet, settled, said = Fleet(name), threading.Event(), [""]
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-monitor", protocol=paho.MQTTv5)
-    client.username_pw_set(parts.username, parts.password)
-    if parts.scheme == "mqtts":
+    client.username_pw_set(address.user, address.password)
+    if address.tls:
+        shown = Papers(papers / "authority.crt", papers / "device", named=True) if papers else Papers(named=True)
         try:
-            made = ssl.create_default_context(cafile=str(papers / "authority.crt") if papers else None)
-            if papers:
-                made.load_cert_chain(papers / "device.crt", papers / "device.key")
+            client.tls_set_context(shown.context())
         except (OSError, ssl.SSLError) as reason:
             raise ConfigError(f"the certificate files in {papers} cannot be used: {reason}") from None
-        client.tls_set_context(made)
 
     def connected(_c: object, _u: object, _f: object, code: ReasonCode, _p: object) -> None:
         said[0] = str(code) if code.is_failure else ""
-        for kind in ("status", "telemetry"):
-            client.subscribe(f"fleet/{name}/{kind}/+", qos=1)
+        for of in (topics.status, topics.telemetry):
+            client.subscribe(of(name, "+"), qos=1)
         settled.set()
 
     client.on_connect = connected
     client.on_message = lambda _c, _u, message: fleet.take(message.topic, bytes(message.payload), time.time())
     try:
-        client.connect(parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883))
+        client.connect(address.host, address.port)
     except (OSError, ssl.SSLError) as reason:
-        raise TransportError(f"no MQTT broker answers at {url} ({reason})") from None
+        raise TransportError(f"no MQTT broker answers at {address.shown} ({reason})") from None
     registry = CollectorRegistry()
     registry.register(fleet)
     try:
         client.loop_start()
         if not settled.wait(PATIENCE) or said[0]:
-            raise TransportError(f"the broker at {url} {said[0] or 'does not answer'} (monitor)")
+            raise TransportError(f"the broker at {address.shown} {said[0] or 'does not answer'} (monitor)")
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as reason:

@@ -3,10 +3,11 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from broker.process import Running, running
+from edge.errors import TransportError
 
 NAME = "mosquitto"
 PACKET = 1_000_000
@@ -18,15 +19,10 @@ def program() -> str | None:
     return shutil.which(NAME) or shutil.which(NAME, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def as_root() -> str:
-    """The line that keeps it root where root starts it: changing user would undo the order to end with its parent."""
-    return "user root\n" if os.geteuid() == 0 else ""
-
-
 def configuration(port: int) -> str:
     """A configuration for a broker that only this machine can reach."""
     return f"""\
-{as_root()}listener {port} 127.0.0.1
+listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_packet_size {PACKET}
@@ -38,12 +34,22 @@ log_type error
 """
 
 
-@contextmanager
-def serve(port: int, folder: Path) -> Iterator[Running]:
+def serve(port: int, folder: Path) -> AbstractContextManager[Running]:
     """Run it on `port` with its configuration in `folder`."""
-    path = folder / "mosquitto.conf"
-    path.write_text(configuration(port))
+    return run(configuration(port), folder, port)
+
+
+@contextmanager
+def run(text: str, folder: Path, port: int) -> Iterator[Running]:
+    """Run it with this configuration, which listens on `port` of loopback; it is written to `folder`.
+
+    Started by root it stays root: changing user would undo the order to end when its parent does.
+    Raises TransportError: there is none here, or it does not come up.
+    """
     command = program()
-    assert command is not None
+    if command is None:
+        raise TransportError("there is no Mosquitto on this machine; install it with the system's package manager")
+    path = folder / "mosquitto.conf"
+    path.write_text(("user root\n" if os.geteuid() == 0 else "") + text)
     with running(NAME, [command, "-c", str(path)], port) as broker:
         yield broker

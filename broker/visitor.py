@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho  # noqa: TID251 - no transport, but its adversary
-from paho.mqtt.enums import CallbackAPIVersion  # noqa: TID251
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 PATIENCE = 8.0
 """Seconds to wait for an answer of the broker's."""
@@ -26,7 +26,7 @@ class Papers:
 
     def context(self) -> ssl.SSLContext:
         """For a client."""
-        made = ssl.create_default_context(cafile=str(self.ca))
+        made = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
         made.check_hostname = self.named
         if self.stem:
             made.load_cert_chain(f"{self.stem}.crt", f"{self.stem}.key")

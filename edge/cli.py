@@ -104,7 +104,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
             last=config.rounds,
             patience=patience(setup, config.patience),
             robust=robust.load(config.robust),
-            publish=config.privacy.publisher(privacy.secret(home) if config.privacy.noise else 0),
+            publish=config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0),
         )
         unkept = 0
         steps = chain(steps, post.farewell(config.rounds, config.patience))

@@ -24,6 +24,8 @@ Metrics = dict[str, float]
 NodeId = str
 DEVICE = "device"
 """the role of whoever has private data"""
+SOFT = ("soft-labels", "class-outputs")
+"""the kinds of message whose rows are distributions: what rules of belief and noise are for"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from edge.interfaces import (
     DEVICE,
+    SOFT,
     Engine,
     Exchange,
     Floats,
@@ -24,7 +25,7 @@ from edge.interfaces import (
 )
 from edge.post import Post, Waiting
 from edge.privacy import Publish, as_it_is
-from edge.robust import KINDS, Rule
+from edge.robust import Rule
 from edge.robust.mean import believed as everybody
 
 Row = Metrics
@@ -101,7 +102,7 @@ def _believed(
 ) -> dict[NodeId, dict[str, Message]]:
     """What is left of what was heard. Of one voice alone, a centre's or an only neighbour's, nobody can tell."""
     found = {sender: dict(said) for sender, said in heard.items()}
-    for kind in KINDS:
+    for kind in SOFT:
         tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
         if len(tables) < 2:
             continue

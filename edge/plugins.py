@@ -1,5 +1,6 @@
 """A thing is added by adding a file: the file's name is the name in the configuration."""
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -13,10 +14,12 @@ def names(package: str) -> list[str]:
     return sorted(m.name.replace("_", "-") for m in found if not m.name.startswith("_"))
 
 
+@cache
 def load(package: str, name: str, noun: str = "") -> ModuleType:
     """Import the module of `package` that is called `name`, e.g. ("edge.protocols", "d-psgd").
 
-    Imported only now, so that a device never loads an engine or a transport it does not use. noun: what it is called
+    Imported only now, so that a device never loads an engine or a transport it does not use; looked up once, as every
+    message asks for its coding. noun: what it is called
     where there is none of that name; the package's name if absent.
     """
     known = names(package)

@@ -1,5 +1,6 @@
 """What a device says, has said lately, and is told: between the loop's exchanges and the transport's bytes."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ ASK_EVERY = 2.0
 ASK_AT_MOST = 4.0
 """but for messages of one payload no more than these: where much is lost, requests and answers are too."""
 LINGER = 16.0
-"""Seconds, at most, that a device stays to answer after its last round."""
+"""Seconds of silence after which a device that has done its last round no longer stays to answer."""
 REMEMBERED = 2
 """Rounds whose messages can be asked for again: a neighbour is never further behind, or it jumps ahead."""
 
@@ -52,6 +53,10 @@ class Post:
         self._coding = coding
         self.now = now
         self._said: dict[tuple[str, int], dict[NodeId, _Said]] = {}
+        self._asked = -math.inf
+        """when somebody last asked for what was said here"""
+        self._ahead: set[NodeId] = set()
+        """who has just asked for a later round: what they say of this one they have said, and it was lost"""
         self._bases: dict[tuple[NodeId, str], list[Message]] = {}
         """what the next message to a receiver can be coded with, the newest first"""
 
@@ -91,8 +96,9 @@ class Post:
                 return heard
             due = self.now() >= ask_at
             for sender, kind in missing:
-                if self.inbox.baseless(sender, kind) or due:
+                if self.inbox.baseless(sender, kind) or due or sender in self._ahead:
                     self.transport.send(sender, AGAIN, self.inbox.again(sender, kind))
+            self._ahead.clear()
             if due:
                 large = any(self.inbox.large(sender, kind) for sender, kind in missing)
                 pause = 2 * pause if large else min(2 * pause, ASK_AT_MOST)  # on a slow link asking makes it slower
@@ -102,10 +108,13 @@ class Post:
     def farewell(self, last: int, patience: float) -> Generator[Waiting, None, None]:
         """After round `last`: tell everybody that it is over here, and answer until it is over for them too.
 
-        Else whoever missed our last message would ask in vain. Ends after LINGER or `patience` seconds, as somebody may
-        have gone whose goodbye was lost; those that were never heard are not waited for.
+        Else whoever missed our last message would ask in vain. Who is told asks at once, and LINGER starts anew when
+        somebody asks: where 30 % of all is lost, of 10,000 last messages that were 12 are missed for good, and were 645
+        without the two. Ends after `patience` at the latest, as somebody may have gone whose goodbye was lost; those
+        that were never heard are not waited for.
         """
-        deadline = self.now() + min(LINGER, patience)
+        began = self.now()
+        deadline = began + min(LINGER, patience)
         told = self.inbox.neighbours()
         while True:
             for neighbour, kind in told:
@@ -113,6 +122,7 @@ class Post:
             again = min(deadline, self.now() + ASK_EVERY)
             while self.now() < again:
                 self.read()
+                deadline = max(deadline, min(self._asked + LINGER, began + patience))
                 # Who is done may be gone, and what it is told now would wait for its next life.
                 told = [(j, kind) for j, kind in told if 0 < self.inbox.newest(j) <= last]
                 if not told:
@@ -160,10 +170,14 @@ class Post:
             self.inbox.complain(delivery.sender, reason)
             return
         self.inbox.reached(delivery.sender, wanted.round)
+        if self.inbox.round < wanted.round <= self.inbox.round + REMEMBERED:
+            self._ahead.add(delivery.sender)
         if wanted.round < self.inbox.round - REMEMBERED:  # whoever asks for that has been away: tell where we are
             self.transport.send(delivery.sender, AGAIN, request(wanted.kind, self.inbox.round, bytes(8)))
             return
         said = self._said.get((wanted.kind, wanted.round), {}).get(delivery.sender)
+        if said:
+            self._asked = self.now()
         if said and self.now() >= said.quiet_until:
             said.quiet_until = self.now() + ASK_EVERY / 2
             begun = said.payloads or self._whole(said)

@@ -70,16 +70,17 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
         ExportError: a dimension that has none.
     """
     op = sized(model, sizes)
-    labels, multiplied = _labels(op), _multiplied(op)
+    labels, made = _labels(op), {node.output[0]: macs(op, node) for node in op.nodes}
+    multiplied = _multiplied(op, made)
     phase = _phases(op, [o.name for o in model.graph.output], [i.name for i in model.graph.input])
 
     def layer(node: onnx.NodeProto) -> Layer:
-        made, of = macs(op, node), phase[node.output[0]]
-        if made and of != "forward":
+        of, work = phase[node.output[0]], made[node.output[0]]
+        if work and of != "forward":
             last = node.output[0] not in multiplied and not any(_weight(op, x) for x in node.input[:2])
             of = "weight gradient" if last else "input gradient"
         elements = prod(_dims(op, node.output[0])) if node.output[0] else 0
-        return Layer(labels[node.output[0]], node.op_type, of, made, elements)
+        return Layer(labels[node.output[0]], node.op_type, of, work, elements)
 
     layers = tuple(layer(node) for node in op.nodes)
     given = sum(_bytes(op, i.name) for i in model.graph.input)
@@ -101,11 +102,11 @@ def _labels(op: Ops) -> dict[Value, str]:
     return found
 
 
-def _multiplied(op: Ops) -> set[Value]:
+def _multiplied(op: Ops, made: Mapping[Value, int]) -> set[Value]:
     """All that a product depends on: the adjoints of activations, but not the gradients of weights."""
     found: set[Value] = set()
     for node in reversed(op.nodes):
-        if found.intersection(node.output) or macs(op, node):
+        if found.intersection(node.output) or made[node.output[0]]:
             found.update(node.input)
     return found
 

@@ -8,7 +8,7 @@ difference is told as such.
 
 import json
 from collections.abc import Mapping
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -109,11 +109,15 @@ def _entries(found: Any) -> list[tuple[str, Any]]:
 
 def _change(path: str, first: list[float], second: list[float]) -> Change:
     of = ratio(second, first)
-    told: dict[str, Any] = {"path": path, "first": median(first), "second": median(second)}
-    told["ratio"] = of if isfinite(of) else None
-    if min(len(first), len(second)) < MEASURED:
-        return Change(**told, verdict="same" if first == second else "differs")
-    low, high = ratio_interval(second, first)
-    if not (isfinite(low) and isfinite(high)):
-        return Change(**told, verdict="same" if first == second else "differs")
-    return Change(**told, low=low, high=high, verdict="changed" if not low <= 1 <= high else "same")
+    low, high = ratio_interval(second, first) if min(len(first), len(second)) >= MEASURED else (nan, nan)
+    known = isfinite(low) and isfinite(high)
+    verdict: Verdict = "same" if (low <= 1 <= high if known else first == second) else "changed" if known else "differs"
+    return Change(
+        path=path,
+        first=median(first),
+        second=median(second),
+        ratio=of if isfinite(of) else None,
+        low=low if known else None,
+        high=high if known else None,
+        verdict=verdict,
+    )

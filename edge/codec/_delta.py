@@ -22,11 +22,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.codec._cubes import ends, means, nearest
 from edge.codec._entropy import Model, cost, decoded, encoded, shares
-from edge.codec._relative import marked, ratios, rows_of
+from edge.codec._relative import ratios, rows_of
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Floats
 
+BASES = 2
+"""how many earlier messages a change is coded with, where both sides have them"""
 _ROUNDS = struct.Struct("<II")
 STEPS = np.float32(256)
 SPAN = 2
@@ -46,25 +49,24 @@ class Delta:
 
     def codes(self, values: Floats) -> Array:
         """The nearest codes, (rows, columns) uint8."""
-        return self._nearest(*ratios(values))
+        return nearest(*ratios(values), self.cells)
 
     def encode(self, values: Floats, bases: Sequence[tuple[int, Floats]] = ()) -> bytes:
         """(rows, columns) -> bytes. bases: (round, values), the newest first; used where that is shorter."""
         ratio, first = ratios(values)
-        nearest = self._nearest(ratio, first)
-        usable = [(number, self.codes(base)) for number, base in bases[:2] if base.shape == values.shape]
-        contexts, expected = self._contexts([], nearest.shape)
-        best = nearest, shares(Model(self.cells + 1, expected), contexts, nearest.ravel())
+        codes = nearest(ratio, first, self.cells)
+        usable = [(number, self.codes(base)) for number, base in bases[:BASES] if base.shape == values.shape]
+        contexts, expected = self._contexts([], codes.shape)
+        coded = shares(Model(self.cells + 1, expected), contexts, codes.ravel())
         numbers = [0, 0]
         if usable:
-            contexts, expected = self._contexts([codes for _, codes in usable], nearest.shape)
-            model = Model(self.cells + 1, expected)
-            largest = values[np.arange(len(values)), first]
-            codes = self._bargain(ratio, first, np.maximum(largest, 0), usable[0][1], contexts, expected)
-            coded = shares(model, contexts, codes.ravel())
-            if cost(coded[0]) < cost(best[1][0]):
-                best, numbers = (codes, coded), [*(number for number, _ in usable), 0][:2]
-        return _ROUNDS.pack(*numbers) + self._steps(best[0], ratio).tobytes() + encoded(*best[1])
+            contexts, expected = self._contexts([said for _, said in usable], codes.shape)
+            largest = np.maximum(values[np.arange(len(values)), first], 0)
+            bargain = self._bargain(codes, ratio, largest, usable[0][1], contexts, expected)
+            change = shares(Model(self.cells + 1, expected), contexts, bargain.ravel())
+            if cost(change[0]) < cost(coded[0]):
+                codes, coded, numbers = bargain, change, [*(number for number, _ in usable), 0][:2]
+        return _ROUNDS.pack(*numbers) + self._steps(codes, ratio).tobytes() + encoded(*coded)
 
     def decode(self, body: bytes, rows: int, columns: int, bases: Mapping[int, Floats] | None = None) -> Floats:
         """The inverse. bases: by round.
@@ -89,10 +91,6 @@ class Delta:
         steps = np.frombuffer(body, np.uint8, self.cells, _ROUNDS.size)
         return rows_of(found, np.concatenate([np.ones(1, np.float32), self._at(steps)]))
 
-    def _nearest(self, ratio: Array, first: Array) -> Array:
-        n = self.cells
-        return marked(np.minimum((1 - np.cbrt(ratio)) * np.float32(n), np.float32(n - 1)), first)
-
     def _contexts(self, used: Sequence[Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
         """(context of every entry (rows * columns,), the code that each context expects).
 
@@ -105,48 +103,34 @@ class Delta:
         return ((moved + 1) * (self.cells + 1) + before).ravel(), np.tile(np.arange(self.cells + 1), 3)
 
     def _bargain(
-        self, ratio: Array, first: Array, largest: Array, before: Array, contexts: Array, expected: Array
+        self, plain: Array, ratio: Array, largest: Array, before: Array, contexts: Array, expected: Array
     ) -> Array:
-        """The codes with the least divergence + rate * bits, as the bits are after two passes."""
-        nearest = self._nearest(ratio, first).astype(np.intp)
-        rows = np.arange(len(nearest))
-        choices = [np.clip(nearest + k, 1, self.cells) for k in range(-SPAN, SPAN + 1)] + [np.maximum(before, 1)]
+        """The codes with the least divergence + rate * bits, as the bits are after two passes. plain: the nearest."""
+        codes, first = plain.astype(np.intp), plain == 0
+        choices = [np.clip(codes + k, 1, self.cells) for k in range(-SPAN, SPAN + 1)] + [np.maximum(before, 1)]
         choice = np.stack(choices).astype(np.intp)
         logs = np.log(np.maximum(ratio, 1e-12))
-        codes = nearest
         for _ in range(2):
             model = Model(self.cells + 1, expected)
             model.see(contexts, codes.ravel())
             bits = model.bits()[contexts[None], choice.reshape(len(choice), -1)].reshape(choice.shape)
-            means = np.concatenate([[1], self._means(codes, ratio)])[choice]
-            lost = ratio * (logs - np.log(means)) - ratio + means  # of the ratios; times the largest, of the row
+            stand = np.concatenate([[1], self._at(self._steps(codes, ratio))])[choice]
+            lost = ratio * (logs - np.log(stand)) - ratio + stand  # of the ratios; times the largest, of the row
             best = (largest[:, None] * lost + self.rate * bits).argmin(axis=0)
             codes = np.take_along_axis(choice, best[None], axis=0)[0]
-            codes[rows, first] = 0
+            codes[first] = 0
         return codes.astype(np.uint8)
-
-    def _means(self, codes: Array, ratio: Array) -> Array:
-        """What the cells come to stand for, (cells,): of all numbers the mean has the least divergence."""
-        return self._at(self._steps(codes, ratio))
 
     def _at(self, steps: Array) -> Array:
         """The ratios (cells,) float32 that lie so many steps up in their cells."""
-        low, high = self._ends()
+        low, high = ends(self.cells)
         found: Array = low + (high - low) * ((steps + np.float32(0.5)) / STEPS)
         return found
 
     def _steps(self, codes: Array, ratio: Array) -> Array:
         """How far up in its cell is the mean ratio of a code's members, (cells,) uint8; halfway without members."""
-        n = self.cells
-        low, high = self._ends()
-        count = np.bincount(codes.ravel(), minlength=n + 1)[1:]
-        total = np.bincount(codes.ravel(), weights=ratio.ravel(), minlength=n + 1)[1:]
-        mean = np.where(count > 0, total / np.maximum(count, 1), (low + high) / 2)
+        low, high = ends(self.cells)
+        count, found = means(codes, ratio, self.cells)
+        mean = np.where(count > 0, found, (low + high) / 2)
         steps: Array = np.clip((mean - low) / (high - low) * STEPS, 0, STEPS - 1).astype(np.uint8)
         return steps
-
-    def _ends(self) -> tuple[Array, Array]:
-        """(lower, upper) end of each cell, (cells,) float32."""
-        u = 1 - np.arange(self.cells + 1, dtype=np.float32) / np.float32(self.cells)
-        ends = u * u * u
-        return ends[1:], ends[:-1]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.codec._bits import length, packed, unpacked
-from edge.codec._relative import marked, ratios, rows_of
+from edge.codec._cubes import ends, means, nearest
+from edge.codec._relative import ratios, rows_of
 from edge.errors import MessageError
 from edge.interfaces import Array, Floats
 
@@ -43,8 +44,7 @@ class Root:
     def encode(self, values: Floats) -> bytes:
         """(rows, columns) -> bytes."""
         ratio, first = ratios(values)
-        n = self.cells
-        codes = marked(np.minimum((1 - np.cbrt(ratio)) * np.float32(n), np.float32(n - 1)), first)
+        codes = nearest(ratio, first, self.cells)
         return self._means(codes, ratio).astype("<f2").tobytes() + packed(codes.ravel(), self.bits)
 
     def decode(self, body: bytes, rows: int, columns: int) -> Floats:
@@ -59,10 +59,7 @@ class Root:
 
     def _means(self, codes: Array, ratio: Array) -> Array:
         """Mean ratio of codes 1, 2, ...; 0 for a code that nobody has."""
-        n = self.cells
-        count = np.bincount(codes.ravel(), minlength=n + 1)[1:]
-        total = np.bincount(codes.ravel(), weights=ratio.ravel(), minlength=n + 1)[1:]
-        ends = (1 - np.arange(n + 1, dtype=np.float32) / np.float32(n)) ** 3
-        low, high = ends[1:] * (1 + MARGIN), ends[:-1] * (1 - MARGIN)
-        mean = np.clip(total / np.maximum(count, 1), np.maximum(low, TINIEST), high)
-        return np.where(count > 0, mean, 0)
+        count, mean = means(codes, ratio, self.cells)
+        low, high = ends(self.cells)
+        kept = np.clip(mean, np.maximum(low * (1 + MARGIN), TINIEST), high * (1 - MARGIN))
+        return np.where(count > 0, kept, 0)

@@ -1,5 +1,6 @@
 """What engines have in common: their masks' place in a run, the count of their work, and what follows from the rest."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ NOISE_STEP = "noise/step"
 """part of an engine's state: how many steps have drawn noise. With the seed, all that the next masks depend on"""
 
 
-class Base:
+class Base(ABC):
     """The part of `edge.interfaces.Engine` that no runtime has a say in."""
 
     def __init__(self, bundle: Bundle, seed: int) -> None:
@@ -23,13 +24,13 @@ class Base:
         self._manifest = bundle.manifest
         self._seed, self._noise_step = seed, 0
 
+    @abstractmethod
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
         """The runtime's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_state(self, values: Mapping[str, Array]) -> None:
         """The runtime's."""
-        raise NotImplementedError
 
     def predict(self, x: Array) -> Floats:
         """See `Engine.predict`."""

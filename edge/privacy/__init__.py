@@ -9,7 +9,6 @@ softmax plus what follows from all that was said before, so that the same holds 
 of zeros in class-outputs), that it is there, and when it speaks are not protected.
 """
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,12 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import plugins
+from edge import files, plugins
 from edge.errors import ConfigError
-from edge.interfaces import Array, Floats, Message
+from edge.interfaces import SOFT, Array, Floats, Message
 
-KINDS = ("soft-labels", "class-outputs")
-"""of messages that noise is for"""
 Publish = Callable[[Message], Message]
 
 
@@ -42,7 +39,7 @@ class Publisher:
 
     def __call__(self, message: Message) -> Message:
         """What is said instead: distributions again. A round that is said twice gets the same noise twice."""
-        if message.kind not in KINDS:
+        if message.kind not in SOFT:
             return message
         about = message.values.any(axis=1, keepdims=True)
         p = np.clip(message.values.astype(np.float64), 0, None)
@@ -50,7 +47,7 @@ class Publisher:
             p = p ** (1 / self.temperature)
         p = _shares(p)
         if self.noise:
-            random = np.random.default_rng([self.key, message.round, KINDS.index(message.kind)])
+            random = np.random.default_rng([self.key, message.round, SOFT.index(message.kind)])
             drawn: Array = plugins.load("edge.privacy", self.noise).draw(self.scale, p.shape, random)
             p = _shares(np.clip(p + drawn, 0, None))
         values: Floats = np.where(about, p, 0).astype(np.float32)
@@ -92,11 +89,7 @@ def secret(home: Path | None) -> int:
     key = secrets.randbits(128)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{key:032x}")
-            file.flush()
-            os.fsync(file.fileno())
+        files.write_private(path, f"{key:032x}".encode())
     except OSError as reason:
         raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
     return key

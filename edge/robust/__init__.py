@@ -18,8 +18,6 @@ from edge import plugins
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats, NodeId
 
-KINDS = ("soft-labels", "class-outputs")
-"""of messages that rules are for"""
 Rule = Callable[[Mapping[NodeId, Floats], Floats | None], dict[NodeId, Floats]]
 
 

@@ -82,12 +82,13 @@ NESTED = ("scenario", "json", "set", "compare", "coding", "weight_coding", "nois
 
 def _emulate(args: argparse.Namespace) -> int:
     flags = {key: value for key, value in vars(args).items() if value is not None and key not in NESTED}
-    coding = {"soft_labels": args.coding, "weights": args.weight_coding}
-    if given := {k: v for k, v in coding.items() if v is not None}:
-        flags["coding"] = given
-    privacy = {"noise": args.noise, "temperature": args.temperature}
-    if given := {k: v for k, v in privacy.items() if v is not None}:
-        flags["privacy"] = given
+    nested = {
+        "coding": {"soft_labels": args.coding, "weights": args.weight_coding},
+        "privacy": {"noise": args.noise, "temperature": args.temperature},
+    }
+    for table, values in nested.items():
+        if given := {k: v for k, v in values.items() if v is not None}:
+            flags[table] = given
     if args.model is not None and len(args.model) == 1:
         flags["model"] = args.model[0]
     if args.compare is not None:

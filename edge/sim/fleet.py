@@ -13,7 +13,6 @@ from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
 from edge.node import Row
 from edge.post import Post, Waiting
-from edge.privacy import as_it_is
 from edge.sim import lies
 from edge.sim.network import Network
 from edge.sim.world import Bundles, World
@@ -51,6 +50,8 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
     scenario, dataset = world.scenario, world.dataset
     engines = plugins.load("edge.engines", scenario.engine)
     centre = [algorithm.centre] if algorithm.centre else []
+    rule = robust.load(scenario.robust)
+    lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
     for i, me in enumerate([*world.names, *centre]):
         rows = world.shares[i] if me != algorithm.centre else np.empty(0, np.int64)
         bundle = bundles.device(algorithm, i) if me != algorithm.centre else bundles.centre(algorithm)
@@ -66,8 +67,8 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
         )
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         protocol, transport = algorithm.create(setup), network.attach(me)
-        if scenario.liars and i < lies.parse(scenario.liars)[1]:
-            protocol = lies.Liar(protocol, lies.parse(scenario.liars)[0], setup.seed)
+        if i < liars:
+            protocol = lies.Liar(protocol, lie, setup.seed)
         inbox = Inbox(protocol.hears())
         post = Post(transport, inbox, scenario.coding.by_kind(), network.now)
         patience = node.patience(setup, scenario.patience)
@@ -78,8 +79,8 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
             first=1,
             last=scenario.rounds,
             patience=patience,
-            robust=robust.load(scenario.robust),
-            publish=scenario.privacy.publisher(setup.seed) if setup.role == DEVICE else as_it_is,
+            robust=rule,
+            publish=scenario.privacy.publisher(setup.role, setup.seed),
         )
         yield Device(
             id=me,

@@ -9,6 +9,7 @@ from edge import algorithm, plugins, robust
 from edge.algorithm import Algorithm
 from edge.config import Coding, Privacy, checked, read_toml
 from edge.errors import ConfigError
+from edge.interfaces import DEVICE
 from edge.sim import lies
 
 
@@ -118,7 +119,7 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
     plugins.load("edge.engines", scenario.engine)
     scenario.coding.by_kind()
     robust.load(scenario.robust)
-    scenario.privacy.publisher(0)
+    scenario.privacy.publisher(DEVICE, 0)
     if scenario.liars and lies.parse(scenario.liars)[1] >= scenario.devices:
         raise ConfigError(f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest")
     if scenario.transport == "mqtt" and scenario.linked:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho  # noqa: TID251 - this is its file
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: TID251
@@ -24,6 +23,7 @@ from edge import topics
 from edge.errors import ConfigError, TransportError
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
 from edge.transports._inbox import LARGEST, Inbox, count_sent
+from edge.url import Url, parse
 
 KEEPALIVE = 30
 """Seconds of silence after which the broker takes us for dead and publishes our last will."""
@@ -73,23 +73,13 @@ def create(
     """
     topics.name(fleet, "fleet")
     topics.name(me, "device")
-    address = _address(url)
+    address = parse(url)
     if version:
         return Mqtt(address, fleet, me, lasting, identity, version)
     try:
         return Mqtt(address, fleet, me, lasting, identity, 5)
     except _NotSpoken:
         return Mqtt(address, fleet, me, lasting, identity, 3)
-
-
-@dataclass(frozen=True)
-class _Address:
-    url: str  # without the password
-    host: str
-    port: int
-    user: str | None
-    password: str | None
-    tls: bool
 
 
 class _NotSpoken(TransportError):
@@ -101,7 +91,7 @@ class Mqtt:
 
     def __init__(
         self,
-        address: _Address,
+        address: Url,
         fleet: str,
         me: NodeId,
         lasting: bool,
@@ -112,7 +102,7 @@ class Mqtt:
         self.version = version
         self._inbox = Inbox(self.traffic)
         self._fleet, self._me = fleet, me
-        self._url = address.url
+        self._url = address.shown
         self._settled = threading.Event()
         self._refusal: str | None = None
         self._answered = False
@@ -168,7 +158,7 @@ class Mqtt:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _made(self, address: _Address, lasting: bool, identity: Identity | None) -> paho.Client:
+    def _made(self, address: Url, lasting: bool, identity: Identity | None) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{self._fleet}-{self._me}",
@@ -196,7 +186,7 @@ class Mqtt:
         client.on_message = self._on_message
         return client
 
-    def _connect(self, address: _Address, lasting: bool) -> None:
+    def _connect(self, address: Url, lasting: bool) -> None:
         settings: dict[str, Any] = {}
         if self.version == 5:
             settings = {"clean_start": not lasting, "properties": Properties(PacketTypes.CONNECT)}  # type: ignore[no-untyped-call]
@@ -265,20 +255,6 @@ class Mqtt:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.MessageExpiryInterval = topics.EXPIRY
         return properties
-
-
-def _address(url: str) -> _Address:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
-        raise ConfigError(f"broker '{url}' must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
-    tls = parts.scheme == "mqtts"
-    port = port or (8883 if tls else 1883)
-    shown = f"{parts.scheme}://{parts.hostname}:{port}"
-    return _Address(shown, parts.hostname, port, parts.username, parts.password, tls)
 
 
 _: type[Transport] = Mqtt

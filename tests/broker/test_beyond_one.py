@@ -37,8 +37,6 @@ def told(sender: mqtt.Mqtt, receiver: mqtt.Mqtt, name: str, count: int = 20) -> 
 
 def test_a_bridge_between_two_brokers(tmp_path: Path) -> None:
     """Two Mosquittos with the fleet's own rules; a device at each, and one certificate that bridges them."""
-    program = mosquitto.program()
-    assert program is not None, "CI installs it"
     ports = free_port(None), free_port(None)
     made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], ports[0])
     papers = {name: fleet.enrol(made, name, 30) for name in ("a", "b", "bridge")}
@@ -54,9 +52,7 @@ def test_a_bridge_between_two_brokers(tmp_path: Path) -> None:
     shutil.copytree(made.broker, second)
     with ExitStack() as stack:
         for port, folder, more in ((ports[0], made.broker, ""), (ports[1], second, recipe)):
-            conf = folder / "mosquitto.conf"
-            conf.write_text(mosquitto.as_root() + fleet.configuration(folder, port) + more)
-            stack.enter_context(running("mosquitto", [program, "-c", str(conf)], port))
+            stack.enter_context(mosquitto.run(fleet.configuration(folder, port, "127.0.0.1") + more, folder, port))
         ends = []
         for name, port in zip("ab", ports, strict=True):
             identity = mqtt.Identity(*(papers[name] / f for f in ("authority.crt", "device.crt", "device.key")))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,8 @@ WITHOUT = {
 def test_without_a_setting_its_checks_fail(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fleet.configuration
 
-    def without(*words: object) -> str:
-        lines = whole(*words).splitlines(keepends=True)  # type: ignore[arg-type]
+    def without(at: Path, port: int, address: str = "") -> str:
+        lines = whole(at, port, address).splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith(setting))
 
     monkeypatch.setattr(fleet, "configuration", without)
@@ -82,9 +83,9 @@ def test_an_open_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fleets_own_rules_and_a_broker_that_runs(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], 8883)  # type: ignore[operator]
+    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], 8883)
     monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--fleet", str(made.folder)])
     assert cli.main() == 0
     assert f"{len(check.CHECKS)} of {len(check.CHECKS)} hold" in capsys.readouterr().out

@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 
 from broker import certificates, cli, fleet, mosquitto
-from broker.process import free_port, running
+from broker.process import free_port
 from broker.visitor import Papers, visit
-from edge import plugins
+from edge import files, plugins
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
@@ -101,7 +101,7 @@ def test_nothing_is_left_of_half_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(certificates, "write_private", full)
+    monkeypatch.setattr(files, "write_private", full)
     with pytest.raises(ConfigError, match="No space left"):
         fleet.init(tmp_path / "new", "new", ["h"], 8883)
     assert list(tmp_path.iterdir()) == []
@@ -131,8 +131,6 @@ def test_from_the_command_line(
 
 def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Path) -> None:
     """As a user would: init, edit node.toml, enrol, run Mosquitto on what init wrote, edge-node on what enrol wrote."""
-    program = mosquitto.program()
-    assert program is not None, "CI installs it"
     port = free_port(None)
     made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
     module = plugins.load("edge.protocols", "d-distillation")
@@ -151,9 +149,7 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
     """
     (made.folder / "node.toml").write_text(common)
     folders = [fleet.enrol(made, name, 30) for name in "ab"]
-    conf = made.broker / "mosquitto.conf"
-    conf.write_text(mosquitto.as_root() + conf.read_text())
-    with running("mosquitto", [program, "-c", str(conf)], port):
+    with mosquitto.run(fleet.configuration(made.broker, port, "127.0.0.1"), made.broker, port):
         command = [str(Path(sys.executable).parent / "edge-node"), "--config"]
         nodes = [
             subprocess.Popen([*command, str(f / "node.toml"), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -11,8 +11,7 @@ import numpy as np
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.interfaces import Engine, Exchange, Heard, Message, Metrics, Protocol
-from edge.robust import KINDS
+from edge.interfaces import SOFT, Engine, Exchange, Heard, Message, Metrics, Protocol
 
 
 def parse(spec: str) -> tuple[str, int]:
@@ -41,7 +40,7 @@ class Liar:
         random = np.random.default_rng([self.seed, number])
 
         def twisted(message: Message) -> Message:
-            return replace(message, values=lie(message.values, random)) if message.kind in KINDS else message
+            return replace(message, values=lie(message.values, random)) if message.kind in SOFT else message
 
         talk = self.honest.round(number, engine)
         try:
