@@ -1,8 +1,4 @@
-"""`edge-bench`: claims of papers and protocols against one another, measured.
-
-reproduce    the pass/fail list of every system, over seeds
-protocols    all protocols on one job, on equal terms
-"""
+"""`edge-bench`: measurements, each with its method and its check; the commands are in `edge.bench.commands`."""
 
 import os
 

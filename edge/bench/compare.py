@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from edge.bench.intervals import ratio, ratio_interval
+from edge.bench.record import Finding
 from edge.errors import ConfigError
 
 MEASURED = 5
@@ -37,11 +38,14 @@ class Change(BaseModel):
     verdict: Verdict
 
 
-class Comparison(BaseModel):
-    """environment: what was different about the machines, versions and commits; only_*: paths that one file lacks."""
+class Compared(Finding):
+    """places: what was different about the machines, versions and commits; only_*: paths that one file lacks."""
 
+    command: str = "compare"
     changes: list[Change]
-    environment: dict[str, tuple[str, str]]
+    shown: list[str] | None = None
+    """paths of those that are for people; all, if none"""
+    places: dict[str, tuple[str, str]]
     only_first: list[str]
     only_second: list[str]
 
@@ -56,16 +60,16 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path} is not JSON ({reason}); expected what an edge-bench command wrote") from None
 
 
-def compare(first: Any, second: Any) -> Comparison:
+def compare(first: Any, second: Any) -> Compared:
     """All numbers that both have."""
     one, two = numbers(first), numbers(second)
-    places = environments(first), environments(second)
-    return Comparison(
+    were, are = environments(first), environments(second)
+    return Compared(
         changes=[_change(path, one[path], two[path]) for path in one if path in two],
-        environment={
-            key: (places[0].get(key, ""), places[1].get(key, ""))
-            for key in sorted(places[0].keys() | places[1].keys())
-            if places[0].get(key) != places[1].get(key)
+        places={
+            key: (were.get(key, ""), are.get(key, ""))
+            for key in sorted(were.keys() | are.keys())
+            if were.get(key) != are.get(key)
         },
         only_first=sorted(set(one) - set(two)),
         only_second=sorted(set(two) - set(one)),
@@ -82,7 +86,7 @@ def numbers(found: Any, path: str = "") -> dict[str, list[float]]:
         return {path: [float(x) for x in found if isfinite(x)]}
     inner: dict[str, list[float]] = {}
     for key, value in _entries(found):
-        if key not in ("environment", "scenario"):
+        if key not in ("environment", "scenario", "schema_version"):
             inner |= numbers(value, f"{path}/{key}" if path else str(key))
     return inner
 

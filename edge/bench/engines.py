@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge import bundle as bundles
-from edge.bench.record import Environment, Progress, environment
+from edge.bench.record import Finding, Progress
 from edge.engines._probe import random_batch
 from edge.errors import ConfigError
 from export import zoo
@@ -73,10 +73,10 @@ class Line(BaseModel):
         return float(statistics.median(value) if isinstance(value, list) else value)
 
 
-class Engines(BaseModel):
+class Engines(Finding):
     """All of them, and the job they did."""
 
-    environment: Environment
+    command: str = "engines"
     model: str
     batch: int
     rounds: int
@@ -124,7 +124,6 @@ def measure(
             found[name].append(json.loads(_run(commands[name], name, folder)))
             done += 1
     return Engines(
-        environment=environment(),
         model=MODEL,
         batch=batch,
         rounds=rounds,

@@ -36,11 +36,15 @@ def at_the_end(read: Observe) -> Observe:
     return lambda frame: read(frame) if frame.latest.round == frame.rounds else 0.0
 
 
+def _memory(part: str) -> Observe:
+    return lambda frame: meter.memory(frame.devices[0])[part]
+
+
 OBSERVERS: dict[str, Observe] = {
     "divergence": divergence,
     "digest": digest,
     "macs": at_the_end(lambda frame: meter.macs(frame.devices[0])),
-    "memory": at_the_end(lambda frame: meter.memory(frame.devices[0])),
+    **{f"memory/{part}": at_the_end(_memory(part)) for part in meter.PARTS},
 }
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import onnx
 
+from edge.bundle import Bundle
 from edge.sim.fleet import Device
-from export.cost import Cost, cost
+from export.cost import Cost, Layer, cost
 
 
 def macs(device: Device) -> float:
@@ -19,20 +20,37 @@ def macs(device: Device) -> float:
     return float(total)
 
 
-def memory(device: Device) -> float:
-    """Bytes a step needs at its highest, by plan: batch, parameters and state twice, activations; and the protocol's.
+PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
 
-    The runtime and the interpreter come on top; docs/results.md has what a whole process takes.
+
+def memory(device: Device) -> dict[str, float]:
+    """Bytes a step needs at its highest, by plan: PARTS, parameters and optimizer state as they are, twice.
+
+    The runtime and the interpreter come on top (`edge-bench memory`).
     """
-    held = sum(value.nbytes for value in device.protocol.state().values())
+    held = float(sum(value.nbytes for value in device.protocol.state().values()))
     steps = [key for key in device.engine.work if key[0] == "train"]
     if device.bundle is None or not steps:
-        return float(held)
+        return dict.fromkeys(PARTS, 0.0) | {"protocol": held}
     _, n, r = max(steps, key=lambda key: key[1] + key[2])
-    spent = _cost(device.bundle.path, "train", n, r)
-    manifest = device.bundle.manifest
-    doubled = 4 * (manifest.size + sum(s.size for s in manifest.state))
-    return float(held + spent.inputs + spent.activations + doubled)
+    return planned(device.bundle, n, r) | {"protocol": held}
+
+
+def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
+    """Bytes of one training step with `n` private and `r` reference rows, by PARTS but for the protocol's."""
+    spent, manifest = _cost(bundle.path, "train", n, r), bundle.manifest
+    parameters, state = 4.0 * manifest.size, 4.0 * sum(s.size for s in manifest.state)
+    return {
+        "parameters": 2 * parameters,
+        "optimizer": 2 * state,
+        "batch": spent.inputs - parameters - state,
+        "activations": float(spent.activations),
+    }
+
+
+def layers(bundle: Bundle, n: int, r: int = 0) -> list[Layer]:
+    """The nodes of one training step that multiply."""
+    return [layer for layer in _cost(bundle.path, "train", n, r).layers if layer.macs]
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from edge import plugins, privacy
-from edge.bench.record import Environment, environment
+from edge.bench.record import Finding
 from edge.errors import ConfigError
 
 
@@ -24,10 +24,10 @@ class Budget(BaseModel):
     """none, if no accountant gives a finite one"""
 
 
-class Budgets(BaseModel):
+class Budgets(Finding):
     """Side by side."""
 
-    environment: Environment
+    command: str = "privacy"
     lines: list[Budget]
 
 
@@ -38,7 +38,7 @@ def measure(noises: Sequence[str], *, rows: int, rounds: int, delta: float) -> B
     lines = [
         Budget(noise=n, rows=rows, rounds=rounds, delta=delta, epsilon=epsilon(n, rows, rounds, delta)) for n in noises
     ]
-    return Budgets(environment=environment(), lines=lines)
+    return Budgets(lines=lines)
 
 
 def epsilon(noise: str, rows: int, rounds: int, delta: float) -> float | None:

@@ -1,14 +1,19 @@
 """All protocols on one job, on equal terms: what they reach, and what that costs."""
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from edge import plugins
-from edge.bench import jobs
-from edge.bench.record import Environment, Progress, environment, mean
+from edge.bench import jobs, meter
+from edge.bench.record import Finding, Progress, mean
 from edge.errors import ConfigError
+from edge.sim import world as worlds
+from edge.sim.result import Result
 from edge.sim.scenario import Scenario
 
 Goal = Literal["accuracy_all", "accuracy_own"]
@@ -20,15 +25,33 @@ SUITED: dict[str, dict[str, Any]] = {
 """Settings other than the defaults, where those are known to do badly; the table says so."""
 
 
+ROWS = 32
+OBSERVED = ("macs", *(f"memory/{part}" for part in meter.PARTS))
 BOUNDS = ("isolated", "pooled")
 """What says nothing, and what gives the data away: to compare with, not to choose from."""
+
+
+class Moment(BaseModel):
+    """After a round; means over the seeds. bytes: payload, a device, so far."""
+
+    round: int
+    accuracy_all: float
+    disagreement: float | None
+    payload_bytes: float
+
+
+class Layer(BaseModel):
+    """Of one training step: multiply-accumulates by phase, of all nodes that serve one parameter."""
+
+    name: str
+    macs: dict[str, int]
 
 
 class Line(BaseModel):
     """One protocol; means over the seeds, but for the accuracies, which are there by seed too.
 
     bytes and messages: a device, the centre's divided among them. macs: of all that one device computed.
-    memory: bytes its largest step needs by plan, parameters and protocol state included; without the runtime.
+    memory: bytes its largest step needs by plan, by part (`edge.bench.meter`); without the runtime.
     pareto: nobody else reaches as much accuracy on all classes with as few bytes, the bounds aside.
     """
 
@@ -42,19 +65,24 @@ class Line(BaseModel):
     wire_bytes: float
     messages: float
     macs: float
-    memory: float
+    memory: dict[str, float]
+    curve: list[Moment] = []
     pareto: bool
 
 
-class Comparison(BaseModel):
+class Comparison(Finding):
     """All of them, and the job they did."""
 
-    environment: Environment
+    command: str = "protocols"
     scenario: dict[str, Any]
     seeds: list[int]
     lines: list[Line]
     left_out: dict[str, str]
     """protocol -> why it could not take part"""
+    edges: list[tuple[str, str]]
+    """of the devices' graph, by the first seed"""
+    layers: list[Layer]
+    """of a step with ROWS private rows and as many of the reference set"""
 
 
 def compare(
@@ -83,7 +111,8 @@ def compare(
                 raise
             left_out[name] = str(reason)
             continue
-        todo += [jobs.Job(name, seed, scenario, ("macs", "memory")) for seed in seeds]
+        todo += [jobs.Job(name, seed, scenario, OBSERVED) for seed in seeds]
+    first = Scenario(**base, seed=seeds[0])
     outcomes: dict[tuple[str, int], jobs.Outcome] = {}
     for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
         outcomes[outcome.job.name, outcome.job.seed] = outcome
@@ -94,11 +123,12 @@ def compare(
         if name not in left_out
     ]
     return Comparison(
-        environment=environment(),
         scenario=base,
         seeds=list(seeds),
         lines=[line.model_copy(update={"pareto": optimal(line, lines)}) for line in lines],
         left_out=left_out,
+        edges=list(worlds.build(first).topology.edges),
+        layers=_layers(Scenario(**{**base, "protocol": lines[0].protocol}), lines[0].protocol) if lines else [],
     )
 
 
@@ -128,6 +158,37 @@ def _line(name: str, settings: dict[str, Any], outcomes: Sequence[jobs.Outcome])
         wire_bytes=mean([w / len(r.devices) for w, r in zip(wire, results, strict=True)]),
         messages=mean([s.messages_per_device for s in summaries]),
         macs=mean([o.observed["macs"][-1] for o in outcomes]),
-        memory=mean([o.observed["memory"][-1] for o in outcomes]),
+        memory={part: mean([o.observed[f"memory/{part}"][-1] for o in outcomes]) for part in meter.PARTS},
+        curve=_curve(results),
         pareto=False,
     )
+
+
+def _curve(results: Sequence[Result]) -> list[Moment]:
+    """Of the rounds in which all seeds were evaluated."""
+    found = []
+    for rounds in zip(*(r.rounds for r in results), strict=True):
+        accuracies = [r.accuracy_all for r in rounds if r.accuracy_all is not None]
+        apart = [r.disagreement for r in rounds if r.disagreement is not None]
+        if len(accuracies) == len(rounds):
+            payload = [r.payload_bytes_total / len(whole.devices) for r, whole in zip(rounds, results, strict=True)]
+            found.append(
+                Moment(
+                    round=rounds[0].round,
+                    accuracy_all=mean(accuracies),
+                    disagreement=mean(apart) if len(apart) == len(rounds) else None,
+                    payload_bytes=mean(payload),
+                )
+            )
+    return found
+
+
+def _layers(scenario: Scenario, name: str) -> list[Layer]:
+    """Of the first device's model under this protocol's objective, in the order of the forward pass."""
+    with TemporaryDirectory() as folder:
+        world = worlds.build(scenario)
+        bundle = worlds.Bundles(world, Path(folder)).device(scenario.algorithm(name), 0)
+        found: dict[str, Counter[str]] = {}
+        for layer in meter.layers(bundle, ROWS, ROWS):
+            found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
+    return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()]

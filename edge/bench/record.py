@@ -1,5 +1,7 @@
 """What a measurement leaves behind. The names are those of the JSON files and stay."""
 
+import json
+import os
 import platform
 import subprocess
 from collections.abc import Callable
@@ -8,8 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
+from edge import plugins
+from edge.errors import ConfigError
 from edge.sim.result import Result
 
 Verdict = Literal["holds", "fails"]
@@ -25,8 +29,60 @@ class Environment(BaseModel):
     machine: str
     cpu: str
     cores: int
+    memory_bytes: int | None = None
+    system: str = ""
+    governor: str | None = None
+    """of the processor's clock; none, if the machine does not tell"""
     packages: dict[str, str]
     commit: str | None
+
+
+def environment() -> Environment:
+    """This machine, now."""
+    return Environment(
+        python=platform.python_version(),
+        machine=platform.machine(),
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=_memory(),
+        system=f"{platform.system()} {platform.release()}",
+        governor=text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        commit=_commit(),
+    )
+
+
+class Finding(BaseModel):
+    """What every command of `edge-bench` leaves. command: its name, by which `read` knows what else is there."""
+
+    schema_version: Literal[1] = 1
+    command: str
+    environment: Environment = Field(default_factory=environment)
+
+
+def read(path: Path) -> Finding:
+    """A finding that was written as JSON. Raises ConfigError: not there, or not that."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as reason:
+        raise ConfigError(f"cannot read {path}: {reason.strerror}") from None
+    except ValueError as reason:
+        raise ConfigError(f"{path} is not JSON ({reason}); expected what an edge-bench command wrote") from None
+    return parsed(found, str(path))
+
+
+def parsed(found: object, path: str) -> Finding:
+    """A finding of the command that it names. path: where it is from, for errors."""
+    name = found.get("command") if isinstance(found, dict) else None
+    if not isinstance(name, str) or name not in plugins.names("edge.bench.commands"):
+        raise ConfigError(f"{path} does not say which edge-bench command wrote it (its key 'command' is {name!r})")
+    kind: type[Finding] = plugins.load("edge.bench.commands", name).FINDING
+    try:
+        return kind.model_validate(found)
+    except ValidationError as reason:
+        first = reason.errors()[0]
+        where = "/".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {where}: {first['msg']}; expected what edge-bench {name} writes now") from None
 
 
 class Run(BaseModel):
@@ -54,27 +110,15 @@ class Row(BaseModel):
     figures: dict[str, float | list[float]] = {}
 
 
-class Report(BaseModel):
+class Report(Finding):
     """A table of claims, and the runs it was read from."""
 
-    environment: Environment
+    command: str = "reproduce"
     data: str
     seeds: list[int]
     rows: list[Row]
     runs: list[Run]
     seconds: float
-
-
-def environment() -> Environment:
-    """This machine, now."""
-    return Environment(
-        python=platform.python_version(),
-        machine=platform.machine(),
-        cpu=_cpu(),
-        cores=len(_affinity()),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
-        commit=_commit(),
-    )
 
 
 def summary(system: str, name: str, results: list[Result], plotted: bool = True) -> Run:
@@ -106,18 +150,24 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
+    lines = (text_of("/proc/cpuinfo") or "").splitlines()
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def _affinity() -> set[int]:
-    import os
+def text_of(path: str) -> str | None:
+    """What a file of /sys or /proc says; none, if it is not there or empty."""
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None
 
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
 
 
 def _version(name: str) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from edge import data
 from edge.bench import jobs
 from edge.bench.claims import Found, Given, systems
-from edge.bench.record import Progress, Report, environment, summary
+from edge.bench.record import Progress, Report, summary
 
 
 def given(source: str, rows: int | None) -> Given:
@@ -53,7 +53,6 @@ def reproduce(
             runs.append(summary(system.name, name, found.results(name), setting.plotted))
         table += system.judge(found)
     return Report(
-        environment=environment(),
         data=source if about.rows is None else f"{source}, {about.rows} rows",
         seeds=list(seeds),
         rows=table,

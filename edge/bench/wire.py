@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge import data, plugins
-from edge.bench.record import Environment, Progress, environment, mean
+from edge.bench.record import Finding, Progress, mean
 from edge.codec import bases_of
 from edge.codec._bits import length, unpacked
 from edge.engines import onnx_runtime
@@ -58,16 +58,22 @@ class Line(BaseModel):
     """by round"""
 
 
-class Wire(BaseModel):
+class Stream(BaseModel):
     """All codings on one stream of messages."""
 
-    environment: Environment
     classes: int
     rows: int
     rounds: list[int]
     accuracy: list[float]
     """of the model, in the first and the last of the measured rounds"""
     lines: list[Line]
+
+
+class Wire(Finding):
+    """By number of classes."""
+
+    command: str = "wire"
+    streams: list[Stream]
 
 
 def codings() -> list[str]:
@@ -77,8 +83,8 @@ def codings() -> list[str]:
 
 
 def measure(
-    classes: int, *, rows: int, first: int, rounds: int, seed: int = 0, progress: Progress = lambda *_: None
-) -> Wire:
+    classes: int, rows: int, first: int, rounds: int, *, seed: int = 0, progress: Progress = lambda *_: None
+) -> Stream:
     """Measure every coding on rounds `first` to `first + rounds - 1`.
 
     Raises ConfigError: numbers that cannot be.
@@ -91,8 +97,7 @@ def measure(
     for done, name in enumerate(codings()):
         progress(done, len(codings()), name)
         lines.append(_line(name, said[first - WARM : first + rounds]))
-    return Wire(
-        environment=environment(),
+    return Stream(
         classes=classes,
         rows=len(said[0]),
         rounds=list(measured),

@@ -36,6 +36,8 @@ class RoundResult(BaseModel):
     """absent in a round in which nobody trained"""
     accuracy_all: float | None
     accuracy_own: float | None
+    disagreement: float | None = None
+    """of the devices about the test set (`edge.sim.run.disagreement`), where it was evaluated"""
     payload_bytes_total: int
     link_seconds: float | None = None
     """virtual seconds the round took on narrow links, mean over the devices; computing takes none"""

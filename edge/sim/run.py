@@ -12,7 +12,7 @@ import numpy as np
 
 from broker import embedded
 from edge.algorithm import Algorithm
-from edge.interfaces import DEVICE
+from edge.interfaces import DEVICE, Array
 from edge.sim import fleet as fleets
 from edge.sim import world as worlds
 from edge.sim.convergence import Probe
@@ -89,13 +89,17 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     started = time.monotonic()
     rounds: list[RoundResult] = []
     accuracies: list[list[Accuracy]] = []
+    apart: float | None = None
     lap = started
     for number, _ in enumerate(fleets.play(fleet, network.idle), start=1):
         evaluate = number % scenario.evaluate_every == 0 or number in (1, scenario.rounds)
         if evaluate:
-            accuracies = [accuracy(device, centre, world) for device in members]
+            tables = [predicted(device, centre, world.dataset.x_test) for device in members]
+            accuracies = [accuracy(t, world, device) for t, device in zip(tables, members, strict=True)]
+            apart = disagreement([of_heads[-1] for of_heads in tables if of_heads])
         lap, before = time.monotonic(), lap
         rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before, scenario.linked))
+        rounds[-1].disagreement = apart if evaluate else None
         if probe and number % scenario.convergence == 0:
             rounds[-1].metrics.update(probe.measure(members))
         watch(Frame(name, network.place, members, rounds[-1], scenario.rounds, accuracies if evaluate else None))
@@ -121,16 +125,28 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     )
 
 
-def accuracy(device: Device, centre: Device | None, world: World) -> list[Accuracy]:
-    """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
-    x, y = world.dataset.x_test, world.dataset.y_test
+def predicted(device: Device, centre: Device | None, x: Array) -> list[Array]:
+    """By head, what the device says about `x`, (rows, classes). Being examined is no work of its engine's."""
     model = centre.engine if centre and centre.bundle else None
-    # Being examined is no work of the device's.
     before = [(engine, engine.work.copy()) for engine in (device.engine, model) if engine]
-    hits = [table.argmax(axis=1) == y for table in device.protocol.heads(device.engine, x, model)]
+    tables = list(device.protocol.heads(device.engine, x, model))
     for engine, work in before:
         engine.work = work
+    return tables
+
+
+def accuracy(tables: Sequence[Array], world: World, device: Device) -> list[Accuracy]:
+    """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
+    hits = [table.argmax(axis=1) == world.dataset.y_test for table in tables]
     return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]
+
+
+def disagreement(tables: Sequence[Array]) -> float | None:
+    """Root mean square over devices and rows of the distance of a device's (rows, classes) from the devices' mean."""
+    if not tables:
+        return None
+    said = np.stack(tables).astype(np.float64)
+    return float(np.sqrt(((said - said.mean(axis=0)) ** 2).sum(axis=-1).mean()))
 
 
 def _result(device: Device, of_heads: list[Accuracy]) -> DeviceResult:

@@ -66,7 +66,7 @@ def test_transfers_are_whole_models() -> None:
 
 
 def line(name: str, accuracy: float, payload: float) -> Line:
-    names = ("accuracy_worst", "accuracy_own", "wire_bytes", "messages", "macs", "memory")
+    names = ("accuracy_worst", "accuracy_own", "wire_bytes", "messages", "macs")
     zero: dict[str, Any] = dict.fromkeys(names, 0)
     return Line(
         protocol=name,
@@ -74,6 +74,7 @@ def line(name: str, accuracy: float, payload: float) -> Line:
         accuracy_all=accuracy,
         by_seed=[accuracy],
         payload_bytes=payload,
+        memory={},
         pareto=False,
         **zero,
     )
@@ -127,7 +128,15 @@ def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     forward, step = 64 * 8 + 8 * 10, 3 * (64 * 8 + 8 * 10) - 64 * 8
     assert lines["isolated"]["macs"] == 2 * 3 * 32 * step
     assert lines["federated-distillation"]["macs"] == 2 * 3 * 32 * (step + forward)
-    assert lines["isolated"]["memory"] > 4 * (64 * 8 + 8 + 8 * 10 + 10)
+    parameters = 64 * 8 + 8 + 8 * 10 + 10
+    assert lines["isolated"]["memory"]["parameters"] == 2 * 4 * parameters
+    assert lines["isolated"]["memory"]["batch"] == 32 * (4 * 64 + 8) + 2 * 4  # rows, labels, two scalars
+    assert lines["d-psgd"]["curve"][-1]["payload_bytes"] == lines["d-psgd"]["payload_bytes"]
+    assert lines["fedavg"]["curve"][-1]["disagreement"] == pytest.approx(0, abs=1e-6)
+    assert lines["isolated"]["curve"][-1]["disagreement"] > 0.01
+    layers = {layer["name"]: layer["macs"] for layer in found["layers"]}
+    assert layers["hidden1.weight"]["weight gradient"] == 2 * 32 * 64 * 8
+    assert found["edges"] == [["device-0", "device-1"], ["device-0", "device-2"], ["device-1", "device-2"]]
     assert lines["isolated"]["payload_bytes"] == 0
     assert lines["d-psgd"]["wire_bytes"] > lines["d-psgd"]["payload_bytes"] > 0
     assert "federated-" in said.err

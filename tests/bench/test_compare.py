@@ -73,7 +73,7 @@ def test_what_changed_beyond_noise() -> None:
     assert slower.ratio == pytest.approx(2)
     assert slower.low is not None
     assert slower.low > 1.5
-    assert found.environment == {"cpu": ("x", "y")}
+    assert found.places == {"cpu": ("x", "y")}
     assert found.only_second == ["lines/coarse/new"]
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from edge.bench import engines, record, show
+from edge.bench import document, engines, record
+from edge.bench.commands.engines import sections
 from edge.engines import onnx_runtime
 from edge.engines._probe import RATE, STEPS, random_batch
 from edge.errors import ConfigError
@@ -40,15 +41,15 @@ def test_engines_are_compared_by_medians() -> None:
     assert found.ratio(found.lines[0], "step_seconds") == 0.5
     assert found.ratio(found.lines[0], "installed_bytes") == 0.25
     console = Console(record=True, width=120, file=io.StringIO())
-    show.engines(console, found)
+    document.show(console, sections(found))
     text = console.export_text()
-    assert "2.00 ms" in text
-    assert "(0.500)" in text
-    assert "left out: ort-training (old)" in text
+    assert "2 ms" in text
+    assert "0.500" in text
+    assert "Left out: ort-training (old)." in text
     alone = found.model_copy(update={"lines": lines()[:1]})
     assert alone.ratio(alone.lines[0], "step_seconds") is None
-    show.engines(console, alone)
-    assert "In brackets" not in console.export_text()
+    document.show(console, sections(alone))
+    assert "share" not in console.export_text()
 
 
 def test_an_engine_nobody_knows(tmp_path: Path) -> None:

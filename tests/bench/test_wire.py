@@ -47,7 +47,7 @@ def test_more_bits_lose_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ]
     monkeypatch.setattr(sys, "argv", words)
     assert cli.main() == 0
-    for found, classes in zip(json.loads(out.read_text()), (10, 12), strict=True):
+    for found, classes in zip(json.loads(out.read_text())["streams"], (10, 12), strict=True):
         assert (found["classes"], found["rows"], found["rounds"]) == (classes, 60, [3, 4])
         lines = {line["coding"]: line for line in found["lines"]}
         for family in (("root", 6, 5, 4), ("logarithm", 8, 6, 4), ("probability", 8, 4, 2, 1), ("delta", 24, 15, 7, 3)):
@@ -66,7 +66,7 @@ def test_more_bits_lose_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--classes", "ten"], "--classes ten: expected numbers"),
+        (["--classes", "ten"], "--classes ten: expected different numbers"),
         (["--rounds", "0"], "at least one"),
         (["--rows", "1340"], "--rows 1340: 1347 samples leave 7 to train on"),
     ],
