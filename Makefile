@@ -130,7 +130,7 @@ bench-check: $(VENV)/test.stamp  ## fail if one of those ratios has worsened by 
 	$(RUN)/python -m benchmarks.record --check
 
 bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch eager
-	$(RUN)/python -m benchmarks.step
+	$(RUN)/edge-bench step --peak
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.models import CLASSES, RATE, SHAPES
 from edge.bench.intervals import BURST
+from edge.bench.models import CLASSES, RATE, SHAPES
 from edge.engines.onnx_runtime import create
 from export import zoo
 from export.batch_norm import select

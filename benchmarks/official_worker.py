@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.models import RATE
 from benchmarks.official import burst, data, model_of, ours
+from edge.bench.models import RATE
 from edge.errors import MurmurError
 from export.write import export
 

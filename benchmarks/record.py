@@ -10,7 +10,6 @@ band: the widest of BAND, how far the record has strayed from its median, and th
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,39 +17,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import numpy as np
-import torch
-
-from benchmarks.models import CLASSES, SHAPES
-from benchmarks.step import ours, theirs
-from edge.bench import wire
-from edge.bench.intervals import in_turns, ratio, ratio_interval
+from edge.bench import step, wire
+from edge.bench.intervals import ratio, ratio_interval
 from edge.bench.record import environment
-from export import zoo
 
 HISTORY = Path(__file__).with_name("history.jsonl")
 STEPS = (("mlp:200", 8), ("mlp:200", 32), ("small-cnn", 8), ("small-cnn", 32), ("resnet8", 8), ("tcn", 8))
-BAND = 0.05
+BAND, OURS = 0.05, "onnx-runtime"
 Ratio = tuple[float, float, float]
 """median, and the interval it lies in"""
 
 
 def measured(seconds: float) -> dict[str, Ratio]:
     """All ratios, now."""
-    torch.set_num_threads(1)
-    random = np.random.default_rng(0)
     found: dict[str, Ratio] = {}
     for spec, batch in STEPS:
-        x = random.random((batch, *SHAPES[spec]), dtype=np.float32)
-        y = random.integers(0, CLASSES, batch)
-        model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
-        times = in_turns({"ours": ours(model, x, y), "torch": theirs(model, x, y)}, seconds)
-        of = ratio(times["ours"], times["torch"])
-        found[f"step/{spec}/batch {batch}"] = of, *ratio_interval(times["ours"], times["torch"])
-    lines = wire.measure(10, rows=1000, first=20, rounds=5).lines
-    for line in lines:
+        lines = step.measure([spec], [batch], seconds=seconds, names=(OURS, step.TORCH)).lines
+        ours, theirs = (line.step_seconds for line in lines)
+        found[f"step/{spec}/batch {batch}"] = ratio(ours, theirs), *ratio_interval(ours, theirs)
+    for line in wire.measure(10, rows=1000, first=20, rounds=5).lines:
         found[f"bytes/{line.coding}"] = (1 / line.smaller,) * 3
     return found
 

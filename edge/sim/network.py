@@ -53,12 +53,14 @@ def in_memory(fleet: str, links: Links | None = None) -> Iterator[Network]:
 
 
 @contextmanager
-def over_mqtt(fleet: str, url: str, now: Callable[[], float]) -> Iterator[Network]:
-    """A client per device on the broker at `url`; real time."""
+def over_mqtt(
+    fleet: str, url: str, now: Callable[[], float], connect: Callable[..., Transport] = mqtt.create
+) -> Iterator[Network]:
+    """A client per device on the broker at `url`; real time. connect: makes one, called as `mqtt.create` is."""
     with ExitStack() as stack:
 
         def attach(me: NodeId) -> Transport:
-            transport = mqtt.create(url=url, fleet=fleet, me=me, lasting=False)
+            transport = connect(url=url, fleet=fleet, me=me, lasting=False)
             stack.callback(transport.close)
             return transport
 

@@ -7,6 +7,7 @@ the caller's thread. What paho 2 does that one would not expect is said where it
 import contextlib
 import json
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -142,6 +143,13 @@ class Mqtt:
         """Leave messages at topics of their own, for whoever subscribes later."""
         for topic, payload in said.items():
             self._client.publish(topic, payload, qos=1, retain=True)
+
+    def connection(self) -> socket.socket:
+        """The open socket, for whoever measures what it carries. Raises TransportError: there is none just now."""
+        found = self._client.socket()
+        if not isinstance(found, socket.socket):
+            raise TransportError(f"{self._me} is not connected to {self._url}")
+        return found
 
     def close(self) -> None:
         """See `Transport.close`. Waits for the broker to have what was sent."""

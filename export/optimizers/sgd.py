@@ -2,7 +2,7 @@
 
 Where g is a plain product, as of a linear layer, the update is part of it: Gemm(lr dY, X) subtracted from p in one
 pass, and g itself never exists. Measured on mlp:200 over PyTorch's time: 0.60 -> 0.45 at batch 1, 0.54 -> 0.44 at 8,
-0.45 -> 0.41 at 32 (`python -m benchmarks.step`).
+0.45 -> 0.41 at 32 (`edge-bench step`).
 """
 
 from collections.abc import Mapping

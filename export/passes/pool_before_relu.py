@@ -4,7 +4,7 @@ max and relu commute because relu never falls. The gradient stays the same subgr
 window's maximum is positive its cells are the same before and after, elsewhere it is zero.
 
 Measured on the small CNN, one thread: step time over PyTorch eager's 0.53 -> 0.50 at batch 8 and
-0.61 -> 0.57 at batch 32 (`python -m benchmarks.step`).
+0.61 -> 0.57 at batch 32 (`edge-bench step`).
 """
 
 from collections import Counter
