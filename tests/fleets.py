@@ -34,7 +34,7 @@ class Fleet:
 
     def rounds(self) -> Iterator[None]:
         """Play in step; yields after every round."""
-        yield from fleets.play(self.devices, self.network.idle)
+        yield from fleets.play(self.devices, self.network)
 
 
 SUITED: dict[str, dict[str, Any]] = {

@@ -145,7 +145,7 @@ def _play(
 
     with TemporaryDirectory() as folder, over_mqtt(FLEET, url, time.monotonic, connect) as network:
         members = list(fleets.devices(world, algorithm, worlds.Bundles(world, Path(folder)), network))
-        for done, _ in enumerate(fleets.play(members, network.idle), start=1):
+        for done, _ in enumerate(fleets.play(members, network), start=1):
             progress(done, scenario.rounds)
         while True:
             before = [recorder.wire for recorder in recorders]

@@ -21,7 +21,9 @@ from edge.engines._session import Options, session
 from edge.engines._tuning import tune, tuned
 from edge.interfaces import Array, Engine, Floats, Metrics
 
-__all__ = ["OnnxRuntime", "create", "tune"]
+__all__ = ["CONCURRENT", "OnnxRuntime", "create", "tune"]
+CONCURRENT = True
+"""whether several devices of a process may compute at the same time; none of those that share it, if not said"""
 OPTIMISED = "optimised"
 """folder of the graphs as the runtime optimised them, in a device's home"""
 

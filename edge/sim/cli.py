@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--edge-model", metavar="zoo:NAME|FILE.onnx", help="with --split-at: the devices' model")
     parser.add_argument("--optimizer", metavar="NAME")
     parser.add_argument("--engine", metavar="|".join(names("edge.engines")), help="what runs the step")
+    parser.add_argument("--workers", type=int, metavar="N", help="devices that compute at the same time; 1")
     parser.add_argument("--rounds", type=int, metavar="R")
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--transport", metavar="mqtt|memory")

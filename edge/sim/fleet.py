@@ -1,6 +1,7 @@
 """Many devices in one process, in step: the same loop, the same bytes, one thread."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,27 +100,30 @@ def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Netwo
         )
 
 
-def play(fleet: Sequence[Device], idle: Callable[[Sequence[Transport], Waiting], None]) -> Iterator[None]:
+def play(fleet: Sequence[Device], network: Network, workers: int = 1) -> Iterator[None]:
     """Run all loops in step; yields after each round, when every device has its `row`.
 
-    idle: called when every unfinished device waits, with their transports and what the least patient waits for.
+    workers: devices that have their turn at the same time, in threads. What they say arrives when all have had it, in
+    the order of the devices (over a broker: when it does), so that the number of workers changes no result.
     """
-    while True:
-        pending = list(fleet)
-        before: list[Waiting] = []
-        while pending:
-            waiting: list[tuple[Device, Waiting]] = []
-            for device in pending:
-                step = next(device.steps, None)
-                if step is None:
+    with ThreadPoolExecutor(workers) as pool:
+        turns = pool.map if workers > 1 else map
+        while True:
+            pending = list(fleet)
+            before: list[Waiting] = []
+            while pending:
+                steps = list(turns(lambda device: next(device.steps, None), pending))
+                if None in steps:
                     return
-                if isinstance(step, Waiting):
-                    waiting.append((device, step))
-                else:
-                    device.row = step
-            pending = [device for device, _ in waiting]
-            steps = [step for _, step in waiting]
-            if steps and steps == before:  # a whole pass changed nothing
-                idle([device.transport for device in pending], min(steps, key=lambda step: step.until))
-            before = steps
-        yield
+                waiting: list[tuple[Device, Waiting]] = []
+                for device, step in zip(pending, steps, strict=True):
+                    if isinstance(step, Waiting):
+                        waiting.append((device, step))
+                    else:
+                        assert step is not None
+                        device.row = step
+                pending, now = [device for device, _ in waiting], [step for _, step in waiting]
+                if not network.release() and now and now == before:  # a whole pass changed nothing
+                    network.idle([device.transport for device in pending], min(now, key=lambda step: step.until))
+                before = now
+            yield

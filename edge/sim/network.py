@@ -18,7 +18,8 @@ class Network:
     """What a fleet needs of its surroundings.
 
     place: for people. attach: makes a device's transport, closed when the network is. now: the
-    clock, in seconds. idle: called when every device waits, with their transports and the one that waits least;
+    clock, in seconds. release: called when every device has had its turn; lets what they said arrive, and tells whether
+    there was anything. idle: called when every device waits, with their transports and the one that waits least;
     lets time pass until something may have changed.
     """
 
@@ -26,6 +27,7 @@ class Network:
     attach: Callable[[NodeId], Transport]
     now: Callable[[], float]
     idle: Callable[[Sequence[Transport], Waiting], None]
+    release: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -43,13 +45,13 @@ class Clock:
 def in_memory(fleet: str, links: Links | None = None) -> Iterator[Network]:
     """Virtual time: when all wait, the clock jumps to the next arrival or, without one, to the first deadline."""
     clock = Clock()
-    hub = memory.Network(fleet, links, clock)
+    hub = memory.Network(fleet, links, clock, held=True)
 
     def idle(_: Sequence[Transport], waiting: Waiting) -> None:
         arrival = hub.next_arrival
         clock.seconds = max(clock.seconds, waiting.until if arrival is None else min(arrival, waiting.until))
 
-    yield Network("memory", hub.attach, clock, idle)
+    yield Network("memory", hub.attach, clock, idle, hub.release)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     accuracies: list[list[Accuracy]] = []
     apart: float | None = None
     lap = started
-    for number, _ in enumerate(fleets.play(fleet, network.idle), start=1):
+    for number, _ in enumerate(fleets.play(fleet, network, scenario.workers), start=1):
         evaluate = number % scenario.evaluate_every == 0 or number in (1, scenario.rounds)
         if evaluate:
             tables = [predicted(device, centre, world.dataset.x_test) for device in members]

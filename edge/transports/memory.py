@@ -1,4 +1,4 @@
-"""Messages through memory: one process, one thread, the same order every time.
+"""Messages through memory: one process, the same order every time.
 
     network = Network("demo")
     a, b = network.attach("a"), network.attach("b")
@@ -34,22 +34,48 @@ class Links:
 
 
 class Network:
-    """The devices that can reach each other. now: the clock that arrival is measured by, if links are narrow."""
+    """The devices that can reach each other.
 
-    def __init__(self, fleet: str, links: Links | None = None, now: Callable[[], float] = lambda: 0.0) -> None:
+    now: the clock that arrival is measured by, if links are narrow. held: messages wait until `release`, so that
+    devices may send from threads of their own and the order is still the same every time.
+    """
+
+    def __init__(
+        self, fleet: str, links: Links | None = None, now: Callable[[], float] = lambda: 0.0, *, held: bool = False
+    ) -> None:
         self.fleet = topics.name(fleet, "fleet")
         self.attached: dict[NodeId, Memory] = {}
         self._links, self._now = links, now
         self._under_way: list[tuple[float, int, NodeId, Delivery]] = []
         self._count = 0
         self._free: dict[tuple[NodeId, str], float] = {}
+        self._is_held = held
+        self._held: dict[NodeId, list[tuple[NodeId, str, Delivery]]] = {}
 
     def attach(self, me: NodeId) -> "Memory":
         """A transport for the device `me`."""
         self.attached[me] = Memory(self, topics.name(me, "device"))
+        self._held[me] = []
         return self.attached[me]
 
-    def carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
+    def send(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
+        """Carry it now, or with the next `release`."""
+        if self._is_held:
+            self._held[delivery.sender].append((receiver, topic, delivery))
+        else:
+            self._carry(receiver, topic, delivery)
+
+    def release(self) -> bool:
+        """Carry what was held, in the order of the devices; whether there was anything."""
+        found = False
+        for waiting in self._held.values():
+            for message in waiting:
+                self._carry(*message)
+                found = True
+            waiting.clear()
+        return found
+
+    def _carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
         """Deliver at once or, over narrow links, one after the other: up from the sender, then down to the receiver."""
         if self._links is None:
             self._arrive(receiver, delivery)
@@ -93,7 +119,7 @@ class Memory:
         """See `Transport.send`."""
         topic = topics.Address(self._network.fleet, receiver, self._me, kind).topic
         count_sent(self.traffic, topic, payload)
-        self._network.carry(receiver, topic, Delivery(self._me, kind, payload))
+        self._network.send(receiver, topic, Delivery(self._me, kind, payload))
 
     def receive(self) -> list[Delivery]:
         """See `Transport.receive`."""

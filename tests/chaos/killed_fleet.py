@@ -122,7 +122,7 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
             for device in devices:
                 if device not in running:
                     device.post.read()  # whoever is done still answers
-            if now and now == before:
+            if not network.release() and now and now == before:
                 network.idle([device.transport for device in devices], min(now.values(), key=lambda w: w.until))
             before = now if len(now) == len(running) else None
 

@@ -94,13 +94,13 @@ def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> Non
     """One device comes after five rounds, another goes; the rest reach their last round, and so does the late one."""
     with fleet(tmp_path, name, devices=5, topology="complete", rounds=14, patience=8.0) as whole:
         late, leaving = whole.members[1], whole.members[2]
-        early = fleets.play([d for d in whole.devices if d is not late], whole.network.idle)
+        early = fleets.play([d for d in whole.devices if d is not late], whole.network)
         for _ in range(5):
             next(early)
-        whole_crowd = fleets.play(whole.devices, whole.network.idle)
+        whole_crowd = fleets.play(whole.devices, whole.network)
         for _ in range(3):
             next(whole_crowd)
-        for _ in fleets.play([d for d in whole.devices if d is not leaving], whole.network.idle):
+        for _ in fleets.play([d for d in whole.devices if d is not leaving], whole.network):
             pass
         for device in whole.devices:
             if device is not leaving and name != "pooled":  # whose devices have nothing to wait for

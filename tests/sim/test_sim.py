@@ -51,6 +51,23 @@ def test_memory_is_deterministic_and_seeded() -> None:
     assert set(first["devices"][0]) == DEVICE_NAMES
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compare": ("d-psgd", "fedavg", "multi-headed-distillation")},
+        {"uplink": 100.0, "downlink": 100.0, "compare": ("fedavg",)},
+        {"protocol": "dynamic-averaging", "compare": (), "settings": {"dynamic-averaging": {"threshold": 0.02}}},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_workers_change_nothing(changes: dict[str, Any]) -> None:
+    """To the last bit, whoever is first, over narrow links too."""
+    alone, many = (result(**changes, workers=n) for n in (1, 4))
+    for one in (alone, many):
+        one.pop("scenario")
+    assert json.dumps(timeless(alone)) == json.dumps(timeless(many))
+
+
 def test_a_broker_changes_nothing() -> None:
     broker_or_skip("mosquitto")
     over_memory, over_mqtt = result(), result(transport="mqtt")
@@ -185,6 +202,7 @@ def test_flags_go_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 BAD = [
     (["--devices", "1"], "devices: Input should be greater than or equal to 2 (got 1)"),
     (["--rounds", "0", "--seed", "-1"], "rounds: Input should be greater than or equal to 1 (got 0); seed: "),
+    (["--workers", "2", "--engine", "tflite"], "workers: tflite computes for one device at a time; leave it at 1"),
     (["--transport", "pigeon"], "transport: Input should be 'memory' or 'mqtt' (got 'pigeon')"),
     (["--protocol", "gossip"], "unknown protocol 'gossip'; there are: "),
     (["--coding", "integer8"], "coding.soft_labels: integer8 is for codes, labels"),

@@ -1,0 +1,288 @@
+"""One job in Murmur and in its peers, each in an environment of its own, in turns.
+
+    python -m benchmarks.peers [--data JOB.npz] [--rounds 20] [--repeats 3] [--environments FOLDER] [--json OUT.json]
+                               [--report OUT.html] [NAME ...]
+
+Ten clients, one local epoch a round (batch 32, SGD 0.05), one thread a process: conv 16, conv 32, linear 64, linear 10
+(105,866 parameters) on 28x28 images. JOB.npz: x, y, client, x_test, y_test, x_pub; without it scikit-learn's digits,
+enlarged, in ten Dirichlet(0.5) parts of 100.
+
+    murmur             edge-sim, federated averaging, one process and one thread of work
+    murmur-2           the same, two devices at a time
+    murmur-distill     edge-sim, D-Distillation on a ring with delta3: no weights leave a device
+    pytorch            a plain loop, federated averaging
+    flower             Flower's simulation on Ray, federated averaging, one CPU a client
+    decent             decent-dp: a process a client, D-PSGD on a ring, mixing after every step
+
+Client updates a second are clients over the median round; start-up is what the first round took beyond that, from the
+start of the command. Memory is of all processes together at the highest: shared pages divided (PSS), or counted in each
+(RSS). Bytes are what a client sends, payload only.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+
+from benchmarks.peers.tree import Tree
+from edge import data, split
+from edge.bench import document, reports
+from edge.bench.document import Cell, Section, fixed, seconds, size
+from edge.bench.intervals import interval
+from edge.bench.record import Finding
+from edge.command import guarded
+from edge.config import write_text
+from edge.errors import ConfigError
+
+WORKERS = Path(__file__).parent / "workers"
+CLIENTS = 10
+REFERENCE = "flower"
+TORCH = ("torch==2.13.0", "numpy")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """packages: of its environment; none: this one. command: after its Python; JOB, PUBLIC and ROUNDS are filled in."""
+
+    command: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+
+
+def _ours(protocol: str, workers: int) -> Contender:
+    return Contender(("-m", "benchmarks.peers.murmur", "JOB", "PUBLIC", "ROUNDS", protocol, str(workers)))
+
+
+CONTENDERS = {
+    "murmur": _ours("fedavg", 1),
+    "murmur-2": _ours("fedavg", 2),
+    "murmur-distill": _ours("d-distillation", 2),
+    "pytorch": Contender((str(WORKERS / "loop.py"), "JOB", "ROUNDS"), TORCH),
+    "flower": Contender((str(WORKERS / "flower.py"), "JOB", "ROUNDS"), ("flwr[simulation]==1.41.0", *TORCH)),
+    "decent": Contender(
+        ("-m", "torch.distributed.run", "--nproc-per-node", "10", str(WORKERS / "decent.py"), "JOB", "ROUNDS"),
+        ("decent-dp==0.2.3", *TORCH),
+    ),
+}
+
+
+class Line(BaseModel):
+    """One contender; a number a run in the lists. Bytes, seconds."""
+
+    name: str
+    updates_per_second: list[float]
+    startup_seconds: list[float]
+    proportional: list[float]
+    resident: list[float]
+    processes: int
+    payload: float
+    accuracy: list[float]
+
+
+class Peers(Finding):
+    """All of them, and the job they did."""
+
+    command: str = "peers"
+    data: str
+    rounds: int
+    lines: list[Line]
+
+
+def main() -> int:
+    """Run, and show."""
+    parser = argparse.ArgumentParser(description="One job in Murmur and in its peers, in turns.")
+    parser.add_argument("--data", type=Path, metavar="JOB.npz", help="x, y, client, x_test, y_test, x_pub; else digits")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="20")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each, taking turns; 3")
+    parser.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they go")
+    parser.add_argument("--json", type=Path, metavar="OUT.json")
+    parser.add_argument("--report", type=Path, metavar="OUT.html|.md|.csv")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(CONTENDERS)}; all by default")
+    return guarded("peers", lambda: _perform(parser.parse_args()))
+
+
+def _perform(args: argparse.Namespace) -> int:
+    names = args.names or list(CONTENDERS)
+    if unknown := sorted(set(names) - CONTENDERS.keys()):
+        raise ConfigError(f"unknown peer '{unknown[0]}'; there are: {', '.join(CONTENDERS)}")
+    if min(args.rounds, args.repeats) < 1 or args.rounds < 2:
+        raise ConfigError(f"--rounds {args.rounds} --repeats {args.repeats}: expected two rounds, and one run, or more")
+    console = Console()
+    with ExitStack() as stack:
+        folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        job, public = folder / "job.npz", folder / "public.npz"
+        write_job(args.data, job, public)
+        runs: dict[str, list[tuple[dict[str, object], Tree]]] = {name: [] for name in names}
+        for name in names:
+            console.print(f"environment of {name}", highlight=False)
+            _environment(name, folder)
+        for n in range(args.repeats):
+            for name in names:
+                console.print(f"run {n + 1} of {args.repeats}: {name}", highlight=False)
+                runs[name].append(_run(name, folder, job, public, args.rounds))
+    found = Peers(
+        data=str(args.data.name if args.data else "digits"),
+        rounds=args.rounds,
+        lines=[_line(name, several) for name, several in runs.items()],
+    )
+    document.show(console, sections(found))
+    if args.json:
+        write_text(args.json, found.model_dump_json(indent=1) + "\n")
+    if args.report:
+        write_text(args.report, reports.load(args.report).render(sections(found), found))
+    return 0
+
+
+def write_job(source: Path | None, job: Path, public: Path) -> None:
+    """The archives that all contenders read: images (N, 1, 28, 28) float32 from 0 to 1. Raises ConfigError."""
+    if source is None:
+        digits = data.load("digits", 0)
+        reference, private = data.take_reference("300", digits, 0)
+        parts = split.divide("dirichlet:0.5", private.y_train[: 100 * CLIENTS], private.columns, CLIENTS, 0)
+        client = np.zeros(100 * CLIENTS, np.int64)
+        for number, rows in enumerate(parts):
+            client[rows] = number
+        arrays = {
+            "x_train": _enlarged(private.x_train[: len(client)]),
+            "y_train": private.y_train[: len(client)],
+            "client": client,
+            "x_test": _enlarged(private.x_test),
+            "y_test": private.y_test,
+        }
+        known = _enlarged(reference.x)
+    else:
+        try:
+            with np.load(source) as given:
+                images = {name: given[name][:, None].astype(np.float32) / 255 for name in ("x", "x_test", "x_pub")}
+                labels = {name: given[name].astype(np.int64) for name in ("y", "y_test", "client")}
+        except (OSError, ValueError, KeyError) as reason:
+            raise ConfigError(f"--data {source}: {reason}; expected x, y, client, x_test, y_test, x_pub") from None
+        arrays = {
+            "x_train": images["x"],
+            "y_train": labels["y"],
+            "client": labels["client"],
+            "x_test": images["x_test"],
+            "y_test": labels["y_test"],
+        }
+        known = images["x_pub"]
+    np.savez(job, **arrays)  # type: ignore[arg-type]
+    np.savez(public, x=known)
+
+
+def _enlarged(x: np.ndarray) -> np.ndarray:
+    """(N, 1, 8, 8) -> (N, 1, 28, 28): every pixel three times, and a margin of two."""
+    large = x.repeat(3, axis=2).repeat(3, axis=3)
+    return np.pad(large, ((0, 0), (0, 0), (2, 2), (2, 2))).astype(np.float32)
+
+
+def _environment(name: str, folder: Path) -> Path:
+    """Its Python; the environment is made where there is none yet."""
+    packages = CONTENDERS[name].packages
+    if not packages:
+        return Path(sys.executable)
+    home = folder / name
+    if not (home / "ready").is_file():
+        for command in (
+            [sys.executable, "-m", "venv", str(home)],
+            [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *packages],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ConfigError(f"the environment of {name} cannot be made: {_last(done.stderr)}")
+        (home / "ready").touch()
+    return home / "bin" / "python"
+
+
+def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple[dict[str, object], Tree]:
+    """(the worker's account, what its processes took)."""
+    words = {"JOB": str(job), "PUBLIC": str(public), "ROUNDS": str(rounds)}
+    command = [str(_environment(name, folder)), *(words.get(word, word) for word in CONTENDERS[name].command)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
+        try:
+            with Tree(process.pid) as tree:
+                code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        errors.seek(0)
+        told = [line for line in out.read().splitlines() if line.startswith('{"marks"')]
+        if code or not told:
+            raise ConfigError(f"{name} failed: {_last(errors.read())}")
+    return json.loads(told[-1]), tree
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["no word why"])[-1]
+
+
+def _line(name: str, runs: Sequence[tuple[dict[str, object], Tree]]) -> Line:
+    speeds, starts, accuracies = [], [], []
+    for told, _ in runs:
+        marks = np.array(told["marks"], np.float64)
+        rounds = np.diff(marks)
+        speeds.append(CLIENTS / float(np.median(rounds[1:])))
+        starts.append(float(rounds[0] - np.median(rounds[1:])))
+        accuracies.append(float(told["accuracy"]))  # type: ignore[arg-type]
+    return Line(
+        name=name,
+        updates_per_second=speeds,
+        startup_seconds=starts,
+        proportional=[tree.proportional for _, tree in runs],
+        resident=[tree.resident for _, tree in runs],
+        processes=max(tree.processes for _, tree in runs),
+        payload=float(runs[0][0]["payload_bytes"]),  # type: ignore[arg-type]
+        accuracy=accuracies,
+    )
+
+
+def sections(found: Peers) -> list[Section]:
+    """A table; shares are of the reference's, if it took part."""
+    of = next((line for line in found.lines if line.name == REFERENCE), None)
+    rows: list[tuple[Cell, ...]] = []
+    for line in found.lines:
+        speed, memory = median(line.updates_per_second), median(line.proportional)
+        low, high = interval(line.updates_per_second)
+        shares: tuple[Cell, ...] = ("", "")
+        if of is not None and line is not of:
+            shares = (
+                fixed(speed / median(of.updates_per_second), 2),
+                fixed(memory / median(of.proportional), 3),
+            )
+        rows.append(
+            (
+                line.name,
+                *(fixed(speed, 1), f"{low:.1f}-{high:.1f}", shares[0], seconds(median(line.startup_seconds))),
+                *(size(memory), shares[1], size(median(line.resident)), fixed(line.processes, 0)),
+                *(size(line.payload), fixed(median(line.accuracy))),
+            )
+        )
+    return [
+        Section(
+            "peers",
+            f"{found.data}, {CLIENTS} clients, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
+            columns=(
+                *("who", "updates/s", "range", f"of {REFERENCE}'s", "start-up", "PSS", f"of {REFERENCE}'s", "RSS"),
+                *("processes", "sent", "accuracy"),
+            ),
+            rows=rows,
+            strong=frozenset(i for i, line in enumerate(found.lines) if line.name.startswith("murmur")),
+        )
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The job in Murmur's emulator, in one process.
+
+python -m benchmarks.peers.murmur JOB.npz PUBLIC.npz ROUNDS PROTOCOL WORKERS
+"""
+
+import sys
+import time
+
+from benchmarks.peers.workers.account import began, tell
+from edge.sim.run import Frame, run
+from edge.sim.scenario import Scenario
+
+BATCH, RATE, ROWS = 32, 0.05, 600
+SETTINGS = {"d-distillation": {"pull": 10.0, "reference_batch": 32}}
+"""beyond those that all have"""
+
+
+def main(path: str, public: str, rounds: str, protocol: str, workers: str) -> None:
+    """One local epoch a round; evaluated after the first round and the last."""
+    marks = [began()]
+
+    def watch(_: Frame) -> None:
+        marks.append(time.time())
+
+    local = {"local_steps": -(-ROWS // BATCH), "batch_size": BATCH, "learning_rate": RATE}
+    scenario = Scenario(
+        devices=10,
+        topology="ring",
+        protocol=protocol,
+        data=f"npz:{path}",
+        split="by:client",
+        reference=f"npz:{public}",
+        model="zoo:small-cnn:64",
+        rounds=int(rounds),
+        evaluate_every=int(rounds),
+        workers=int(workers),
+        coding={"soft_labels": "delta3"},
+        settings={protocol: {**local, **SETTINGS.get(protocol, {})}},
+    )
+    found = run(scenario, watch)
+    tell(marks, found.mean_accuracy, found.payload_bytes_total / len(found.devices))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
