@@ -16,7 +16,7 @@ enlarged, in ten Dirichlet(0.5) parts of 100.
 
 Client updates a second are clients over the median round; start-up is what the first round took beyond that, from the
 start of the command. Memory is of all processes together at the highest: shared pages divided (PSS), or counted in each
-(RSS). Bytes are what a client sends, payload only.
+(RSS). Bytes are what a client sends, and its share of what a server does, payload only.
 """
 
 import argparse
@@ -39,7 +39,6 @@ from benchmarks.peers.tree import Tree
 from edge import data, split
 from edge.bench import document, reports
 from edge.bench.document import Cell, Section, fixed, seconds, size
-from edge.bench.intervals import interval
 from edge.bench.record import Finding
 from edge.command import guarded
 from edge.config import write_text
@@ -255,7 +254,6 @@ def sections(found: Peers) -> list[Section]:
     rows: list[tuple[Cell, ...]] = []
     for line in found.lines:
         speed, memory = median(line.updates_per_second), median(line.proportional)
-        low, high = interval(line.updates_per_second)
         shares: tuple[Cell, ...] = ("", "")
         if of is not None and line is not of:
             shares = (
@@ -265,20 +263,17 @@ def sections(found: Peers) -> list[Section]:
         rows.append(
             (
                 line.name,
-                *(fixed(speed, 1), f"{low:.1f}-{high:.1f}", shares[0], seconds(median(line.startup_seconds))),
-                *(size(memory), shares[1], size(median(line.resident)), fixed(line.processes, 0)),
-                *(size(line.payload), fixed(median(line.accuracy))),
+                *(fixed(speed, 1), shares[0], seconds(median(line.startup_seconds)), size(memory), shares[1]),
+                *(size(median(line.resident)), size(line.payload), fixed(median(line.accuracy))),
             )
         )
     return [
         Section(
             "peers",
             f"{found.data}, {CLIENTS} clients, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
-            columns=(
-                *("who", "updates/s", "range", f"of {REFERENCE}'s", "start-up", "PSS", f"of {REFERENCE}'s", "RSS"),
-                *("processes", "sent", "accuracy"),
-            ),
+            columns=(*("who", "updates/s", "ratio", "start-up", "PSS", "ratio", "RSS", "sent", "accuracy"),),
             rows=rows,
+            after=f"Ratios are to {REFERENCE}'s.",
             strong=frozenset(i for i, line in enumerate(found.lines) if line.name.startswith("murmur")),
         )
     ]

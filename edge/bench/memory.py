@@ -5,6 +5,8 @@
     parameters    and optimizer state, twice, in buffers of the runtime
     batch         the arrays of one step
     training      activations, by liveness over the order of execution (`export.cost`)
+    outputs       about the reference rows, as many at once as the engine takes: what that needs beyond training, whose
+                  memory it uses again
     messages      two rounds of soft labels from every neighbour, as float32, and ours
 
 The whole is predicted as what is not planned holds, and the plan of the others on top.
@@ -26,6 +28,7 @@ from edge.bench import meter
 from edge.bench.models import CLASSES, SHAPES
 from edge.bench.record import Finding, Progress, text_of
 from edge.bundle import Bundle
+from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
@@ -33,7 +36,8 @@ from export.write import export
 WORKER = Path(__file__).with_name("memory_worker.py")
 Account = dict[str, Any]
 """what the worker prints"""
-NOTICED = 500_000
+WORK = ("training", "outputs")
+NOTICED = 1_000_000
 """Bytes below which resident memory says little: it comes in pages, and what was freed is used again."""
 ROUNDS = 2
 """of messages that a device may have to say again (`edge.post`)"""
@@ -129,13 +133,14 @@ def planned(bundle: Bundle, batch: int, reference: int, neighbours: int) -> dict
         "parameters": step["parameters"] + step["optimizer"],
         "batch": step["batch"],
         "training": step["activations"],
+        "outputs": max(0.0, meter.outputs(bundle, min(reference, BLOCK)) - step["activations"]),
         "messages": ROUNDS * table * (1 + neighbours),
     }
 
 
 def measured(part: Part) -> float:
-    """What the plan is about: the peak of training, what else is held. Bytes, median."""
-    return median(part.peak if part.name == "training" else part.held)
+    """What the plan is about: the peak of what works, what else is held. Bytes, median."""
+    return median(part.peak if part.name in WORK else part.held)
 
 
 def error(part: Part) -> float | None:

@@ -68,6 +68,8 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     batch = part("batch", lambda: random_batch(bundle, N, N))
     part("training", lambda: [made.step(batch, learning_rate=0.001) for _ in range(10)])
 
+    about = np.random.default_rng(1).random((R, *bundle.manifest.shape), np.float32)
+    part("outputs", lambda: made.predict(about))
     K, digest, names = bundle.manifest.classes, bytes(8), [f"n{i}" for i in range(M)]
     form = Format("soft-labels", digest, (R, K))
 
@@ -97,7 +99,7 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
             heard.append([me.inbox.take(name, "soft-labels") for name in names])
         return heard
 
-    kept = part("messages", talk) if M and R else []
+    kept = part("messages", talk)
     print(json.dumps({"parts": PARTS, "now": resident("VmRSS"), **rollup(), "heard": sum(map(len, kept))}))
 
 

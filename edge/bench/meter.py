@@ -48,6 +48,11 @@ def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
     }
 
 
+def outputs(bundle: Bundle, n: int) -> int:
+    """Bytes of the activations when the outputs of `n` rows are computed at once, by plan."""
+    return _cost(bundle.path, "predict", n, 0).activations
+
+
 def layers(bundle: Bundle, n: int, r: int = 0) -> list[Layer]:
     """The nodes of one training step that multiply."""
     return [layer for layer in _cost(bundle.path, "train", n, r).layers if layer.macs]

@@ -59,4 +59,4 @@ if __name__ == "__main__":
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(server, client, job.clients(PATH), backend_config=resources)
-    tell(MARKS, job.accuracy(NET, PATH), ROUNDS * sum(4 * v.numel() for v in NET.state_dict().values()))
+    tell(MARKS, job.accuracy(NET, PATH), 2 * ROUNDS * sum(4 * v.numel() for v in NET.state_dict().values()))

@@ -30,7 +30,7 @@ def main(path: str, rounds: str) -> None:
         whole = {key: value / sum(len(x) for x, _ in data) for key, value in total.items()}
         marks.append(time.time())
     net.load_state_dict(whole)
-    tell(marks, job.accuracy(net, path), int(rounds) * sum(4 * v.numel() for v in whole.values()))
+    tell(marks, job.accuracy(net, path), 2 * int(rounds) * sum(4 * v.numel() for v in whole.values()))
 
 
 if __name__ == "__main__":
