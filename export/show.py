@@ -53,7 +53,7 @@ def facts(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict
         "trained_scalars": trained,
         "batch": batch,
         "macs": spent.macs,
-        "distillation_macs": _distillation(found, graphs["train"], batch),
+        "distillation_macs": distillation(found, graphs["train"], batch),
         "activation_bytes": spent.activations,
         "parameter_bytes": 4 * manifest.size,
         "state_bytes": 4 * sum(s.size for s in manifest.state),
@@ -74,7 +74,7 @@ def train_cost(found: Bundle, graph: onnx.ModelProto, batch: int, reference: int
     return cost(graph, {"N": batch, "R": rows, "rows": batch + (rows if both else 0)})
 
 
-def _distillation(found: Bundle, graph: onnx.ModelProto, batch: int) -> int:
+def distillation(found: Bundle, graph: onnx.ModelProto, batch: int) -> int:
     """Multiply-accumulates of all phases that are for the reference rows' sake: every pass grows by the row."""
     if not any("R" in t.shape for t in found.manifest.inputs):
         return 0

@@ -45,6 +45,9 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
                 pytest.importorskip("torch")  # what they compare with
             done = run([sys.executable, *words[1:3], "--help"], ROOT)
             assert all(w in done.stdout for w in words[3:] if w.startswith("--"))
+        elif page.name == "results.md" and words[0] == "edge-bench":  # minutes each; bench.md has them in short
+            done = run([str(BIN / words[0]), words[1], "--help"], tmp_path)
+            assert all(flag in done.stdout for flag in words if flag.startswith("--"))
         else:
             assert words[0].startswith("edge-"), f"{page.name}: what is {line!r}?"
             done = run([str(BIN / words[0]), *words[1:]], tmp_path)
@@ -60,6 +63,13 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("command", plugins.names("edge.bench.commands"))
+def test_every_measurement_is_explained(command: str) -> None:
+    said = [line.split()[1] for line in commands(ROOT / "docs" / "bench.md") if line.startswith("edge-bench")]
+    assert command in said or command in ("privacy", "reproduce")  # trust.md; bench.md's first block
+    assert f"`{command}`" in (ROOT / "docs" / "bench.md").read_text()
 
 
 @pytest.mark.parametrize("name", Scenario.model_fields)

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import onnx
 from pydantic import BaseModel
 
 from edge import plugins
@@ -15,6 +16,7 @@ from edge.errors import ConfigError
 from edge.sim import world as worlds
 from edge.sim.result import Result
 from edge.sim.scenario import Scenario
+from export.show import distillation
 
 Goal = Literal["accuracy_all", "accuracy_own"]
 
@@ -81,8 +83,12 @@ class Comparison(Finding):
     """protocol -> why it could not take part"""
     edges: list[tuple[str, str]]
     """of the devices' graph, by the first seed"""
+    dearest: str
+    """the protocol with the most work"""
     layers: list[Layer]
-    """of a step with ROWS private rows and as many of the reference set"""
+    """of a step of it, with ROWS private rows and as many of the reference set"""
+    distillation_macs: int
+    """of those, what is for the reference rows' sake"""
 
 
 def compare(
@@ -122,13 +128,17 @@ def compare(
         for name, settings in chosen.items()
         if name not in left_out
     ]
+    dearest = max(lines, key=lambda line: line.macs).protocol
+    layers, macs = _layers(first, dearest)
     return Comparison(
         scenario=base,
         seeds=list(seeds),
         lines=[line.model_copy(update={"pareto": optimal(line, lines)}) for line in lines],
         left_out=left_out,
         edges=list(worlds.build(first).topology.edges),
-        layers=_layers(Scenario(**{**base, "protocol": lines[0].protocol}), lines[0].protocol) if lines else [],
+        dearest=dearest,
+        layers=layers,
+        distillation_macs=macs,
     )
 
 
@@ -183,12 +193,13 @@ def _curve(results: Sequence[Result]) -> list[Moment]:
     return found
 
 
-def _layers(scenario: Scenario, name: str) -> list[Layer]:
-    """Of the first device's model under this protocol's objective, in the order of the forward pass."""
+def _layers(scenario: Scenario, name: str) -> tuple[list[Layer], int]:
+    """(of the first device's model under this protocol's objective, in order; how much is for the reference rows)."""
     with TemporaryDirectory() as folder:
         world = worlds.build(scenario)
         bundle = worlds.Bundles(world, Path(folder)).device(scenario.algorithm(name), 0)
         found: dict[str, Counter[str]] = {}
         for layer in meter.layers(bundle, ROWS, ROWS):
             found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
-    return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()]
+        pulled = distillation(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
+    return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()], pulled

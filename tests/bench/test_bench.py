@@ -136,6 +136,8 @@ def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert lines["isolated"]["curve"][-1]["disagreement"] > 0.01
     layers = {layer["name"]: layer["macs"] for layer in found["layers"]}
     assert layers["hidden1.weight"]["weight gradient"] == 2 * 32 * 64 * 8
+    assert found["dearest"] in ("d-distillation", "compressed-federated-distillation", "multi-headed-distillation")
+    assert found["distillation_macs"] >= 32 * step
     assert found["edges"] == [["device-0", "device-1"], ["device-0", "device-2"], ["device-1", "device-2"]]
     assert lines["isolated"]["payload_bytes"] == 0
     assert lines["d-psgd"]["wire_bytes"] > lines["d-psgd"]["payload_bytes"] > 0

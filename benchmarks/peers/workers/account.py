@@ -15,7 +15,8 @@ def began() -> float:
 
 
 def tell(marks: Sequence[float], found: float, payload: float) -> None:
-    """Print the account. marks: the process's start, then the end of every round. payload: bytes a client has sent, and its
-    share of a server's.
+    """Print the account.
+
+    marks: the process's start, then the end of every round. payload: bytes a client sent, and its share of a server's.
     """
     print(json.dumps({"marks": list(marks), "accuracy": found, "payload_bytes": payload}), flush=True)

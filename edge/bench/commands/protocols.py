@@ -10,6 +10,7 @@ from edge.bench.figures import Point
 from edge.bench.protocols import ROWS, Comparison, Line, Moment
 from edge.bench.record import Progress
 from edge.sim.scenario import read
+from export.cost import PHASES
 
 TEXT = "All protocols on one job, on equal terms."
 FINDING = Comparison
@@ -72,6 +73,7 @@ def sections(found: Comparison) -> list[Section]:
         after=" ".join(f"Left out: {name} ({reason})." for name, reason in found.left_out.items()),
     )
     points = [Point(x.protocol, x.payload_bytes, x.accuracy_all, min(x.by_seed), max(x.by_seed)) for x in lines]
+    whole = sum(sum(layer.macs.values()) for layer in found.layers)
     nodes = sorted({node for edge in found.edges for node in edge})
     return [
         table,
@@ -88,7 +90,10 @@ def sections(found: Comparison) -> list[Section]:
         Section(
             "flops",
             "Multiply-accumulates of a step",
-            lead=f"Of {found.lines[0].protocol}, {ROWS} private rows and as many of the reference set, if it has any.",
+            lead=f"Of {found.dearest}, {ROWS} private rows and as many of the reference set, if it has any.",
+            columns=("layer", *PHASES),
+            rows=[(x.name, *(count(x.macs.get(phase, 0)) for phase in PHASES)) for x in found.layers],
+            after=f"{count(found.distillation_macs)} of {count(whole)} are for the reference rows.",
             picture=lambda: figures.bars(
                 {layer.name: {phase: n / 1e6 for phase, n in layer.macs.items()} for layer in found.layers}, "million"
             ),
