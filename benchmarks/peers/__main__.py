@@ -125,7 +125,7 @@ def _perform(args: argparse.Namespace) -> int:
         runs: dict[str, list[tuple[dict[str, object], Tree]]] = {name: [] for name in names}
         for name in names:
             console.print(f"environment of {name}", highlight=False)
-            _environment(name, folder)
+            environment_of(name, folder)
         for n in range(args.repeats):
             for name in names:
                 console.print(f"run {n + 1} of {args.repeats}: {name}", highlight=False)
@@ -185,7 +185,7 @@ def _enlarged(x: np.ndarray) -> np.ndarray:
     return np.pad(large, ((0, 0), (0, 0), (2, 2), (2, 2))).astype(np.float32)
 
 
-def _environment(name: str, folder: Path) -> Path:
+def environment_of(name: str, folder: Path) -> Path:
     """Its Python; the environment is made where there is none yet."""
     packages = CONTENDERS[name].packages
     if not packages:
@@ -206,7 +206,7 @@ def _environment(name: str, folder: Path) -> Path:
 def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple[dict[str, object], Tree]:
     """(the worker's account, what its processes took)."""
     words = {"JOB": str(job), "PUBLIC": str(public), "ROUNDS": str(rounds)}
-    command = [str(_environment(name, folder)), *(words.get(word, word) for word in CONTENDERS[name].command)]
+    command = [str(environment_of(name, folder)), *(words.get(word, word) for word in CONTENDERS[name].command)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
@@ -271,9 +271,9 @@ def sections(found: Peers) -> list[Section]:
         Section(
             "peers",
             f"{found.data}, {CLIENTS} clients, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
-            columns=(*("who", "updates/s", "ratio", "start-up", "PSS", "ratio", "RSS", "sent", "accuracy"),),
+            columns=(*("who", "per s", "ratio", "start", "PSS", "ratio", "RSS", "sent", "accuracy"),),
             rows=rows,
-            after=f"Ratios are to {REFERENCE}'s.",
+            after=f"Client updates a second, and memory, beside {REFERENCE}'s.",
             strong=frozenset(i for i, line in enumerate(found.lines) if line.name.startswith("murmur")),
         )
     ]

@@ -25,13 +25,11 @@ from pydantic import BaseModel
 
 from edge import plugins
 from edge.bench import meter
-from edge.bench.models import CLASSES, SHAPES
+from edge.bench.models import opened, rows_of
 from edge.bench.record import Finding, Progress, text_of
 from edge.bundle import Bundle
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
-from export import zoo
-from export.write import export
 
 WORKER = Path(__file__).with_name("memory_worker.py")
 Account = dict[str, Any]
@@ -82,23 +80,16 @@ def measure(
     processes: int,
     progress: Progress = lambda *_: None,
 ) -> Memory:
-    """Plan and measure. model: of `edge.bench.models.SHAPES`.
+    """Plan and measure. model: of `edge.bench.models.SHAPES`, recomputing in `segments`, or a bundle's folder.
 
     Raises ConfigError: a model that is not there, or a system that does not tell.
     """
-    if model not in SHAPES:
-        raise ConfigError(f"unknown model '{model}'; there are: {', '.join(SHAPES)}")
     if not Path("/proc/self/smaps_rollup").exists():
         raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system has not")
     plugins.load("edge.engines", engine)
     with TemporaryDirectory() as folder:
         rows = (batch,) if engine == "tflite" else ()
-        bundle = export(
-            zoo.build(model, shape=SHAPES[model], classes=CLASSES),
-            Path(folder) / "bundle",
-            rows=rows,
-            segments=segments,
-        )
+        bundle = opened(model, Path(folder), rows=rows, segments=segments)
         plan = planned(bundle, batch, reference, neighbours)
         found = []
         for done in range(processes):
@@ -127,7 +118,7 @@ def measure(
 
 def planned(bundle: Bundle, batch: int, reference: int, neighbours: int) -> dict[str, float]:
     """Bytes by part, of those that can be planned."""
-    step = meter.planned(bundle, batch)
+    step = meter.planned(bundle, *rows_of(bundle, batch))
     table = 4.0 * reference * bundle.manifest.classes
     return {
         "parameters": step["parameters"] + step["optimizer"],

@@ -30,19 +30,17 @@ from broker import embedded
 from edge import plugins
 from edge.bench import power
 from edge.bench.intervals import in_turns
-from edge.bench.models import CLASSES, RATE, SHAPES
+from edge.bench.models import RATE, opened, rows_of
 from edge.bench.power import Meter, State
 from edge.bench.record import Finding, Progress
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
 from edge.engines._probe import random_batch
-from edge.errors import ConfigError, TransportError
+from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
 from edge.sim.run import run
 from edge.sim.scenario import Scenario
 from edge.transports import mqtt
-from export import zoo
-from export.write import export
 
 OBJECTIVE = "cross_entropy(private) + squared_error(reference)"
 DELIVERIES, PATIENCE = 200, 10.0
@@ -68,6 +66,7 @@ class Times(Finding):
     coding: str
     message_bytes: int
     lines: list[Line]
+    left_out: dict[str, str]
     meter: str | None
     """where energy was read; none: it was not measured"""
     idle_watts: float | None
@@ -87,21 +86,21 @@ def measure(
     meter: Meter | None = None,
     progress: Progress = lambda *_: None,
 ) -> Times:
-    """Measure for about so many seconds a part. Raises ConfigError: a model or coding that is not there."""
-    if model not in SHAPES:
-        raise ConfigError(f"unknown model '{model}'; there are: {', '.join(SHAPES)}")
+    """Measure for about so many seconds a part. model: of `edge.bench.models.SHAPES`, or a bundle's folder.
+
+    Raises ConfigError: a model or coding that is not there.
+    """
     engines: Any = plugins.load("edge.engines", engine)
     plugins.load("edge.codec", coding, "coding")
     before, parts = power.state(), 6
     with TemporaryDirectory() as folder:
         rows = (batch, batch) if engine == "tflite" else ()
-        graph = zoo.build(model, shape=SHAPES[model], classes=CLASSES)
-        bundle = export(graph, Path(folder) / "bundle", objective=OBJECTIVE, rows=rows)
+        bundle = opened(model, Path(folder), objective=OBJECTIVE, rows=rows)
         progress(0, parts, "cold start")
         lines = [Line(name="cold start", seconds=[_cold(bundle, engine, batch) for _ in range(processes)])]
         progress(1, parts, "steps and messages")
         made = engines.create(bundle)
-        x = np.random.default_rng(1).random((reference, *SHAPES[model]), np.float32)
+        x = np.random.default_rng(1).random((reference, *bundle.manifest.shape), np.float32)
         work, payloads = _work(made, bundle, batch, x, coding)
         lines += [Line(name=name, seconds=taken) for name, taken in in_turns(work, seconds).items()]
         progress(2, parts, "energy")
@@ -110,8 +109,12 @@ def measure(
             line.joules = _energy(meter, work[line.name], seconds, median(line.seconds))
         progress(3, parts, "delivery")
         lines.append(Line(name="delivery", seconds=_deliveries(payloads)))
-    progress(4, parts, "rounds")
-    lines.append(Line(name="round", seconds=_rounds(model, batch, reference, coding, engine)))
+        progress(4, parts, "rounds")
+        left_out = {}
+        try:
+            lines.append(Line(name="round", seconds=_rounds(bundle, batch, reference, coding, engine)))
+        except (ConfigError, BundleError) as reason:  # a bundle for something else than D-Distillation
+            left_out["round"] = str(reason)
     return Times(
         engine=engine,
         model=model,
@@ -120,6 +123,7 @@ def measure(
         coding=coding,
         message_bytes=sum(map(len, payloads)),
         lines=lines,
+        left_out=left_out,
         meter=meter.name if meter else None,
         idle_watts=idle,
         before=before,
@@ -131,7 +135,7 @@ def _work(
     made: Any, bundle: Bundle, batch: int, x: Array, coding: str
 ) -> tuple[dict[str, Callable[[], object]], list[bytes]]:
     """(what is measured in turns, by name; the payloads of one message about `x`)."""
-    given = random_batch(bundle, batch, batch)
+    given = random_batch(bundle, *rows_of(bundle, batch))
     message = Message("soft-labels", 1, bytes(8), made.predict(x))
     payloads = encode(message, coding)
     work: dict[str, Callable[[], object]] = {
@@ -197,20 +201,21 @@ def _deliveries(payloads: list[bytes]) -> list[float]:
     return taken
 
 
-def _rounds(model: str, batch: int, reference: int, coding: str, engine: str) -> list[float]:
+def _rounds(bundle: Bundle, batch: int, reference: int, coding: str, engine: str) -> list[float]:
     """Seconds a round of DEVICES devices that this process emulates, one thread; the first is left out."""
     random = np.random.default_rng(2)
     count = (reference + 4 * DEVICES * batch) * 5 // 4  # a fifth is held out
     with TemporaryDirectory() as folder:
         path = Path(folder) / "data.npz"
-        np.savez(path, x=random.random((count, *SHAPES[model]), np.float32), y=np.arange(count) % CLASSES)
+        x = random.random((count, *bundle.manifest.sample), np.float32)
+        np.savez(path, x=x, y=np.arange(count) % bundle.manifest.classes)
         found = run(
             Scenario(
                 devices=DEVICES,
                 topology="complete",
                 data=f"npz:{path}",
                 reference=str(reference),
-                model=f"zoo:{model}",
+                model=str(bundle.path),
                 engine=engine,
                 transport="mqtt",
                 rounds=ROUNDS + 1,

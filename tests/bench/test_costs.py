@@ -84,6 +84,19 @@ def test_memory_part_by_part(found: Any) -> None:
     assert said["predicted"] == [sum(counted)]
 
 
+def test_a_bundle_of_ones_own(found: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What edge-export wrote, for another task than D-Distillation."""
+    bundle = export(zoo.build("mlp:16", shape=(5,), classes=3), tmp_path / "mine", objective="cross_entropy(private)")
+    said = found("memory", "--model", str(bundle.path), "--batch", "8", "--processes", "1")
+    assert said["model"] == str(bundle.path)
+    words = ["--batch", "4", "--reference", "9", "--seconds", "0.02", "--processes", "1"]
+    said = found("time", "--model", str(bundle.path), *words)
+    assert said["message_bytes"] == payload_size(9, 3, "probability8")
+    assert [line["name"] for line in said["lines"]][-1] == "delivery"
+    assert "objective" in said["left_out"]["round"]
+    assert "Left out: round" in capsys.readouterr().out
+
+
 def test_bytes_are_what_the_kernel_counts() -> None:
     """To the byte: messages by docs/wire.md, MQTT by its specification, and TCP by the kernel."""
     rounds, rows = 3, 40
@@ -149,12 +162,13 @@ BAD = [
     (["step", "--models", "alexnet"], "unknown model 'alexnet'; there are: mlp:200, small-cnn"),
     (["step", "--batches", "0"], "--batches 0: expected different numbers from 1"),
     (["step", "--seconds", "0"], "--seconds 0.0: expected more than 0"),
-    (["memory", "--model", "alexnet"], "unknown model 'alexnet'"),
+    (["memory", "--model", "alexnet"], "--model alexnet: expected the folder of a bundle, or one of: mlp:200"),
+    (["memory", "--model", "."], ". is not a bundle"),
     (["memory", "--engine", "caffe"], "unknown engine 'caffe'"),
     (["memory", "--neighbours", "0"], "--neighbours 0: expected 1 or more"),
     (["bytes", "--protocol", "gossip"], "unknown protocol 'gossip'"),
     (["bytes", "--devices", "1"], "devices: Input should be greater than or equal to 2"),
-    (["time", "--model", "alexnet"], "unknown model 'alexnet'"),
+    (["time", "--model", "alexnet"], "--model alexnet: expected the folder of a bundle"),
     (["time", "--coding", "morse"], "unknown coding 'morse'"),
     (["time", "--power", "none.csv"], "--power none.csv: No such file or directory; expected lines of seconds,watts"),
 ]

@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from edge import plugins
+from edge.bench.models import SHAPES
 from edge.errors import ConfigError
 
 
@@ -15,12 +17,13 @@ def fleets(parser: argparse.ArgumentParser, seeds: str) -> None:
     parser.add_argument("--workers", type=int, default=cores, metavar="N", help="processes; one a core by default")
 
 
-def model(parser: argparse.ArgumentParser, default: str, shape: str) -> None:
-    """Of a command about one training step."""
-    parser.add_argument("--model", default=default, metavar="zoo:NAME|FILE.onnx", help=default)
-    parser.add_argument("--shape", default=shape, metavar="CxHxW", help=f"of a sample, for zoo models; {shape}")
-    parser.add_argument("--classes", type=int, default=10, metavar="K", help="10")
+def device(parser: argparse.ArgumentParser) -> None:
+    """Of a command about one device."""
+    known = f"a bundle's folder, or {', '.join(SHAPES)}"
+    parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known)
+    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(plugins.names("edge.engines")))
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
+    parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
 
 
 def seeds(args: argparse.Namespace) -> list[int]:

@@ -18,7 +18,9 @@ FINDING = Memory
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """See `edge.bench.commands`."""
-    parser.add_argument("--model", default="small-cnn", metavar="NAME", help=", ".join(SHAPES))
+    parser.add_argument(
+        "--model", default="small-cnn", metavar="NAME|BUNDLE", help=f"a bundle's folder, or {', '.join(SHAPES)}"
+    )
     parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(plugins.names("edge.engines")))
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
     parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")

@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 from statistics import median
 
-from edge import plugins
 from edge.bench import figures, power, timing
 from edge.bench.commands import _flags
 from edge.bench.document import Number, Section, seconds
 from edge.bench.intervals import interval
-from edge.bench.models import SHAPES
 from edge.bench.power import State
 from edge.bench.record import Progress
 from edge.bench.timing import DEVICES, Times
@@ -21,10 +19,7 @@ FINDING = Times
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """See `edge.bench.commands`."""
-    parser.add_argument("--model", default="small-cnn", metavar="NAME", help=", ".join(SHAPES))
-    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(plugins.names("edge.engines")))
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="private and reference rows of a step; 32")
-    parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
+    _flags.device(parser)
     parser.add_argument("--coding", default="probability8", metavar="NAME", help="of soft labels; probability8")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="for what takes turns; 4")
     parser.add_argument("--processes", type=int, default=5, metavar="N", help="for cold starts; 5")
@@ -56,6 +51,7 @@ def sections(found: Times) -> list[Section]:
         name = f"round of {DEVICES} devices" if line.name == "round" else line.name
         energy = "" if line.joules is None else Number(line.joules, f"{1e3 * line.joules:.3g} mJ")
         rows.append((name, seconds(median(line.seconds)), f"{seconds(low)} to {seconds(high)}", energy))
+    left = "".join(f"Left out: {name} ({why}). " for name, why in found.left_out.items())
     energy = f"Energy: {found.meter or 'not measured, as nothing here tells it'}"
     idle = "" if found.idle_watts is None else f"; idle {found.idle_watts:.1f} W"
     return [
@@ -65,7 +61,7 @@ def sections(found: Times) -> list[Section]:
             lead=f"Medians and their 95 % intervals. A message is {found.message_bytes:,} bytes ({found.coding}).",
             columns=("what", "takes", "95 %", "energy"),
             rows=rows,
-            after=f"{energy}{idle}. The machine before: {_told(found.before)}; after: {_told(found.after)}.",
+            after=f"{left}{energy}{idle}. The machine before: {_told(found.before)}; after: {_told(found.after)}.",
             picture=lambda: figures.bars(
                 {x.name: {"ms": 1e3 * median(x.seconds)} for x in found.lines if x.name != "cold start"}, "ms"
             ),
