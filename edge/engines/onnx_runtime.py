@@ -23,8 +23,8 @@ from edge.interfaces import Array, Engine, Floats, Metrics
 
 __all__ = ["CONCURRENT", "OnnxRuntime", "create", "tune"]
 BLOCK = 64
-"""Rows that are predicted at once: of 1,024 rows a 16th of the activations, for 1.05 times the time with the small CNN, 0.9
-to 1.0 with MobileNetV2, 1.0 to 1.3 with the GRU, 1.2 with an MLP of 0.8 ms (medians of three runs of seven)."""
+"""Rows that are predicted at once: of 1,024 rows a 16th of the activations, for 1.05 times the time with the small CNN,
+0.9 to 1.0 with MobileNetV2, 1.0 to 1.3 with the GRU, 1.2 with an MLP of 0.8 ms (three runs)."""
 CONCURRENT = True
 """whether several devices of a process may compute at the same time; none of those that share it, if not said"""
 OPTIMISED = "optimised"
