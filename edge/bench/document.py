@@ -104,7 +104,7 @@ def seconds(value: float) -> Number:
     for unit, of in (("s", 1.0), ("ms", 1e-3)):
         if value >= of:
             return Number(value, f"{value / of:.3g} {unit}")
-    return Number(value, f"{value * 1e6:.3g} us")
+    return Number(value, f"{value * 1e6:.3g} \N{MICRO SIGN}s")
 
 
 def fixed(value: float, digits: int = 3) -> Number:

@@ -15,7 +15,7 @@ INK = "#010203"
 """stands for the colour of the text around a picture"""
 COLOURS = (
     *("#3b82c4", "#d9822b", "#3f9b4f", "#c94f4f", "#8a63c2"),
-    *("#9a7650", "#cc6fa8", "#7f8790", "#a09a2a", "#2aa3b5"),
+    *("#9a7650", "#cc6fa8", "#7f8790", "#a09a2a", "#2aa3b5", "#5f6fd6", "#b56b5a"),
 )
 MARKERS = "osD^v<>pPX*h"
 WIDTH, HEIGHT = 4.6, 3.1
@@ -62,7 +62,7 @@ def scatter(points: Sequence[Point], x: str, y: str, *, logarithmic: bool = Fals
             point.y,
             yerr=[[point.y - point.low], [point.high - point.y]],
             fmt=MARKERS[i % 12] if point.x > 0 else "|",
-            color=COLOURS[i % 10],
+            color=COLOURS[i % len(COLOURS)],
             capsize=2,
             markersize=5 if point.x > 0 else 12,
             label=point.label,
@@ -73,21 +73,23 @@ def scatter(points: Sequence[Point], x: str, y: str, *, logarithmic: bool = Fals
     return canvas.svg(x, y)
 
 
-def lines(series: Series, x: str, y: str, *, logarithmic: bool = False) -> str:
-    """One line each."""
+def lines(series: Series, x: str, y: str, *, from_zero: bool = False) -> str:
+    """One line each. from_zero: where the ordinate begins."""
     canvas = _Canvas(HEIGHT, legend=len(series))
     for i, (label, line) in enumerate(series.items()):
-        style = ("-", "--", ":")[i // 10 % 3]
+        style = ("-", "--", ":")[i // len(COLOURS) % 3]
         few = MARKERS[i % 12] if len(line) < 3 else ""
-        canvas.axes.plot(*zip(*line, strict=True), style, marker=few, color=COLOURS[i % 10], lw=1.3, label=label)
-    if logarithmic:
-        canvas.axes.set_yscale("log")
+        canvas.axes.plot(
+            *zip(*line, strict=True), style, marker=few, color=COLOURS[i % len(COLOURS)], lw=1.3, label=label
+        )
+    if from_zero:
+        canvas.axes.set_ylim(bottom=0)
     if all(point[0] == int(point[0]) for line in series.values() for point in line):
         canvas.axes.xaxis.get_major_locator().set_params(integer=True)
     return canvas.svg(x, y)
 
 
-def bars(parts: Mapping[str, Mapping[str, float]], x: str) -> str:
+def bars(parts: Mapping[str, Mapping[str, float]], x: str, *, logarithmic: bool = False) -> str:
     """Horizontal ones, the first on top: label -> part -> length. A part has the same colour in all."""
     known = list(dict.fromkeys(part for row in parts.values() for part in row))
     canvas = _Canvas(0.4 + 0.21 * len(parts), legend=len(known) if len(known) > 1 else 0)
@@ -95,12 +97,16 @@ def bars(parts: Mapping[str, Mapping[str, float]], x: str) -> str:
     for i, part in enumerate(known):
         lengths = {label: row.get(part, 0.0) for label, row in parts.items()}
         starts = list(ends.values())
-        canvas.axes.barh(range(len(parts)), list(lengths.values()), 0.72, starts, color=COLOURS[i % 10], label=part)
+        canvas.axes.barh(
+            range(len(parts)), list(lengths.values()), 0.72, starts, color=COLOURS[i % len(COLOURS)], label=part
+        )
         ends = {label: end + lengths[label] for label, end in ends.items()}
     canvas.axes.set_yticks(range(len(parts)), [_short(label) for label in parts])
     canvas.axes.invert_yaxis()
     canvas.axes.tick_params(axis="y", length=0)
     canvas.axes.margins(y=0.01)
+    if logarithmic:
+        canvas.axes.set_xscale("log")
     return canvas.svg(x, "", grid="x")
 
 

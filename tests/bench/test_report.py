@@ -132,7 +132,7 @@ def test_the_terminal_says_it_too() -> None:
 
 def test_numbers_for_people() -> None:
     texts = [str(n) for n in (count(999), count(1500), count(2.5e15), seconds(2), seconds(2.5e-3), seconds(4e-6))]
-    assert texts == ["999", "1.5 k", "2.5 P", "2 s", "2.5 ms", "4 us"]
+    assert texts == ["999", "1.5 k", "2.5 P", "2 s", "2.5 ms", "4 \N{MICRO SIGN}s"]
     assert fixed(1234.5678, 1) == Number(1234.5678, "1,234.6")
 
 

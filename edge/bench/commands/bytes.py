@@ -75,7 +75,9 @@ def sections(found: Bytes) -> list[Section]:
             "rounds",
             "Payload by round",
             lead="Of all devices.",
-            picture=lambda: figures.lines({kind: sorted(of.items()) for kind, of in rounds.items()}, "round", "bytes"),
+            picture=lambda: figures.lines(
+                {kind: sorted(of.items()) for kind, of in rounds.items()}, "round", "bytes", from_zero=True
+            ),
         ),
     ]
 

@@ -49,7 +49,7 @@ def sections(found: Times) -> list[Section]:
     for line in found.lines:
         low, high = interval(line.seconds)
         name = f"round of {DEVICES} devices" if line.name == "round" else line.name
-        energy = "" if line.joules is None else Number(line.joules, f"{1e3 * line.joules:.3g} mJ")
+        energy = "not measured" if line.joules is None else Number(line.joules, f"{1e3 * line.joules:.3g} mJ")
         rows.append((name, seconds(median(line.seconds)), f"{seconds(low)} to {seconds(high)}", energy))
     left = "".join(f"Left out: {name} ({why}). " for name, why in found.left_out.items())
     energy = f"Energy: {found.meter or 'not measured, as nothing here tells it'}"
@@ -63,7 +63,7 @@ def sections(found: Times) -> list[Section]:
             rows=rows,
             after=f"{left}{energy}{idle}. The machine before: {_told(found.before)}; after: {_told(found.after)}.",
             picture=lambda: figures.bars(
-                {x.name: {"ms": 1e3 * median(x.seconds)} for x in found.lines if x.name != "cold start"}, "ms"
+                {x.name: {"ms": 1e3 * median(x.seconds)} for x in found.lines}, "ms", logarithmic=True
             ),
         )
     ]
