@@ -10,7 +10,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, homeassistant, mixing, plugins, privacy, robust, split, topology
+from edge import algorithm, checkpoint, data, homeassistant, mixing, plugins, privacy, robust, split, topology, watchdog
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -108,7 +108,8 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
         )
         unkept = 0
         steps = chain(steps, post.farewell(config.rounds, config.patience))
-        for row in run(steps, transport, time.monotonic):
+        watchdog.tell("READY=1")
+        for row in run(steps, transport, time.monotonic, alive=lambda: watchdog.tell("WATCHDOG=1")):
             if home:
                 try:
                     checkpoint.write(home, int(row["round"]), engine, protocol, post)
@@ -127,6 +128,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
                 **{f"refused_{cause}": float(count) for cause, count in inbox.counts.items() if count},
             }
             transport.report(row)
+            watchdog.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()

@@ -29,6 +29,8 @@ from edge.robust import Rule
 from edge.robust.mean import believed as everybody
 
 Row = Metrics
+SIGN = 30.0
+"""Seconds, at most, between two signs of life while a node waits."""
 
 
 def patience(setup: Setup, seconds: float) -> float:
@@ -115,10 +117,20 @@ def _believed(
     return found
 
 
-def run(steps: Iterator[Waiting | Row], transport: Transport, now: Callable[[], float]) -> Iterator[Row]:
-    """Drive `rounds` on a device that has nothing else to do: sleep where it waits."""
+def run(
+    steps: Iterator[Waiting | Row],
+    transport: Transport,
+    now: Callable[[], float],
+    alive: Callable[[], None] = lambda: None,
+) -> Iterator[Row]:
+    """Drive `rounds` on a device that has nothing else to do: sleep where it waits.
+
+    alive: called at every step, and every SIGN seconds while it waits.
+    """
     for step in steps:
-        if isinstance(step, Waiting):
-            transport.wait(max(0.0, step.until - now()))
-        else:
+        alive()
+        if not isinstance(step, Waiting):
             yield step
+            continue
+        while not transport.wait(max(0.0, min(SIGN, step.until - now()))) and now() < step.until:
+            alive()

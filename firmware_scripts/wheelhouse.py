@@ -1,0 +1,137 @@
+"""A folder from which a board installs Murmur offline, in one command: wheels with their hashes, unit, installer.
+
+    python -m firmware_scripts.wheelhouse [--arch aarch64] [--python 3.11] [--engine onnxruntime] -o FOLDER [--json]
+
+The wheels are those of constraints.txt, for the board's processor and Python; whoever they are from, what is installed
+is what was downloaded here (pip's --require-hashes). On the board, as root: `sh FOLDER/install.sh`.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.command import guarded
+from edge.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+PIP = "pip==26.2"
+DEVICE = Path(__file__).parent / "device"
+"""what goes beside the wheels"""
+
+
+ENGINES = {"aarch64": ("onnxruntime", "tflite"), "x86_64": ("onnxruntime", "tflite")}
+"""processor -> extras of the package that have wheels for it"""
+GLIBC = range(36, 16, -1)
+"""minor versions whose wheels run on Debian 12, the newest first"""
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """What was made. Bytes."""
+
+    folder: Path
+    wheels: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        """Of all wheels."""
+        return sum(self.wheels.values())
+
+
+def tags(arch: str, python: str) -> list[str]:
+    """pip's flags for wheels of another machine. Raises ConfigError."""
+    if arch not in ENGINES:
+        raise ConfigError(f"--arch {arch}: there are: {', '.join(ENGINES)}")
+    names = [*(f"manylinux_2_{minor}_{arch}" for minor in GLIBC), f"manylinux2014_{arch}"]
+    platforms = [word for name in names for word in ("--platform", name)]
+    return ["--only-binary=:all:", *platforms, "--python-version", python, "--implementation", "cp"]
+
+
+def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
+    """Fill `folder`, which must not be there yet; a failure leaves nothing of it. Raises ConfigError."""
+    found = tags(arch, python)
+    if engine not in ENGINES[arch]:
+        raise ConfigError(f"--engine {engine}: for {arch} there are: {', '.join(ENGINES[arch])}")
+    with _aside(folder) as aside:
+        _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
+        (ours,) = aside.glob("*.whl")
+        constraint = ["--constraint", str(ROOT / "constraints.txt")]
+        _pip("download", *found, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
+        wheels = sorted(aside.glob("*.whl"))
+        (aside / "requirements.txt").write_text("".join(map(_requirement, wheels)))
+        _pip("download", *found, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
+        for file in sorted(DEVICE.iterdir()):
+            shutil.copy(file, aside)
+        sums = [f"{_digest(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
+        (aside / "SHA256SUMS").write_text("".join(sums))
+    return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A folder beside it, which takes its name when it is whole."""
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; name another, or remove it")
+    if not folder.parent.is_dir():
+        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheelhouse-") as aside:
+        inner = Path(aside) / "whole"
+        inner.mkdir()
+        yield inner
+        inner.rename(folder)
+
+
+def _pip(*words: str) -> None:
+    # The time of the last commit, so that the same sources give the same wheel.
+    moment = subprocess.run(
+        ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": moment or "315532800"}
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        raise ConfigError(f"pip {words[0]} failed: {(said or ['no word why'])[-1]}")
+
+
+def _requirement(wheel: Path) -> str:
+    name, version = wheel.name.split("-")[:2]
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{_digest(wheel)}\n"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def main() -> int:
+    """Build, and say what is there."""
+    parser = argparse.ArgumentParser(description="A folder from which a board installs Murmur offline.")
+    parser.add_argument("--arch", default="aarch64", metavar="|".join(ENGINES))
+    parser.add_argument("--python", default="3.11", metavar="3.X", help="of the board's system; 3.11 is Debian 12's")
+    parser.add_argument("--engine", default="onnxruntime", metavar="onnxruntime|tflite")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+
+    def body() -> int:
+        made = build(args.arch, args.python, args.engine, args.out)
+        if args.json:
+            print(json.dumps({"folder": str(made.folder), "wheels": made.wheels, "bytes": made.size}))
+        else:
+            print(f"{made.folder}: {len(made.wheels)} wheels, {made.size / 1e6:.0f} MB; as root: sh install.sh")
+        return 0
+
+    return guarded("wheelhouse", body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Murmur on ARM: installed on an emulated board from the wheelhouse, it learns with a device of this machine.
+
+Where this cannot run it fails, and says what to install: a device that was never run on ARM is not released.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from broker import fleet, mosquitto
+from broker.process import free_port
+from edge import data, plugins
+from edge.errors import ConfigError
+from export import zoo
+from export.write import export
+from firmware_scripts import emulated, wheelhouse
+from firmware_scripts.emulated import Board
+
+HOME = "/var/lib/murmur"
+ROUNDS = 3
+COMMON = f"""
+peers = ["a", "b"]
+topology = "complete"
+bundle = "bundle"
+data = "npz:digits.npz"
+split = "classes:5"
+reference = "60"
+protocol = "d-distillation"
+rounds = {ROUNDS}
+patience = 120.0
+checkpoint = "state"
+[settings]
+local_steps = 10
+learning_rate = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels") / "aarch64"
+    wheelhouse.build("aarch64", "3.11", "onnxruntime", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A Debian for ARM on which `install.sh` has run."""
+    made = emulated.make("aarch64", tmp_path_factory.mktemp("board"))
+    said = made.run(["/bin/sh", "install.sh"], {house: "/media"}, "/media")
+    assert "installed in /opt/murmur" in said
+    return made
+
+
+def test_what_was_installed(board: Board) -> None:
+    assert (board.root / "etc" / "systemd" / "system" / "murmur-node.service").is_file()
+    assert "murmur:x:" in (board.root / "etc" / "passwd").read_text()
+    assert (board.root / "var" / "lib" / "murmur").stat().st_mode & 0o777 == 0o700
+    code = "import platform, onnxruntime, numpy; print(platform.machine(), onnxruntime.__version__, numpy.__version__)"
+    machine, runtime, arrays = board.run(["/opt/murmur/bin/python3", "-c", code]).split()
+    constraints = (wheelhouse.ROOT / "constraints.txt").read_text()
+    assert machine == "aarch64"
+    assert f"onnxruntime=={runtime}\n" in constraints
+    assert f"numpy=={arrays}\n" in constraints
+
+
+def test_altered_wheels_are_not_installed(house: Path, board: Board, tmp_path: Path) -> None:
+    """And what is installed stays."""
+    altered = tmp_path / "altered"
+    shutil.copytree(house, altered)
+    (wheel,) = altered.glob("paho_mqtt-*.whl")
+    wheel.write_bytes(wheel.read_bytes() + b"\0")
+    with pytest.raises(ConfigError, match="did NOT match"):
+        board.run(["/bin/sh", "install.sh"], {altered: "/media"}, "/media")
+    assert (board.root / "opt" / "murmur" / "bin" / "edge-node").is_file()
+
+
+def rows(command: list[str], **options: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def play(folders: dict[str, Path], board: Board | None) -> dict[str, list[dict[str, float]]]:
+    """Both devices to their last round, b on the board if there is one; what each has said of its rounds."""
+    host = [str(Path(sys.executable).parent / "edge-node"), "--config", "node.toml", "--json"]
+    nodes = {"a": rows(host, cwd=folders["a"])}
+    if board is None:
+        nodes["b"] = rows(host, cwd=folders["b"])
+    else:
+        there = ["/opt/murmur/bin/edge-node", "--config", f"{HOME}/node.toml", "--json"]
+        # Every device has a folder that it calls its home; only b's is the board's.
+        command = board.command(there, {folders["b"]: HOME}, HOME)
+        nodes["b"] = rows(command, env=board.environment())
+    found = {}
+    for name, node in nodes.items():
+        out, said = node.communicate(timeout=170)
+        assert node.returncode == 0, f"{name}: {said}"
+        found[name] = [json.loads(line) for line in out.splitlines()]
+    return found
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[fleet.Fleet]:
+    """A fleet with two enrolled devices, and its broker: TLS, certificates, access rules."""
+    port = free_port(None)
+    found = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
+    (found.folder / "node.toml").write_text(COMMON)
+    with mosquitto.run(fleet.configuration(found.broker, port, "127.0.0.1"), found.broker, port):
+        yield found
+
+
+def folder_of(made: fleet.Fleet, name: str) -> Path:
+    """What goes to a device: its enrolment, the model, its data."""
+    home = fleet.enrol(made, name, 30)
+    module = plugins.load("edge.protocols", "d-distillation")
+    objective = " + ".join(module.objective(module.Settings()))
+    export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), home / "bundle", objective=objective)
+    digits = data.load("digits", 0)
+    np.savez(home / "digits.npz", x=digits.x_train[:500], y=digits.y_train[:500])
+    return home
+
+
+def test_a_board_and_a_workstation_learn_from_each_other(made: fleet.Fleet, board: Board) -> None:
+    """Over TLS and access rules; every loss as with two devices of one processor, to 1e-4."""
+    folders = {name: folder_of(made, name) for name in "ab"}
+    alike = play(folders, None)
+    for folder in folders.values():
+        shutil.rmtree(folder / "state")
+    mixed = play(folders, board)
+    for name in "ab":
+        assert [row["round"] for row in mixed[name]] == [1, 2, 3]
+        assert [row["missed"] for row in mixed[name]] == [0, 0, 0]
+        for here, there in zip(alike[name], mixed[name], strict=True):
+            assert there["loss"] == pytest.approx(here["loss"], abs=1e-4)
+            assert there["accuracy_all"] == pytest.approx(here["accuracy_all"], abs=0.02)
+    assert mixed["b"][-1]["loss"] < mixed["b"][0]["loss"]
