@@ -102,5 +102,9 @@ def make(arch: str, folder: Path) -> Board:
     }.items():  # what a package's script would have made
         if not (root / name).exists():
             (root / name).write_text(text)
+    processors = root / "sys" / "devices" / "system" / "cpu"
+    processors.mkdir(parents=True)
+    for name in ("possible", "present", "online"):
+        (processors / name).write_text("0\n")
     (folder / "cpuinfo").write_text(CPUINFO)
     return Board(root, machine)

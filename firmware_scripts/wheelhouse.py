@@ -57,9 +57,12 @@ def tags(arch: str, python: str) -> list[str]:
 
 
 def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
-    """Fill `folder`, which must not be there yet; a failure leaves nothing of it. Raises ConfigError."""
+    """Fill `folder`, which must not be there yet; a failure leaves nothing of it. engine: one, or several with commas.
+
+    Raises ConfigError.
+    """
     found = tags(arch, python)
-    if engine not in ENGINES[arch]:
+    if not set(engine.split(",")) <= set(ENGINES[arch]):
         raise ConfigError(f"--engine {engine}: for {arch} there are: {', '.join(ENGINES[arch])}")
     with _aside(folder) as aside:
         _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
@@ -117,7 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A folder from which a board installs Murmur offline.")
     parser.add_argument("--arch", default="aarch64", metavar="|".join(ENGINES))
     parser.add_argument("--python", default="3.11", metavar="3.X", help="of the board's system; 3.11 is Debian 12's")
-    parser.add_argument("--engine", default="onnxruntime", metavar="onnxruntime|tflite")
+    parser.add_argument("--engine", default="onnxruntime", metavar="NAME,NAME", help="onnxruntime, tflite")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

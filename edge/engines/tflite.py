@@ -59,11 +59,14 @@ class Tflite(Base):
         masks = self._masks(batch)
         found = self._train(
             **{k: _narrow(v) for k, v in {**batch, **masks}.items()},
-            **{k: np.float32(v) for k, v in scalars.items()},
-            **self._values,
+            **{k: np.array([v], np.float32) for k, v in scalars.items()},
+            **{k: np.atleast_1d(v) for k, v in self._values.items()},
         )
-        metrics = {k: float(v) for k, v in found.items() if not k.startswith(names.NEXT)}
-        moved = {k: found[names.NEXT + k] for k in self._values if names.NEXT + k in found}
+        # Files of before scalars came in as vectors of one give some of them back as such.
+        metrics = {k: float(np.reshape(v, ())) for k, v in found.items() if not k.startswith(names.NEXT)}
+        moved = {
+            k: np.reshape(found[names.NEXT + k], v.shape) for k, v in self._values.items() if names.NEXT + k in found
+        }
         # This runtime's ReLU and maxima turn NaN into a number, so the loss alone does not tell.
         if not all(np.isfinite(value).all() for value in moved.values()):
             metrics[names.TOTAL] = np.nan
@@ -77,7 +80,7 @@ class Tflite(Base):
         check.samples(self._manifest, x, wanted, self._outputs)
         self.work["predict", len(x), 0] += 1
         size = self._rows["N"]
-        parameters = {k: v for k, v in self._values.items() if k.startswith(names.PARAMETER)}
+        parameters = {k: np.atleast_1d(v) for k, v in self._values.items() if k.startswith(names.PARAMETER)}
         found: list[list[Floats]] = [[] for _ in wanted]
         for first in range(0, max(1, len(x)), size):
             rows = x[first : first + size]

@@ -46,9 +46,12 @@ def lowered(name: str, graphs: Mapping[str, onnx.ModelProto], sizes: Mapping[str
     for key, proto in graphs.items():
         op, graph = sized(proto, sizes), file.subgraph(key)
         lowering = Lowering(op, graph)
-        inputs = {i.name: graph.tensor(lowering.shape(i.name), lowering.dtype(i.name)) for i in proto.graph.input}
+        # Scalars come in as vectors of one: on ARM, ai-edge-litert 2.3 crashes where a signature is given a scalar.
+        inputs = {
+            i.name: graph.tensor(lowering.shape(i.name) or (1,), lowering.dtype(i.name)) for i in proto.graph.input
+        }
         for value, tensor in inputs.items():
-            lowering.keep(value, tensor)
+            lowering.keep(value, lowering.reshaped(tensor, lowering.shape(value)))
         lowering.run()
         graph.finish(key, inputs, {o.name: lowering.tensor(o.name) for o in proto.graph.output})
     content = file.content()

@@ -17,6 +17,7 @@ import pytest
 from broker import fleet, mosquitto
 from broker.process import free_port
 from edge import data, plugins
+from edge.engines._probe import RATE, STEPS, random_batch
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
@@ -45,7 +46,7 @@ learning_rate = 0.1
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels") / "aarch64"
-    wheelhouse.build("aarch64", "3.11", "onnxruntime", folder)
+    wheelhouse.build("aarch64", "3.11", "onnxruntime,tflite", folder)
     return folder
 
 
@@ -79,6 +80,19 @@ def test_altered_wheels_are_not_installed(house: Path, board: Board, tmp_path: P
     with pytest.raises(ConfigError, match="did NOT match"):
         board.run(["/bin/sh", "install.sh"], {altered: "/media"}, "/media")
     assert (board.root / "opt" / "murmur" / "bin" / "edge-node").is_file()
+
+
+@pytest.mark.parametrize("engine", ["onnx-runtime", "tflite"])
+@pytest.mark.parametrize("model", ["mlp:32", "small-cnn"])
+def test_engines_compute_the_same_there(engine: str, model: str, board: Board, tmp_path: Path) -> None:
+    """The loss after twenty steps, to 1e-5. TFLite crashed there as long as scalars came into its graph as such."""
+    bundle = export(zoo.build(model, shape=(1, 8, 8), classes=10), tmp_path / "bundle", rows=(4,))
+    there = ["/opt/murmur/bin/python3", "-m", "edge.engines._probe", engine, "/mnt", "4", "0.001"]
+    told = json.loads(board.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
+    made = plugins.load("edge.engines", engine).create(bundle)
+    batch = random_batch(bundle, 4)
+    losses = [made.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
+    assert told["loss"] == pytest.approx(losses[-1], abs=1e-5)
 
 
 def rows(command: list[str], **options: Any) -> "subprocess.Popen[str]":
