@@ -75,6 +75,20 @@ class Board:
         return done.stdout
 
 
+def _source() -> list[str]:
+    """The mirror that this machine's own apt uses for the release, if it is a Debian; else mmdebstrap's choice.
+
+    Without the updates: these packages are thrown away with the board, and every archive more is one that may be down.
+    """
+    command = ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return []
+    sites = [words[0] for words in map(str.split, said.splitlines()) if words[1:] == [SUITE, "main"]]
+    return [f"deb {sites[0]} {SUITE} main"] if sites else []
+
+
 def make(arch: str, folder: Path) -> Board:
     """Fetch its packages into `folder`/root: 8 seconds, 100 MB. Raises ConfigError: what is missing."""
     if arch not in MACHINES:
@@ -87,7 +101,7 @@ def make(arch: str, folder: Path) -> Board:
         )
     root = folder / "root"
     command = ["mmdebstrap", "--quiet", f"--architectures={machine.debian}", "--variant=extract"]
-    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root)]
+    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root), *_source()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["no word why"]
