@@ -10,7 +10,6 @@ neighbour slows all alike (`edge.bench.intervals`); of each burst the median cou
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,6 @@ from edge import plugins
 from edge.bench.intervals import BURST, in_turns
 from edge.bench.models import CLASSES, RATE, SHAPES
 from edge.bench.record import Finding, Progress
-from edge.engines._probe import random_batch
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Array
 from export import zoo
@@ -81,10 +79,8 @@ def measure(
     for done, (spec, batch) in enumerate((spec, batch) for spec in specs for batch in batches):
         progress(done, len(specs) * len(batches), f"{spec}, batch {batch}")
         model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            steps = dict(_contenders(names, model, batch, folder, left_out))
-            times = in_turns(steps, seconds)
+        with TemporaryDirectory() as folder:
+            times = in_turns(dict(_contenders(names, model, batch, Path(folder), left_out)), seconds)
         macs = sum(cost(assemble(model).train, {"N": batch, "rows": batch}).macs.values())
         for name, taken in times.items():
             bursts = [statistics.median(taken[i : i + BURST]) for i in range(0, len(taken), BURST)]
@@ -97,21 +93,22 @@ def _contenders(
     names: Sequence[str], model: Model, batch: int, folder: Path, left_out: dict[str, str]
 ) -> Iterator[tuple[str, Step]]:
     """(name, its step on one and the same batch); who cannot take part is said in `left_out`."""
-    given: dict[str, Array] = {}
+    random = np.random.default_rng(0)
+    x: Array = random.random((batch, *model.shape), np.float32)
+    labels: Array = random.integers(0, CLASSES, batch)
     for name in names:
         try:
             if name == PEAK:
                 yield name, _product()
                 continue
             if name in (TORCH, COMPILED):
-                yield name, torch_step(model, given["x"], given["labels"], compiled=name == COMPILED)
+                yield name, torch_step(model, x, labels, compiled=name == COMPILED)
                 continue
             # A TFLite graph has fixed rows; the official package brings artifacts of its own.
             rows, official = ((batch,) if name == "tflite" else ()), name == "ort-training"
             module: Any = plugins.load("edge.engines", name)
             bundle = export(model, folder / name, rows=rows, official=official)
-            given = given or random_batch(bundle, batch)
-            yield name, partial(module.create(bundle).step, given, learning_rate=RATE)
+            yield name, partial(module.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
         except ModuleNotFoundError as reason:
             left_out[name] = f"{reason.name} is not installed"
         except MurmurError as reason:
