@@ -27,7 +27,7 @@ class Number:
 
 
 Cell = str | Number
-NAME = 20
+NAME = 18
 """letters of a name in the terminal, beside numbers"""
 Picture = Callable[[], str]
 """draws an SVG; only called where pictures are shown"""
@@ -62,24 +62,27 @@ def show(console: Console, sections: Sequence[Section]) -> None:
         if section.lead:
             console.print(section.lead, markup=False, highlight=False, soft_wrap=True)
         if section.rows:
-            console.print(_table(section))
+            console.print(_table(section), crop=False)
         if section.after:
             console.print(section.after, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(section: Section) -> Table:
+    """Names are folded at their hyphens to make room for numbers, of which no digit is ever cut off."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    numbers = len(section.columns) - section.words
+    numbers = len(section.columns) > section.words
+    rows = [[str(cell) for cell in row] for row in section.rows]
+    if numbers:
+        for row in rows:
+            row[0] = fill(row[0].replace(" *", "\N{NO-BREAK SPACE}*"), NAME)
     for i, heading in enumerate(section.columns):
+        widest = max((len(line) for row in rows for line in row[i].split("\n")), default=0)
         if i >= section.words:
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(heading, justify="right", no_wrap=True, min_width=max(widest, len(heading)))
         else:
-            table.add_column(heading, overflow="fold", no_wrap=bool(numbers) and i == 0)
-    for n, row in enumerate(section.rows):
-        cells = [str(cell) for cell in row]
-        if numbers:  # make room for them, at the hyphens of what is long
-            cells[0] = fill(cells[0].replace(" *", "\N{NO-BREAK SPACE}*"), NAME)
-        table.add_row(*map(escape, cells), style="bold" if n in section.strong else "")
+            table.add_column(heading, overflow="fold", min_width=widest if numbers and i == 0 else None)
+    for n, row in enumerate(rows):
+        table.add_row(*map(escape, row), style="bold" if n in section.strong else "")
     return table
 
 

@@ -130,6 +130,17 @@ def test_the_terminal_says_it_too() -> None:
     assert "Drawn" not in text
 
 
+def test_a_narrow_terminal_loses_no_digit() -> None:
+    console = Console(record=True, width=30, file=io.StringIO())
+    numbers = [fixed(1234.5678, 4), fixed(0.123456, 6), fixed(98765.4321, 4)]
+    wide = Section(
+        "wide", "Wide", columns=("a-name-of-some-length", "x", "y", "z"), rows=[("compressed-federated *", *numbers)]
+    )
+    document.show(console, [wide])
+    text = console.export_text()
+    assert all(str(number) in text for number in numbers)
+
+
 def test_numbers_for_people() -> None:
     texts = [str(n) for n in (count(999), count(1500), count(2.5e15), seconds(2), seconds(2.5e-3), seconds(4e-6))]
     assert texts == ["999", "1.5 k", "2.5 P", "2 s", "2.5 ms", "4 \N{MICRO SIGN}s"]
