@@ -27,7 +27,7 @@ class Number:
 
 
 Cell = str | Number
-NAME = 18
+NAME = 20
 """letters of a name in the terminal, beside numbers"""
 Picture = Callable[[], str]
 """draws an SVG; only called where pictures are shown"""
