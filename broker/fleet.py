@@ -259,13 +259,8 @@ def _whole(target: Path) -> Iterator[Path]:
     """A folder to fill, that becomes `target` when it is complete. Raises ConfigError: it is there, or cannot be."""
     if target.exists():
         raise ConfigError(f"{target} is there already; choose another folder, or remove it")
-    part = target.with_name(f".{target.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        part.replace(target)
+        with files.whole(target) as part:
+            yield part
     except OSError as reason:
         raise ConfigError(f"cannot write {target}: {reason.strerror}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

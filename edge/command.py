@@ -6,6 +6,11 @@ from collections.abc import Callable
 from edge.errors import MurmurError
 
 
+def last_line(text: str) -> str:
+    """Of what a program said as it failed: where most say why."""
+    return (text.strip().splitlines() or ["no word why"])[-1]
+
+
 def guarded(name: str, body: Callable[[], int]) -> int:
     """Run a command's body. 2: something the user can put right; 130: interrupted."""
     try:

@@ -19,8 +19,7 @@ def load(package: str, name: str, noun: str = "") -> ModuleType:
     """Import the module of `package` that is called `name`, e.g. ("edge.protocols", "d-psgd").
 
     Imported only now, so that a device never loads an engine or a transport it does not use; looked up once, as every
-    message asks for its coding. noun: what it is called
-    where there is none of that name; the package's name if absent.
+    message asks for its coding. noun: what it is called where there is none of that name; the package's if absent.
     """
     known = names(package)
     wanted = name.replace("_", "-")

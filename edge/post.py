@@ -176,17 +176,19 @@ class Post:
             self.transport.send(delivery.sender, AGAIN, request(wanted.kind, self.inbox.round, bytes(8)))
             return
         said = self._said.get((wanted.kind, wanted.round), {}).get(delivery.sender)
-        if said:
-            self._asked = self.now()
-        if said and self.now() >= said.quiet_until:
-            said.quiet_until = self.now() + ASK_EVERY / 2
-            begun = said.payloads or self._whole(said)
-            if wanted.missing and wanted.count == len(begun):
-                payloads: Sequence[bytes] = [begun[i] for i in wanted.missing]
-            else:
-                payloads = self._whole(said) if said.payloads else begun
-            for payload in payloads:
-                self.transport.send(delivery.sender, wanted.kind, payload)
+        if said is None:
+            return
+        self._asked = self.now()
+        if self._asked < said.quiet_until:
+            return
+        said.quiet_until = self._asked + ASK_EVERY / 2
+        begun = said.payloads or self._whole(said)
+        if wanted.missing and wanted.count == len(begun):
+            payloads: Sequence[bytes] = [begun[i] for i in wanted.missing]
+        else:
+            payloads = self._whole(said) if said.payloads else begun
+        for payload in payloads:
+            self.transport.send(delivery.sender, wanted.kind, payload)
 
     def _whole(self, said: _Said) -> list[bytes]:
         """As who asks can take it, who may have nothing to add a change to."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.command import last_line
 from edge.errors import ConfigError
 
 SUITE = "bookworm"
@@ -70,8 +71,8 @@ class Board:
         command = self.command(words, shared, folder)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment())
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["no word why"]
-            raise ConfigError(f"{' '.join(words[:3])} failed on the emulated board ({done.returncode}): {said[-1]}")
+            why = last_line(done.stderr or done.stdout)
+            raise ConfigError(f"{' '.join(words[:3])} failed on the emulated board ({done.returncode}): {why}")
         return done.stdout
 
 
@@ -104,8 +105,8 @@ def make(arch: str, folder: Path) -> Board:
     command += [f"--include={','.join(PACKAGES)}", SUITE, str(root), *_source()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["no word why"]
-        raise ConfigError(f"mmdebstrap failed: {said[-1]}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+        raise ConfigError(f"mmdebstrap failed: {last_line(errors[-1] if errors else '')}")
     for name in ("proc", "sys", "dev", "tmp", "root", "var/lib"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name, text in {

@@ -22,7 +22,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edge.command import guarded
+from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from firmware_scripts.disks import Disk, describe, refusal
 
@@ -59,7 +59,7 @@ def write(image: Path, target: Path, told: Told) -> None:
         command = [bmaptool, "--quiet", "copy", "--bmap", str(bmap), str(image), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ConfigError(f"bmaptool failed: {(done.stderr.strip().splitlines() or ['no word why'])[-1]}")
+            raise ConfigError(f"bmaptool failed: {last_line(done.stderr)}")
         told("writing", sum(end - begin for begin, end in ranges(image)))
         return
     try:

@@ -13,13 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.command import guarded
+from edge import files
+from edge.command import guarded, last_line
 from edge.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +62,11 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
     found = tags(arch, python)
     if not set(engine.split(",")) <= set(ENGINES[arch]):
         raise ConfigError(f"--engine {engine}: for {arch} there are: {', '.join(ENGINES[arch])}")
-    with _aside(folder) as aside:
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; name another, or remove it")
+    if not folder.parent.is_dir():
+        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}")
+    with files.whole(folder) as aside:
         _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
         (ours,) = aside.glob("*.whl")
         constraint = ["--constraint", str(ROOT / "constraints.txt")]
@@ -79,20 +81,6 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
     return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
 
 
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A folder beside it, which takes its name when it is whole."""
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already; name another, or remove it")
-    if not folder.parent.is_dir():
-        raise ConfigError(f"-o {folder}: there is no folder {folder.parent}")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheelhouse-") as aside:
-        inner = Path(aside) / "whole"
-        inner.mkdir()
-        yield inner
-        inner.rename(folder)
-
-
 def _pip(*words: str) -> None:
     # The time of the last commit, so that the same sources give the same wheel.
     moment = subprocess.run(
@@ -102,8 +90,8 @@ def _pip(*words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise ConfigError(f"pip {words[0]} failed: {(said or ['no word why'])[-1]}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise ConfigError(f"pip {words[0]} failed: {last_line(errors[-1] if errors else done.stderr)}")
 
 
 def _requirement(wheel: Path) -> str:

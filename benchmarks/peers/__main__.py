@@ -30,18 +30,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
-from rich.console import Console
 
 from benchmarks.peers.tree import Tree
 from edge import data, split
-from edge.bench import document, reports
+from edge.bench import delivery
 from edge.bench.document import Cell, Section, fixed, seconds, size
 from edge.bench.record import Finding
-from edge.command import guarded
-from edge.config import write_text
+from edge.command import guarded, last_line
 from edge.errors import ConfigError
 
 WORKERS = Path(__file__).parent / "workers"
@@ -75,6 +74,10 @@ CONTENDERS = {
 }
 
 
+Account = dict[str, Any]
+"""what a worker tells (`benchmarks.peers.workers.account`)"""
+
+
 class Line(BaseModel):
     """One contender; a number a run in the lists. Bytes, seconds."""
 
@@ -104,8 +107,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="20")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each, taking turns; 3")
     parser.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they go")
-    parser.add_argument("--json", type=Path, metavar="OUT.json")
-    parser.add_argument("--report", type=Path, metavar="OUT.html|.md|.csv")
+    delivery.flags(parser)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(CONTENDERS)}; all by default")
     return guarded("peers", lambda: _perform(parser.parse_args()))
 
@@ -116,13 +118,13 @@ def _perform(args: argparse.Namespace) -> int:
         raise ConfigError(f"unknown peer '{unknown[0]}'; there are: {', '.join(CONTENDERS)}")
     if min(args.rounds, args.repeats) < 1 or args.rounds < 2:
         raise ConfigError(f"--rounds {args.rounds} --repeats {args.repeats}: expected two rounds, and one run, or more")
-    console = Console()
+    console = delivery.checked(args)
     with ExitStack() as stack:
         folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         job, public = folder / "job.npz", folder / "public.npz"
         write_job(args.data, job, public)
-        runs: dict[str, list[tuple[dict[str, object], Tree]]] = {name: [] for name in names}
+        runs: dict[str, list[tuple[Account, Tree]]] = {name: [] for name in names}
         for name in names:
             console.print(f"environment of {name}", highlight=False)
             environment_of(name, folder)
@@ -135,11 +137,7 @@ def _perform(args: argparse.Namespace) -> int:
         rounds=args.rounds,
         lines=[_line(name, several) for name, several in runs.items()],
     )
-    document.show(console, sections(found))
-    if args.json:
-        write_text(args.json, found.model_dump_json(indent=1) + "\n")
-    if args.report:
-        write_text(args.report, reports.load(args.report).render(sections(found), found))
+    delivery.deliver(console, found, sections(found), args)
     return 0
 
 
@@ -152,7 +150,7 @@ def write_job(source: Path | None, job: Path, public: Path) -> None:
         client = np.zeros(100 * CLIENTS, np.int64)
         for number, rows in enumerate(parts):
             client[rows] = number
-        arrays = {
+        arrays: dict[str, Any] = {
             "x_train": _enlarged(private.x_train[: len(client)]),
             "y_train": private.y_train[: len(client)],
             "client": client,
@@ -175,7 +173,7 @@ def write_job(source: Path | None, job: Path, public: Path) -> None:
             "y_test": labels["y_test"],
         }
         known = images["x_pub"]
-    np.savez(job, **arrays)  # type: ignore[arg-type]
+    np.savez(job, **arrays)
     np.savez(public, x=known)
 
 
@@ -198,12 +196,12 @@ def environment_of(name: str, folder: Path) -> Path:
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise ConfigError(f"the environment of {name} cannot be made: {_last(done.stderr)}")
+                raise ConfigError(f"the environment of {name} cannot be made: {last_line(done.stderr)}")
         (home / "ready").touch()
     return home / "bin" / "python"
 
 
-def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple[dict[str, object], Tree]:
+def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple[Account, Tree]:
     """(the worker's account, what its processes took)."""
     words = {"JOB": str(job), "PUBLIC": str(public), "ROUNDS": str(rounds)}
     command = [str(environment_of(name, folder)), *(words.get(word, word) for word in CONTENDERS[name].command)]
@@ -220,22 +218,18 @@ def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple
         errors.seek(0)
         told = [line for line in out.read().splitlines() if line.startswith('{"marks"')]
         if code or not told:
-            raise ConfigError(f"{name} failed: {_last(errors.read())}")
+            raise ConfigError(f"{name} failed: {last_line(errors.read())}")
     return json.loads(told[-1]), tree
 
 
-def _last(text: str) -> str:
-    return (text.strip().splitlines() or ["no word why"])[-1]
-
-
-def _line(name: str, runs: Sequence[tuple[dict[str, object], Tree]]) -> Line:
+def _line(name: str, runs: Sequence[tuple[Account, Tree]]) -> Line:
     speeds, starts, accuracies = [], [], []
     for told, _ in runs:
         marks = np.array(told["marks"], np.float64)
         rounds = np.diff(marks)
         speeds.append(CLIENTS / float(np.median(rounds[1:])))
         starts.append(float(rounds[0] - np.median(rounds[1:])))
-        accuracies.append(float(told["accuracy"]))  # type: ignore[arg-type]
+        accuracies.append(float(told["accuracy"]))
     return Line(
         name=name,
         updates_per_second=speeds,
@@ -243,7 +237,7 @@ def _line(name: str, runs: Sequence[tuple[dict[str, object], Tree]]) -> Line:
         proportional=[tree.proportional for _, tree in runs],
         resident=[tree.resident for _, tree in runs],
         processes=max(tree.processes for _, tree in runs),
-        payload=float(runs[0][0]["payload_bytes"]),  # type: ignore[arg-type]
+        payload=float(runs[0][0]["payload_bytes"]),
         accuracy=accuracies,
     )
 
@@ -271,7 +265,7 @@ def sections(found: Peers) -> list[Section]:
         Section(
             "peers",
             f"{found.data}, {CLIENTS} clients, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
-            columns=(*("who", "per s", "ratio", "start", "PSS", "ratio", "RSS", "sent", "accuracy"),),
+            columns=("who", "per s", "ratio", "start", "PSS", "ratio", "RSS", "sent", "accuracy"),
             rows=rows,
             after=f"Client updates a second, and memory, beside {REFERENCE}'s.",
             strong=frozenset(i for i, line in enumerate(found.lines) if line.name.startswith("murmur")),

@@ -21,18 +21,16 @@ from statistics import median
 
 import numpy as np
 from pydantic import BaseModel
-from rich.console import Console
 
 from benchmarks.peers.__main__ import WORKERS, environment_of, write_job
 from benchmarks.peers.tree import Tree
 from broker import embedded
 from broker.process import free_port
 from edge import plugins
-from edge.bench import document
+from edge.bench import delivery
 from edge.bench.document import Section, fixed, size
 from edge.bench.record import Finding
-from edge.command import guarded
-from edge.config import write_text
+from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
@@ -64,11 +62,12 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="JOB.npz", help="as of benchmarks.peers")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="5")
     parser.add_argument("--environments", type=Path, metavar="FOLDER", help="as of benchmarks.peers")
-    parser.add_argument("--json", type=Path, metavar="OUT.json")
+    delivery.flags(parser)
     return guarded("deployed", lambda: _perform(parser.parse_args()))
 
 
 def _perform(args: argparse.Namespace) -> int:
+    console = delivery.checked(args)
     with ExitStack() as stack:
         folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,9 +76,7 @@ def _perform(args: argparse.Namespace) -> int:
         _first_two(here / "job.npz", here / "public.npz")
         lines = [_murmur(here, args.rounds), _flower(here, environment_of("flower", folder).parent, args.rounds)]
     found = Deployed(rounds=args.rounds, lines=lines)
-    document.show(Console(), sections(found))
-    if args.json:
-        write_text(args.json, found.model_dump_json(indent=1) + "\n")
+    delivery.deliver(console, found, sections(found), args)
     return 0
 
 
@@ -149,7 +146,7 @@ def _flower(here: Path, programs: Path, rounds: int) -> Line:
             command, env={**os.environ, **given}, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
         if done.returncode or not _trained(trees):
-            raise ConfigError(f"flwr run failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            raise ConfigError(f"flwr run failed: {last_line(done.stderr or done.stdout)}")
     return _line("Flower SuperNode", trees)
 
 

@@ -6,10 +6,8 @@ interval of the ratio of their medians says whether it changed; where there is o
 difference is told as such.
 """
 
-import json
 from collections.abc import Mapping
 from math import isfinite, nan
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -17,7 +15,6 @@ from pydantic import BaseModel
 
 from edge.bench.intervals import ratio, ratio_interval
 from edge.bench.record import Finding
-from edge.errors import ConfigError
 
 MEASURED = 5
 """numbers that it takes to speak of noise"""
@@ -48,16 +45,6 @@ class Compared(Finding):
     places: dict[str, tuple[str, str]]
     only_first: list[str]
     only_second: list[str]
-
-
-def read(path: Path) -> Any:
-    """A result. Raises ConfigError."""
-    try:
-        return json.loads(path.read_text())
-    except OSError as reason:
-        raise ConfigError(f"cannot read {path}: {reason.strerror}") from None
-    except ValueError as reason:
-        raise ConfigError(f"{path} is not JSON ({reason}); expected what an edge-bench command wrote") from None
 
 
 def compare(first: Any, second: Any) -> Compared:

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 
 from edge import bundle as bundles
 from edge.bench.record import Finding, Progress
+from edge.command import last_line
 from edge.engines._probe import random_batch
 from edge.errors import ConfigError
 from export import zoo
@@ -199,6 +200,5 @@ def _run(command: list[str], name: str, where: Path) -> str:
     where.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, cwd=where, env=pinned, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-        raise ConfigError(f"{name}: {' '.join(command[1:4])} ... failed: {last}")
+        raise ConfigError(f"{name}: {' '.join(command[1:4])} ... failed: {last_line(done.stderr)}")
     return done.stdout

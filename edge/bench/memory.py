@@ -28,6 +28,7 @@ from edge.bench import meter
 from edge.bench.models import opened, rows_of
 from edge.bench.record import Finding, Progress, text_of
 from edge.bundle import Bundle
+from edge.command import last_line
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
 
@@ -95,12 +96,10 @@ def measure(
         for done in range(processes):
             progress(done, processes, f"{model}, batch {batch}")
             found.append(_run([str(bundle.path), engine, str(batch), str(reference), str(neighbours)]))
-    names = [part["name"] for part in found[0]["parts"]]
-    by = {name: [next(p for p in one["parts"] if p["name"] == name) for one in found] for name in names}
-    parts = [
-        Part(name=n, planned=plan.get(n), held=[p["held"] for p in by[n]], peak=[p["peak"] for p in by[n]])
-        for n in names
-    ]
+    parts = []
+    for several in zip(*(one["parts"] for one in found), strict=True):  # the same part of each process
+        name, held, peak = several[0]["name"], [p["held"] for p in several], [p["peak"] for p in several]
+        parts.append(Part(name=name, planned=plan.get(name), held=held, peak=peak))
     return Memory(
         engine=engine,
         model=model,
@@ -162,8 +161,7 @@ def _run(words: list[str]) -> Account:
     command = [sys.executable, "-P", str(WORKER), *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-        raise ConfigError(f"memory cannot be measured: {last}")
+        raise ConfigError(f"memory cannot be measured: {last_line(done.stderr)}")
     found: Account = json.loads(done.stdout)
     return found
 

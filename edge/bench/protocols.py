@@ -118,7 +118,6 @@ def compare(
             left_out[name] = str(reason)
             continue
         todo += [jobs.Job(name, seed, scenario, OBSERVED) for seed in seeds]
-    first = Scenario(**base, seed=seeds[0])
     outcomes: dict[tuple[str, int], jobs.Outcome] = {}
     for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
         outcomes[outcome.job.name, outcome.job.seed] = outcome
@@ -129,13 +128,14 @@ def compare(
         if name not in left_out
     ]
     dearest = max(lines, key=lambda line: line.macs).protocol
-    layers, macs = _layers(first, dearest)
+    world = worlds.build(Scenario(**base, seed=seeds[0]))
+    layers, macs = _layers(world, dearest)
     return Comparison(
         scenario=base,
         seeds=list(seeds),
         lines=[line.model_copy(update={"pareto": optimal(line, lines)}) for line in lines],
         left_out=left_out,
-        edges=list(worlds.build(first).topology.edges),
+        edges=list(world.topology.edges),
         dearest=dearest,
         layers=layers,
         distillation_macs=macs,
@@ -193,11 +193,10 @@ def _curve(results: Sequence[Result]) -> list[Moment]:
     return found
 
 
-def _layers(scenario: Scenario, name: str) -> tuple[list[Layer], int]:
+def _layers(world: worlds.World, name: str) -> tuple[list[Layer], int]:
     """(of the first device's model under this protocol's objective, in order; how much is for the reference rows)."""
     with TemporaryDirectory() as folder:
-        world = worlds.build(scenario)
-        bundle = worlds.Bundles(world, Path(folder)).device(scenario.algorithm(name), 0)
+        bundle = worlds.Bundles(world, Path(folder)).device(world.scenario.algorithm(name), 0)
         found: dict[str, Counter[str]] = {}
         for layer in meter.layers(bundle, ROWS, ROWS):
             found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -43,13 +43,18 @@ def environment() -> Environment:
         python=platform.python_version(),
         machine=platform.machine(),
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_bytes=_memory(),
         system=f"{platform.system()} {platform.release()}",
         governor=text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         commit=_commit(),
     )
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Finding(BaseModel):
@@ -60,15 +65,19 @@ class Finding(BaseModel):
     environment: Environment = Field(default_factory=environment)
 
 
-def read(path: Path) -> Finding:
-    """A finding that was written as JSON. Raises ConfigError: not there, or not that."""
+def loaded(path: Path) -> Any:
+    """What a JSON file holds. Raises ConfigError."""
     try:
-        found = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except OSError as reason:
         raise ConfigError(f"cannot read {path}: {reason.strerror}") from None
     except ValueError as reason:
         raise ConfigError(f"{path} is not JSON ({reason}); expected what an edge-bench command wrote") from None
-    return parsed(found, str(path))
+
+
+def read(path: Path) -> Finding:
+    """A finding that was written as JSON. Raises ConfigError: not there, or not that."""
+    return parsed(loaded(path), str(path))
 
 
 def parsed(found: object, path: str) -> Finding:

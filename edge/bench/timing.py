@@ -35,6 +35,7 @@ from edge.bench.power import Meter, State
 from edge.bench.record import Finding, Progress
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
+from edge.command import last_line
 from edge.engines._probe import random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
@@ -92,7 +93,7 @@ def measure(
     """
     engines: Any = plugins.load("edge.engines", engine)
     plugins.load("edge.codec", coding, "coding")
-    before, parts = power.state(), 6
+    before, parts = power.state(), 5
     with TemporaryDirectory() as folder:
         rows = (batch, batch) if engine == "tflite" else ()
         bundle = opened(model, Path(folder), objective=OBJECTIVE, rows=rows)
@@ -153,7 +154,7 @@ def _cold(bundle: Bundle, engine: str, batch: int) -> float:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise ConfigError(f"a device does not start: {(done.stderr.strip().splitlines() or ['no word why'])[-1]}")
+        raise ConfigError(f"a device does not start: {last_line(done.stderr)}")
     return float(json.loads(done.stdout)["first_step_seconds"])
 
 

@@ -104,7 +104,7 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
     edges: list[Edge] = []
     for secure in (False, True) if tls else (False,):
         with _broker(secure) as (url, identity):
-            recorders = _play(scenario, url, identity, lambda d, n, s=secure: progress(d, n, "TLS" if s else "plain"))  # type: ignore[misc]
+            recorders = _play(scenario, url, identity, progress)
         runs.append(Run(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
         edges = edges or _edges(scenario, recorders)
     return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
@@ -133,7 +133,7 @@ def _play(
     scenario: Scenario,
     url: str,
     identity: Callable[[NodeId], Identity | None],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> list[Recorder]:
     """All rounds, until nothing has moved for QUIET seconds."""
     world, algorithm = worlds.build(scenario), scenario.algorithm(scenario.protocol)
@@ -146,7 +146,7 @@ def _play(
     with TemporaryDirectory() as folder, over_mqtt(FLEET, url, time.monotonic, connect) as network:
         members = list(fleets.devices(world, algorithm, worlds.Bundles(world, Path(folder)), network))
         for done, _ in enumerate(fleets.play(members, network), start=1):
-            progress(done, scenario.rounds)
+            progress(done, scenario.rounds, "TLS" if parse(url).tls else "plain")
         while True:
             before = [recorder.wire for recorder in recorders]
             for recorder in recorders:

@@ -15,6 +15,7 @@ import onnxruntime as ort  # noqa: TID251 - only its version
 
 from edge import files
 from edge.bundle import Bundle
+from edge.command import last_line
 from edge.engines._session import Options
 from edge.errors import EngineError
 from edge.interfaces import Trial
@@ -89,7 +90,7 @@ def _trial(bundle: Bundle, options: Options, rows: tuple[int, ...]) -> Trial:
     command += [",".join(map(str, rows)), str(SECONDS), json.dumps(asdict(options))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
+        last = last_line(done.stderr)
         raise EngineError(f"a trial with {options} failed: {last}")
     found = json.loads(done.stdout)
     return Trial(asdict(options), found["step_seconds"], found["peak_bytes"])

@@ -1,4 +1,4 @@
-"""Many devices in one process, in step: the same loop, the same bytes, one thread."""
+"""Many devices in one process, in step: the same loop, the same bytes."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -89,17 +89,16 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, network: Network
     started = time.monotonic()
     rounds: list[RoundResult] = []
     accuracies: list[list[Accuracy]] = []
-    apart: float | None = None
     lap = started
     for number, _ in enumerate(fleets.play(fleet, network, scenario.workers), start=1):
+        apart: float | None = None
         evaluate = number % scenario.evaluate_every == 0 or number in (1, scenario.rounds)
         if evaluate:
             tables = [predicted(device, centre, world.dataset.x_test) for device in members]
             accuracies = [accuracy(t, world, device) for t, device in zip(tables, members, strict=True)]
             apart = disagreement([of_heads[-1] for of_heads in tables if of_heads])
         lap, before = time.monotonic(), lap
-        rounds.append(_round(number, fleet, accuracies if evaluate else None, lap - before, scenario.linked))
-        rounds[-1].disagreement = apart if evaluate else None
+        rounds.append(_round(number, fleet, accuracies if evaluate else None, apart, lap - before, scenario.linked))
         if probe and number % scenario.convergence == 0:
             rounds[-1].metrics.update(probe.measure(members))
         watch(Frame(name, network.place, members, rounds[-1], scenario.rounds, accuracies if evaluate else None))
@@ -165,7 +164,12 @@ def _result(device: Device, of_heads: list[Accuracy]) -> DeviceResult:
 
 
 def _round(
-    number: int, fleet: Sequence[Device], accuracies: Sequence[list[Accuracy]] | None, seconds: float, linked: bool
+    number: int,
+    fleet: Sequence[Device],
+    accuracies: Sequence[list[Accuracy]] | None,
+    apart: float | None,
+    seconds: float,
+    linked: bool,
 ) -> RoundResult:
     """Means over the devices that report a thing; what a centre reports beside them keeps its own names."""
     members = [device.row for device in fleet if device.role == DEVICE]
@@ -180,6 +184,7 @@ def _round(
         loss=means["loss"] if np.isfinite(means["loss"]) else None,
         accuracy_all=float(np.mean([a[-1][0] for a in accuracies])) if accuracies else None,
         accuracy_own=float(np.mean([a[0][1] for a in accuracies])) if accuracies else None,
+        disagreement=apart,
         payload_bytes_total=sum(d.transport.traffic.payload_bytes_sent for d in fleet),
         link_seconds=means["seconds"] if linked else None,
         metrics={k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in ("round", "seconds") and k != "loss"},

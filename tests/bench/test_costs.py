@@ -17,6 +17,7 @@ from edge.sim.scenario import Scenario
 from export import zoo
 from export.cost import cost
 from export.write import export
+from tests.refusals import refusal
 
 P = 784 * 200 + 200 + 200 * 10 + 10
 """of mlp:200"""
@@ -178,11 +179,7 @@ BAD = [
 def test_bad_input_is_one_line(
     words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["edge-bench", *words])
-    assert cli.main() == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert complaint in said
+    assert complaint in refusal(cli.main, "edge-bench", words, monkeypatch, capsys)
 
 
 def test_every_model_is_in_the_zoo() -> None:

@@ -15,6 +15,7 @@ from edge import plugins
 from edge.bench import cli, document, figures, reports
 from edge.bench.document import Number, Section, count, fixed, percent, seconds, size
 from edge.bench.record import Finding
+from tests.refusals import refusal
 
 FINDING = Finding(command="wire")
 TABLE = Section(
@@ -200,8 +201,8 @@ def test_what_is_no_result(
     monkeypatch.chdir(tmp_path)
     if content is not None:
         Path("in.json").write_text(content)
-    assert call(monkeypatch, "report", "in.json", "--report", "out.html") == 2
-    assert complaint in capsys.readouterr().err
+    words = ["report", "in.json", "--report", "out.html"]
+    assert complaint in refusal(cli.main, "edge-bench", words, monkeypatch, capsys)
     assert not Path("out.html").exists()
 
 
@@ -221,5 +222,4 @@ def test_where_no_report_can_go(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, "report", "in.json", *words) == 2
-    assert complaint in capsys.readouterr().err
+    assert complaint in refusal(cli.main, "edge-bench", ["report", "in.json", *words], monkeypatch, capsys)

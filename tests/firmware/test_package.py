@@ -10,13 +10,9 @@ import pytest
 
 from edge.errors import ConfigError
 from firmware_scripts import emulated, wheelhouse
+from tests.refusals import refusal
 
 UNIT = wheelhouse.DEVICE / "murmur-node.service"
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["wheelhouse", *words])
-    return wheelhouse.main()
 
 
 @pytest.mark.parametrize(
@@ -37,10 +33,7 @@ def test_bad_input_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, "-o", "wheels", *words) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert complaint in said
+    assert complaint in refusal(wheelhouse.main, "wheelhouse", ["-o", "wheels", *words], monkeypatch, capsys)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.envir
 import numpy as np
 import torch_job as job
 from account import began, tell
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flower_client import trained
+from flwr.app import ArrayRecord, Context, Message, MetricRecord
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
@@ -30,13 +31,7 @@ server = ServerApp()
 @client.train()
 def train(message: Message, context: Context) -> Message:
     """A client's epoch."""
-    number = int(context.node_config["partition-id"])
-    net = job.model()
-    net.load_state_dict(message.content["arrays"].to_torch_state_dict())
-    x, y = job.client(PATH, number)
-    loss = job.train(net, x, y, np.random.default_rng([number, time.time_ns()]))
-    content = {"arrays": ArrayRecord(net.state_dict()), "metrics": MetricRecord({"num-examples": len(x), "loss": loss})}
-    return Message(content=RecordDict(content), reply_to=message)
+    return trained(message, context, PATH, np.random.default_rng())
 
 
 @server.main()

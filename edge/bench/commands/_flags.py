@@ -1,20 +1,19 @@
 """Flags that several commands have, and how they are read."""
 
 import argparse
-import os
 from pathlib import Path
 
 from edge import plugins
 from edge.bench.models import SHAPES
+from edge.bench.record import cores
 from edge.errors import ConfigError
 
 
 def fleets(parser: argparse.ArgumentParser, seeds: str) -> None:
     """Of a command that emulates."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR")
     parser.add_argument("--seeds", default=seeds, metavar="0,1,2")
-    parser.add_argument("--workers", type=int, default=cores, metavar="N", help="processes; one a core by default")
+    parser.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes; one a core by default")
 
 
 def device(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from edge.bench import compare
 from edge.bench.compare import Change, Compared
 from edge.bench.document import Number, Section
-from edge.bench.record import Progress
+from edge.bench.record import Progress, loaded
 from edge.errors import ConfigError
 
 TEXT = "Two results of the same command: what changed between them beyond noise."
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, _progress: Progress) -> Compared:
     """See `edge.bench.commands`."""
-    found = compare.compare(compare.read(args.first), compare.read(args.second))
+    found = compare.compare(loaded(args.first), loaded(args.second))
     if not found.changes:
         raise ConfigError(f"{args.first} and {args.second} have no number in common; name two results of one command")
     return (

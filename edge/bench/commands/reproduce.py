@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from edge import plugins
 from edge.bench import figures, reproduce
@@ -52,7 +53,7 @@ def sections(found: Report) -> list[Section]:
         points = [_point(run) for run in found.runs if run.system == system and run.plotted]
         if points:
             pictures.append(
-                Section(system, f"{system} on {_flags.short(found.data)}", picture=lambda p=points: _pareto(p))  # type: ignore[misc]
+                Section(system, f"{system} on {_flags.short(found.data)}", picture=partial(_pareto, points))
             )
     return [claims, *pictures]
 

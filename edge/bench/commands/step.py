@@ -1,6 +1,7 @@
 """`edge-bench step`."""
 
 import argparse
+from functools import partial
 from statistics import geometric_mean, median
 from textwrap import shorten
 
@@ -80,7 +81,7 @@ def sections(found: Steps) -> list[Section]:
             Section(
                 f"{name}-over-{reference}",
                 f"{name} over {reference}",
-                picture=lambda of=of: figures.bars({job: {"ratio": value} for job, value in of.items()}, "ratio"),  # type: ignore[misc]
+                picture=partial(figures.bars, {job: {"ratio": value} for job, value in of.items()}, "ratio"),
             )
             for name, of in ratios.items()
         ),

@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 import torch_job as job
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flower_client import trained
+from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
@@ -16,13 +17,7 @@ server = ServerApp()
 @client.train()
 def train(message: Message, context: Context) -> Message:
     """A client's epoch."""
-    number = int(context.node_config["partition-id"])
-    net = job.model()
-    net.load_state_dict(message.content["arrays"].to_torch_state_dict())
-    x, y = job.client(os.environ["MURMUR_JOB"], number)
-    loss = job.train(net, x, y, np.random.default_rng(number))
-    content = {"arrays": ArrayRecord(net.state_dict()), "metrics": MetricRecord({"num-examples": len(x), "loss": loss})}
-    return Message(content=RecordDict(content), reply_to=message)
+    return trained(message, context, os.environ["MURMUR_JOB"], np.random.default_rng())
 
 
 @server.main()
