@@ -6,11 +6,13 @@ python -m benchmarks.peers.murmur JOB.npz PUBLIC.npz ROUNDS PROTOCOL WORKERS
 import sys
 import time
 
+import numpy as np
+
 from benchmarks.peers.workers.account import began, tell
 from edge.sim.run import Frame, run
 from edge.sim.scenario import Scenario
 
-BATCH, RATE, ROWS = 32, 0.05, 600
+BATCH, RATE, CLIENTS = 32, 0.05, 10
 SETTINGS = {"d-distillation": {"pull": 10.0, "reference_batch": 32}}
 """beyond those that all have"""
 
@@ -22,9 +24,11 @@ def main(path: str, public: str, rounds: str, protocol: str, workers: str) -> No
     def watch(_: Frame) -> None:
         marks.append(time.time())
 
-    local = {"local_steps": -(-ROWS // BATCH), "batch_size": BATCH, "learning_rate": RATE}
+    with np.load(path) as job:
+        epoch = -(-len(job["client"]) // (CLIENTS * BATCH))  # of a client of the usual size
+    local = {"local_steps": epoch, "batch_size": BATCH, "learning_rate": RATE}
     scenario = Scenario(
-        devices=10,
+        devices=CLIENTS,
         topology="ring",
         protocol=protocol,
         data=f"npz:{path}",
