@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit chaos oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
+.PHONY: help demo test check unit chaos image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ unit: $(VENV)/test.stamp  ## the tests
 
 chaos: $(VENV)/test.stamp  ## the chaos suite in its long form (`make test` has the short one)
 	MURMUR_CHAOS=long $(RUN)/pytest tests/chaos
+
+image-test: $(VENV)/test.stamp  ## a card for a virtual board, from its first start to an update that fails (20 minutes)
+	$(RUN)/pytest -x -v tests/image/boot.py
 
 # Wheels of that age are for Python up to 3.12.
 OLDEST := .venv-oldest

@@ -79,12 +79,21 @@ def authority(name: str, days: int) -> Pair:
 
 def device(issuer: Pair, name: str, days: int, *, until: datetime | None = None) -> Pair:
     """A certificate of a client called `name`. until: instead of `days` from now."""
-    return _issued(issuer, name, until or _now() + timedelta(days=days), ExtendedKeyUsageOID.CLIENT_AUTH, ())
+    return _issued(issuer, name, until or _now() + timedelta(days=days), [ExtendedKeyUsageOID.CLIENT_AUTH], ())
 
 
 def server(issuer: Pair, hosts: Sequence[str], days: int) -> Pair:
     """A certificate of a broker that is reached as `hosts`, names or addresses."""
-    return _issued(issuer, hosts[0], _now() + timedelta(days=days), ExtendedKeyUsageOID.SERVER_AUTH, hosts)
+    return _issued(issuer, hosts[0], _now() + timedelta(days=days), [ExtendedKeyUsageOID.SERVER_AUTH], hosts)
+
+
+def signer(issuer: Pair, name: str, days: int) -> Pair:
+    """A certificate for signing what devices are to install: neither a client's nor a server's.
+
+    RAUC asks for the purpose code signing, OpenSSL's `cms` for e-mail protection.
+    """
+    purposes = [ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION]
+    return _issued(issuer, name, _now() + timedelta(days=days), purposes, ())
 
 
 def revocations(issuer: Pair, before: x509.CertificateRevocationList | None, more: Sequence[int]) -> bytes:
@@ -99,12 +108,14 @@ def revocations(issuer: Pair, before: x509.CertificateRevocationList | None, mor
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _issued(issuer: Pair, name: str, until: datetime, purpose: x509.ObjectIdentifier, hosts: Sequence[str]) -> Pair:
+def _issued(
+    issuer: Pair, name: str, until: datetime, purposes: Sequence[x509.ObjectIdentifier], hosts: Sequence[str]
+) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     since = min(_now(), until) - SKEW
     builder = _certificate(_name(name), issuer.certificate.subject, key, since, until)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
     known = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = builder.add_extension(known, critical=False)
     if hosts:

@@ -50,7 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     revoke = commands.add_parser("revoke", help="let a device in no longer, and tell a broker that runs here")
     revoke.add_argument("device", metavar="DEVICE")
     revoke.set_defaults(run=_revoke)
-    for command in (enrol, revoke):
+    card = commands.add_parser("card", help="a device's papers and what else it needs, in one file for its card")
+    card.add_argument("device", metavar="DEVICE", help="enrolled")
+    card.add_argument(
+        "--with", dest="more", action="append", default=[], metavar="NAME=PATH", help="what its node.toml names"
+    )
+    card.add_argument("-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="murmur.tar")
+    card.set_defaults(run=_card)
+    for command in (enrol, revoke, card):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -67,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     monitor.add_argument("--listen", default="127.0.0.1:9108", metavar="HOST:PORT", help="127.0.0.1:9108")
     monitor.set_defaults(run=_monitor)
 
-    for command in (dev, init, enrol, revoke, check, monitor):
+    for command in (dev, init, enrol, card, revoke, check, monitor):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -134,6 +141,23 @@ def _enrol(args: argparse.Namespace) -> int:
         raise ConfigError(f"--days {args.days}: expected 1 or more")
     folder = fleet.enrol(fleet.read(args.fleet), args.device, args.days)
     _say(args.json, f"{folder}: copy it to the device", device=args.device, folder=str(folder))
+    return 0
+
+
+def _card(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    more = {}
+    for entry in args.more:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"--with {entry}: expected NAME=PATH, as in --with bundle=exported/bundle")
+        more[name] = Path(path)
+    size = fleet.card(fleet.read(args.fleet), args.device, more, args.out)
+    line = (
+        f"{args.out}: {size / 1e6:.1f} MB, with the device's key; copy it to its card's first partition as murmur.tar"
+    )
+    _say(args.json, line, device=args.device, file=str(args.out), bytes=size)
     return 0
 
 

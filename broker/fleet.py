@@ -1,6 +1,7 @@
 """The folder that makes a fleet's broker: who may connect, and who may say what to whom.
 
 FLEET/authority.crt, .key     signs the rest; keep the key off the network
+FLEET/signer.crt, .key        signs what devices install: systems and models
 FLEET/node.toml               what all devices' configurations have in common, to be edited
 FLEET/broker/                 for the broker's machine: mosquitto.conf, acl, certificates, revoked.pem
 FLEET/devices/ID/             for a device's boot partition: device.crt, device.key, authority.crt, node.toml
@@ -8,15 +9,17 @@ FLEET/revoked/ID-SERIAL/      of those that are no longer let in
 FLEET/proof/revoked.crt       a certificate that never was good, for `edge-broker check`
 """
 
+import io
 import json
 import os
 import shutil
 import signal
+import tarfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cryptography import x509
 
@@ -29,6 +32,8 @@ PACKET = 520_000
 YEARS = 10
 MONITOR = "monitor"
 """the name that may read what devices report about themselves, and nothing else"""
+OPERATOR = "operator"
+"""the name that may also ask devices for reports, and bring them models (`edge.field`)"""
 BRIDGE = "bridge"
 """the name of another broker, which carries everybody's messages (docs/recipes/bridge.conf)"""
 CENTRES = ("server", "coordinator")
@@ -88,6 +93,7 @@ def init(
     with _whole(folder) as part:
         authority = certificates.authority(name, 365 * YEARS)
         authority.write(part / "authority")
+        certificates.signer(authority, "signer", 365 * YEARS).write(part / "signer")
         (part / "broker" / "data").mkdir(parents=True)
         (part / "broker" / "data").chmod(0o700)
         certificates.server(authority, hosts, 365 * YEARS).write(part / "broker" / "server")
@@ -138,6 +144,43 @@ def enrol(fleet: Fleet, device: str, days: int) -> Path:
         (part / "node.toml").write_text(text)
     _write_rules(fleet)
     return target
+
+
+def card(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> int:
+    """Everything an enrolled device starts with in one file, for its card's first partition; the bytes of it.
+
+    more: what its node.toml names beside its papers, e.g. bundle and data -> where that is here; folders too.
+    Raises ConfigError: not enrolled, or something is not there. The file holds the device's private key.
+    """
+    source = fleet.folder / "devices" / topics.name(device, "device")
+    if not source.is_dir():
+        raise ConfigError(f"{device} is not enrolled; edge-broker enrol {device} --fleet {fleet.folder}")
+    for name, path in more.items():
+        if not path.exists():
+            raise ConfigError(f"--with {name}={path}: there is no such file or folder")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or (source / name).exists():
+            raise ConfigError(
+                f"--with {name}={path}: expected the name of something beside node.toml, that is not there"
+            )
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path in sorted(source.iterdir()):
+            archive.add(path, path.name, filter=_nobodys)
+        for name, path in more.items():
+            archive.add(path, name, filter=_nobodys)
+    try:
+        target.unlink(missing_ok=True)
+        files.write_private(target, packed.getvalue())
+    except OSError as reason:
+        raise ConfigError(f"cannot write {target}: {reason.strerror}") from None
+    return len(packed.getvalue())
+
+
+def _nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Without what only concerns this machine; links and the like are left out."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry if entry.isfile() or entry.isdir() else None
 
 
 def revoke(fleet: Fleet, device: str) -> Path:
@@ -230,6 +273,10 @@ user {MONITOR}
 topic read {topics.status(name, "+")}
 topic read {topics.telemetry(name, "+")}
 
+user {OPERATOR}
+topic read {topics.status(name, "+")}
+topic read {topics.telemetry(name, "+")}
+
 user {BRIDGE}
 topic readwrite fleet/{name}/#
 {denied}"""
@@ -244,7 +291,7 @@ def _configuration(fleet: Fleet, device: str) -> str:
     except (OSError, tomllib.TOMLDecodeError) as reason:
         raise ConfigError(f"cannot read {path}: {reason}") from None
     peers = values.get("peers") or []
-    if peers and device not in (*peers, *CENTRES, MONITOR, BRIDGE):
+    if peers and device not in (*peers, *CENTRES, MONITOR, OPERATOR, BRIDGE):
         raise ConfigError(
             f"{device} is not one of the peers in {path}: {', '.join(map(str, peers))}; add it there first "
             "(all devices read the same list)"

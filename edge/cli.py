@@ -10,7 +10,22 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, homeassistant, mixing, plugins, privacy, robust, split, topology, watchdog
+from edge import (
+    algorithm,
+    checkpoint,
+    data,
+    field,
+    health,
+    history,
+    homeassistant,
+    mixing,
+    plugins,
+    privacy,
+    robust,
+    split,
+    topology,
+    watchdog,
+)
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -18,8 +33,9 @@ from edge.command import guarded
 from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError
+from edge.field import OPERATOR, Attended, NewBundleError
 from edge.inbox import Inbox
-from edge.interfaces import DEVICE, Array, Engine, Setup, Trial
+from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
 from edge.node import Row, patience, rounds, run
 from edge.post import Post, Waiting
 from edge.transports import mqtt
@@ -83,17 +99,27 @@ def _options(trial: Trial) -> str:
 def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config, found, here = _configured(path, role)
     config = config.model_copy(update={"id": _id(config, found)})
-    setup, own, test = _setup(config, found, here)
-    create = plugins.load("edge.engines", config.engine).create
     home = here / config.checkpoint if config.checkpoint else None
-    engine: Engine = create(own, threads=config.threads, seed=setup.seed, home=home) if own else NoModel()
+    while True:
+        field.finish(here / config.bundle, home)
+        try:
+            return _work(config, found, here, home, as_json)
+        except NewBundleError as name:
+            _log.warning("the operator has installed %s: beginning anew with it", name)
+
+
+def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, as_json: bool) -> int:
+    """From where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
+    setup, own, test = _setup(config, found, here)
+    engine = _engine(config, setup, own, home)
     protocol = found.create(setup)
     coding = config.coding.by_kind()
-    transport = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
+    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
+    if config.home_assistant:
+        broker.retain(homeassistant.discovery(config.fleet, config.id))
+    transport = _attended(broker, config, found, here, home)
     inbox = Inbox(protocol.hears())
     post = Post(transport, inbox, coding, time.monotonic)
-    if config.home_assistant:
-        transport.retain(homeassistant.discovery(config.fleet, config.id))
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
         steps: Iterator[Waiting | Row] = rounds(
@@ -108,6 +134,8 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
         )
         unkept = 0
         steps = chain(steps, post.farewell(config.rounds, config.patience))
+        if home:
+            history.log_to(home)
         watchdog.tell("READY=1")
         for row in run(steps, transport, time.monotonic, alive=lambda: watchdog.tell("WATCHDOG=1")):
             if home:
@@ -127,7 +155,10 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
                 **({"checkpoints_failed": float(unkept)} if unkept else {}),
                 **{f"refused_{cause}": float(count) for cause, count in inbox.counts.items() if count},
             }
+            row |= health.read(here)
             transport.report(row)
+            if home:
+                history.append(home, row)
             watchdog.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
@@ -135,8 +166,31 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     return 0
 
 
+def _engine(config: NodeConfig, setup: Setup, own: Bundle | None, home: Path | None) -> Engine:
+    """What trains the bundle of this node; one without a model has nothing to train."""
+    if own is None:
+        return NoModel()
+    create = plugins.load("edge.engines", config.engine).create
+    made: Engine = create(own, threads=config.threads, seed=setup.seed, home=home)
+    return made
+
+
+def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:
+    """The transport, open to an operator."""
+
+    def trial(bundle: Path) -> None:
+        setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
+        _engine(config, setup, own, None)
+
+    kept = tuple(home / name for name in (history.METRICS_BEFORE, history.METRICS, history.LOG)) if home else ()
+    authority = here / config.tls.ca if config.tls else None
+    return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
+
+
 def _id(config: NodeConfig, found: Algorithm) -> str:
     """This node's name: a device's is given, the centre's is its role."""
+    if OPERATOR in (config.id, *config.peers):
+        raise ConfigError(f"'{OPERATOR}' is no device: it is who may ask devices for reports, and change their model")
     if config.role == DEVICE:
         if config.id not in config.peers:
             raise ConfigError(f"id '{config.id}' is not one of the peers: {', '.join(config.peers)}")

@@ -54,6 +54,16 @@ def read(folder: Path) -> tuple[int, dict[str, Array]] | None:
     return None
 
 
+def set_aside(folder: Path) -> None:
+    """Move the checkpoints to FOLDER.before, where those of the time before are forgotten; the rest stays."""
+    before = folder.with_name(f"{folder.name}.before")
+    for path in _kept(folder):
+        before.mkdir(exist_ok=True)
+        path.replace(before / path.name)
+    for older in sorted(_kept(before), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        older.unlink()
+
+
 def _kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("round-*.safetensors"), reverse=True)
 

@@ -76,18 +76,19 @@ class Board:
         return done.stdout
 
 
-def _source() -> list[str]:
-    """The mirror that this machine's own apt uses for the release, if it is a Debian; else mmdebstrap's choice.
+def mirror(suite: str, components: str, like: str = "") -> list[str]:
+    """The mirror that this machine's own apt uses for a suite, if it is a Debian; else mmdebstrap's choice.
 
-    Without the updates: these packages are thrown away with the board, and every archive more is one that may be down.
+    like: whose mirror has it, for a suite that this machine does not use; its own otherwise.
     """
     command = ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:
         return []
-    sites = [words[0] for words in map(str.split, said.splitlines()) if words[1:] == [SUITE, "main"]]
-    return [f"deb {sites[0]} {SUITE} main"] if sites else []
+    sites = {words[1]: words[0] for words in map(str.split, said.splitlines()) if words[2:] == ["main"]}
+    site = sites.get(suite) or sites.get(like) or sites.get(SUITE)
+    return [f"deb {site} {suite} {components}"] if site else []
 
 
 def make(arch: str, folder: Path) -> Board:
@@ -102,7 +103,7 @@ def make(arch: str, folder: Path) -> Board:
         )
     root = folder / "root"
     command = ["mmdebstrap", "--quiet", f"--architectures={machine.debian}", "--variant=extract"]
-    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root), *_source()]
+    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root), *mirror(SUITE, "main")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]

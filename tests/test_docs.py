@@ -17,13 +17,14 @@ from edge.sim.scenario import Scenario
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
-FOREVER = ("edge-node", "edge-broker dev", "edge-broker monitor")
-"""Commands that run until they are stopped: here only their flags are checked; other tests run them."""
+FOREVER = ("edge-node", "edge-broker dev", "edge-broker monitor", "edge-bench field")
+"""Commands that run until they are stopped, or want boards: their flags are checked here; other tests run them."""
 
 
 def commands(page: Path) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -38,12 +39,15 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
             continue
         elif line.startswith(FOREVER):
             flags = [w for w in words if w.startswith("--")]
-            done = run([str(BIN / words[0]), *[w for w in words[1:2] if w in ("dev", "monitor")], "--help"], tmp_path)
+            done = run(
+                [str(BIN / words[0]), *[w for w in words[1:2] if w in ("dev", "monitor", "field")], "--help"], tmp_path
+            )
             assert all(flag in done.stdout for flag in flags)
         elif words[0] == "python":
             if words[2].startswith("benchmarks"):
                 pytest.importorskip("torch")  # what they compare with
-            done = run([sys.executable, *words[1:3], "--help"], ROOT)
+            command = words[3:4] if words[2] == "firmware_scripts.field" else []
+            done = run([sys.executable, *words[1:3], *command, "--help"], ROOT)
             assert all(w in done.stdout for w in words[3:] if w.startswith("--"))
         elif page.name == "results.md" and words[0] == "edge-bench":  # minutes each; bench.md has them in short
             done = run([str(BIN / words[0]), words[1], "--help"], tmp_path)

@@ -5,7 +5,6 @@ writes: lines of "seconds,watts", seconds since 1970, a header or comments aside
 measured; nothing is estimated.
 """
 
-import contextlib
 import shutil
 import subprocess
 import time
@@ -18,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge.errors import ConfigError
+from edge.health import numbers
 
 SYS = Path("/sys")
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
@@ -34,8 +34,8 @@ class State(BaseModel):
 
 def state(root: Path = SYS) -> State:
     """Read the sensors."""
-    hot = [value / 1000 for value in _numbers(root, "class/thermal/thermal_zone*/temp")]
-    clocks = [value / 1000 for value in _numbers(root, "devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")]
+    hot = [value / 1000 for value in numbers(root, "class/thermal/thermal_zone*/temp")]
+    clocks = [value / 1000 for value in numbers(root, "devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")]
     return State(
         temperature=max(hot) if hot else None,
         megahertz=max(clocks) if clocks else None,
@@ -134,14 +134,6 @@ def meter(file: Path | None = None, root: Path = SYS) -> Meter | None:
     except (OSError, ValueError):  # only root may read them
         return None
     return found if zones else None
-
-
-def _numbers(root: Path, pattern: str) -> list[float]:
-    found = []
-    for path in root.glob(pattern):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(float(path.read_text()))
-    return found
 
 
 def _throttled() -> list[str] | None:

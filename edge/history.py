@@ -1,0 +1,51 @@
+"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, a row of telemetry a line, and log.txt.
+
+Bounded: the file before is kept, the one before that is not. Nothing here can stop the node; a line that a power cut
+tore is for its reader to skip.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+LARGEST = 4_000_000
+"""Bytes of a file."""
+METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
+
+
+def append(folder: Path, row: Mapping[str, float]) -> None:
+    """One more round."""
+    path = folder / METRICS
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size > LARGEST:
+            path.replace(folder / METRICS_BEFORE)
+        with path.open("a") as file:
+            file.write(json.dumps(dict(row)) + "\n")
+
+
+def log_to(folder: Path) -> None:
+    """From now on what is logged goes to log.txt too; once, however often it is said."""
+    root = logging.getLogger()
+    if any(isinstance(handler, RotatingFileHandler) for handler in root.handlers):
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
+
+
+def read(folder: Path) -> list[dict[str, float]]:
+    """All rows that are there, oldest first."""
+    found = []
+    for name in (METRICS_BEFORE, METRICS):
+        if (folder / name).is_file():
+            for line in (folder / name).read_text(errors="replace").splitlines():
+                with contextlib.suppress(ValueError):
+                    row = json.loads(line)
+                    if isinstance(row, dict):
+                        found.append({k: float(v) for k, v in row.items() if isinstance(v, int | float)})
+    return found

@@ -1,0 +1,160 @@
+"""An image for a board's card, or an update for boards that have one.
+
+    python -m firmware_scripts.build --board rpi4 -o murmur-rpi4.img [--update FLEET] [--base FILE] [--json]
+
+The image holds no secret and no name: it is the same for all boards of a kind and for all fleets. With --update also
+murmur-rpi4.raucb is made, signed by the fleet whose folder that is: `system/root/usr/lib/murmur/update` says what
+becomes of it. The packages that a suite gives are kept in --base, so that the next build takes one minute, not four.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from edge.command import guarded, last_line
+from edge.errors import ConfigError
+from firmware_scripts import board as boards
+from firmware_scripts import image, rootfs, wheelhouse
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was made. bytes: of the image; mapped: of them what is written to a card; system: used of a slot."""
+
+    image: str
+    board: str
+    version: str
+    sha256: str
+    bytes: int
+    mapped: int
+    update: str | None
+
+
+def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callable[[str], None]) -> Built:
+    """All of it or nothing. Raises ConfigError."""
+    board = boards.load(name)
+    image.require()
+    if target.exists():
+        raise ConfigError(f"{target} is there already; name another, or remove it")
+    if not target.parent.is_dir():
+        raise ConfigError(f"-o {target}: there is no folder {target.parent}")
+    signer = _signer(fleet) if fleet else None
+    version, epoch = _version()
+    disk = hashlib.sha256(f"{name}{version}".encode()).hexdigest()[:8]
+    update = target.with_suffix(".raucb") if signer else None
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
+        work = Path(scratch)
+        if not base.is_file():
+            told(f"the packages of Debian {board.suite}, into {base}")
+            rootfs.base(board, base, epoch)
+        told("the wheels")
+        wheelhouse.build("aarch64", board.python, "onnxruntime", work / "wheels")
+        told("the system")
+        slot = rootfs.slot(board, name, base, work / "wheels", version, disk, work, epoch)
+        told("the image")
+        image.assemble(board, slot, disk, work / target.name, epoch)
+        digest = _digest(work / target.name)
+        if signer and update:
+            told("the update")
+            bundle(slot.file, name, version, signer, work / update.name)
+            (work / update.name).replace(update)
+        shutil.copy(work / "packages.txt", f"{target}.packages")
+        (work / f"{target.name}.bmap").replace(f"{target}.bmap")
+        (work / target.name).replace(target)
+    mapped = target.stat().st_blocks * 512
+    return Built(str(target), name, version, digest, target.stat().st_size, mapped, str(update) if update else None)
+
+
+def _version() -> tuple[str, int]:
+    """What git calls this state of the sources, and when it was committed."""
+
+    def said(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(wheelhouse.ROOT), *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ConfigError(f"an image is built from a git checkout: {last_line(done.stderr)}")
+        return done.stdout.strip()
+
+    return said("describe", "--always", "--dirty"), int(said("log", "-1", "--format=%ct"))
+
+
+def _signer(fleet: Path) -> tuple[Path, Path]:
+    pair = fleet / "signer.crt", fleet / "signer.key"
+    if not all(path.is_file() for path in pair):
+        raise ConfigError(f"--update {fleet}: has no signer.crt and signer.key; name a folder of edge-broker init")
+    return pair
+
+
+def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], target: Path) -> None:
+    """Raises ConfigError."""
+    if shutil.which("rauc") is None:
+        raise ConfigError(
+            "rauc: not on this machine; install rauc and squashfs-tools with the system's package manager"
+        )
+    content = target.with_suffix(".content")
+    content.mkdir()
+    os.link(file, content / "rootfs.img")
+    (content / "manifest.raucm").write_text(
+        f"[update]\ncompatible=murmur-{board}\nversion={version}\n\n[bundle]\nformat=verity\n\n"
+        "[image.rootfs]\nfilename=rootfs.img\n"
+    )
+    command = ["rauc", "bundle", f"--cert={signer[0]}", f"--key={signer[1]}", str(content), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"rauc failed: {last_line(done.stderr)}")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def main() -> int:
+    """Build, and say what there is."""
+    parser = argparse.ArgumentParser(description="An image for a board's card, or an update for boards that have one.")
+    parser.add_argument("--board", required=True, metavar="|".join(boards.names()))
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.img")
+    parser.add_argument("--update", type=Path, metavar="FLEET", help="also an update, signed by this fleet")
+    parser.add_argument("--base", type=Path, metavar="FILE", help="packages, kept for the next build; beside the image")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+
+    def body() -> int:
+        board = boards.load(args.board)
+        base = args.base or args.out.with_name(
+            f"{board.suite}-{hashlib.sha256(repr((rootfs.PACKAGES, board.kernel)).encode()).hexdigest()[:8]}.tar"
+        )
+        console = Console(stderr=args.json)
+        with console.status("") as status:
+
+            def told(line: str) -> None:
+                status.update(line)
+                if not console.is_terminal:
+                    console.print(line, highlight=False)
+
+            built = build(args.board, args.out, base, args.update, told)
+        if args.json:
+            print(json.dumps(asdict(built)))
+        else:
+            console.print(
+                f"{built.image}: {built.bytes / 1e6:.0f} MB, of which {built.mapped / 1e6:.0f} are written to a card"
+            )
+            console.print(f"SHA-256 {built.sha256}", soft_wrap=True, highlight=False)
+            if built.update:
+                console.print(f"{built.update}: {Path(built.update).stat().st_size / 1e6:.0f} MB", highlight=False)
+        return 0
+
+    return guarded("build", body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

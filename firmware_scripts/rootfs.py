@@ -1,0 +1,161 @@
+"""A board's root file system: Debian's packages, Murmur's wheels, and `system/`, as one ext4 file.
+
+In two steps, both by mmdebstrap, as root or in a user namespace: the packages (three minutes under emulation, the same
+for all boards of a suite, kept as a tar archive), and what is ours on top of them.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.command import last_line
+from edge.errors import ConfigError
+from firmware_scripts.board import Board
+from firmware_scripts.emulated import mirror
+
+HERE = Path(__file__).parent
+PACKAGES = (
+    *("systemd-sysv", "systemd-resolved", "systemd-timesyncd", "udev", "kmod", "dbus", "iproute2", "netbase"),
+    *("fdisk", "e2fsprogs", "dosfstools", "openssl", "ca-certificates", "libstdc++6", "python3"),
+    *("rauc", "rauc-service", "libubootenv-tool", "wpasupplicant", "wireless-regdb", "firmware-brcm80211"),
+    *("openssh-server", "busybox-static", "usr-is-merged", "tiny-initramfs"),
+)
+"""tiny-initramfs only because Debian's kernel insists on a maker of initramfs; it is not run"""
+LOADERS = ("raspi-firmware", "u-boot-rpi", "u-boot-rockchip")
+"""packages that are unpacked, not installed: their scripts would do what this folder does"""
+DRIVERS = ("gpu", "hid", "iio", "infiniband", "isdn", "media", "net/can", "scsi/*", "staging", "target", "video")
+ETHERNET = ("broadcom/bnx*", "chelsio", "intel", "mellanox", "qlogic")
+FILE_SYSTEMS = ("btrfs", "nfs", "nfsd", "ocfs2", "smb", "xfs")
+EXCLUDED = (
+    *(f"/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")),
+    *(f"/lib/modules/*/kernel/{name}/*" for name in ("sound", "net/can")),
+    *(f"/lib/modules/*/kernel/drivers/{name}/*" for name in DRIVERS),
+    *(f"/lib/modules/*/kernel/drivers/net/ethernet/{name}/*" for name in ETHERNET),
+    *(f"/lib/modules/*/kernel/fs/{name}/*" for name in FILE_SYSTEMS),
+)
+"""what no such board has, or does: half of the kernel's modules"""
+SERVICES = (
+    *("systemd-networkd", "systemd-resolved", "systemd-timesyncd", "ssh"),
+    *("murmur-grow", "murmur-board", "murmur-node", "murmur-good", "murmur-update"),
+)
+MEGABYTES = 1024
+"""of a slot"""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """file: the ext4 image; boot: a folder with the loaders' and the kernel's files, for the first partition."""
+
+    file: Path
+    boot: Path
+
+
+def base(board: Board, target: Path, epoch: int) -> None:
+    """The packages of the board's suite as a tar archive, all of it or nothing. Raises ConfigError."""
+    suite, _, other = board.suite, "", board.kernel.partition("/")[2]
+    hooks = [
+        'mkdir -p "$1/opt/loaders/debs"',
+        'cd "$1/opt/loaders/debs" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --quiet=2 '
+        f"-o APT::Sandbox::User=root download {' '.join(LOADERS)}",
+        'for deb in "$1"/opt/loaders/debs/*.deb; do dpkg-deb -x "$deb" "$1/opt/loaders"; done',
+        'rm -r "$1/opt/loaders/debs"',
+    ]
+    command = [*_mmdebstrap(epoch), "--variant=essential", f"--include={','.join((*PACKAGES, board.kernel))}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
+    command += [f"--dpkgopt=path-exclude=/usr{pattern}" for pattern in EXCLUDED if pattern.startswith("/lib/")]
+    command += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
+    command += [f"--customize-hook={hook}" for hook in hooks]
+    aside = target.with_name(f".{target.name}.part.tar")
+    sources = [*mirror(suite, "main non-free-firmware"), *(mirror(other, "main", like=suite) if other else [])]
+    try:
+        _run([*command, suite, str(aside), *sources])
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def slot(
+    board: Board, name: str, packages: Path, wheels: Path, version: str, disk: str, folder: Path, epoch: int
+) -> Slot:
+    """What runs on the board, in `folder`. Raises ConfigError.
+
+    wheels: of `firmware_scripts.wheelhouse`; disk: the card's signature, eight hex digits.
+    """
+    ours = folder / "overlay.tar"
+    ours.write_bytes(overlay(board, name, version, disk, epoch))
+    boot, file = folder / "boot", folder / "rootfs.img"
+    boot.mkdir()
+    tree = f'"$1"/usr/lib/linux-image-*/{board.device_tree}'
+    unique = hashlib.sha256(f"{name}{version}".encode()).hexdigest()
+    uuid = f"{unique[:8]}-{unique[8:12]}-4{unique[13:16]}-8{unique[17:20]}-{unique[20:32]}"
+    hooks = [
+        f"tar-in {shlex.quote(str(ours))} /",
+        f"copy-in {shlex.quote(str(wheels))} /opt",
+        f'chroot "$1" sh /opt/{wheels.name}/install.sh >&2',
+        f'rm -r "$1/opt/{wheels.name}"',
+        f'cp -r "$1/opt/loaders/." {boot}/',
+        f'cp -r "$1"/usr/lib/linux-image-*/ {boot}/kernel && rm -r "$1/opt/loaders" "$1"/usr/lib/linux-image-*',
+        f'chroot "$1" systemctl --quiet enable {" ".join(SERVICES)}',
+        f'PYTHONPATH={HERE.parent} {sys.executable} -m firmware_scripts.initrd "$1" "$1/boot/initrd.img"',
+        'rm -f "$1"/vmlinuz* "$1"/initrd.img* "$1"/boot/System.map* "$1"/boot/config-*',
+        'mv "$1"/boot/vmlinuz-* "$1/boot/vmlinuz"',
+        # What would be the same on all boards, and must not be.
+        'rm -rf "$1"/etc/ssh/ssh_host_* "$1"/var/lib/murmur "$1"/etc/machine-id; : >"$1/etc/machine-id"',
+        'ln -sf /run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"; mkdir -p "$1/boot/firmware"',
+        'chroot "$1" dpkg-query --show >' + shlex.quote(str(folder / "packages.txt")),
+        'rm -rf "$1"/var/cache/* "$1"/var/lib/apt "$1"/var/log/* "$1"/usr/share/locale/* "$1"/root/.cache',
+        f'cd / && {sys.executable} {HERE / "ext4.py"} "$1" {file} {MEGABYTES} {uuid} {epoch}',
+    ]
+    if board.device_tree:
+        hooks.insert(5, f'cp {tree} "$1/boot/board.dtb"')
+    command = [*_mmdebstrap(epoch), "--variant=custom", "--skip=update", "--format=null"]
+    command += [f"--setup-hook=tar-in {shlex.quote(str(packages))} /", *(f"--customize-hook={hook}" for hook in hooks)]
+    _run([*command, board.suite, "-", *mirror(board.suite, "main")])
+    return Slot(file, boot)
+
+
+def overlay(board: Board, name: str, version: str, disk: str, epoch: int) -> bytes:
+    """`system/root` and what is made for this board, owned by root."""
+    values = {"@BOARD@": name, "@DISK@": disk}
+    about = {"board": name, "name": board.name, "compatible": board.compatible, "version": version}
+    files = {
+        path.relative_to(HERE / "system/root"): path.read_text()
+        for path in (HERE / "system/root").rglob("*")
+        if path.is_file()
+    }
+    files[Path("usr/lib/murmur/board.py")] = (HERE / "system/board.py").read_text()
+    files[Path("etc/murmur/image.json")] = json.dumps(about, indent=1) + "\n"
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, text in sorted(files.items()):
+            for word, value in values.items():
+                text = text.replace(word, value)
+            entry = tarfile.TarInfo(str(path))
+            entry.size, entry.mtime = len(text.encode()), epoch
+            entry.mode = 0o755 if text.startswith("#!") else 0o644
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def _mmdebstrap(epoch: int) -> list[str]:
+    if shutil.which("mmdebstrap") is None:
+        raise ConfigError("mmdebstrap: not on this machine; install it with the system's package manager")
+    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
+    os.environ["INITRD"] = "No"
+    return ["mmdebstrap", "--quiet", "--architectures=arm64"]
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        before, _, error = done.stderr.partition("\nE:")
+        raise ConfigError(f"mmdebstrap failed: {last_line(before)[:300]} ({error.strip()[:100]} ...)")

@@ -1,0 +1,236 @@
+"""The board's own affairs, at every start, as root, before the network: on a board it is /usr/lib/murmur/board.py.
+
+Takes what was put on the card's first partition (its FAT, which any computer can write):
+
+    murmur.tar        of `edge-broker card`: the device's papers and configuration, into /var/lib/murmur
+    wifi.conf         of wpa_supplicant
+    authorized_keys   whoever may come in over SSH, as root; without it nobody can
+
+Secrets leave that partition for folders that only their user can read. What is wrong with any of them is said on the
+serial line, in murmur-status.txt on the same partition, and by a blinking LED; the board goes on with what it has.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge import files
+from edge.config import NodeConfig, checked, read_toml
+from edge.errors import ConfigError
+
+PAPERS = ("node.toml", "authority.crt", "device.crt", "device.key")
+LARGEST = 400_000_000
+"""Bytes of what an enrolment unpacks to."""
+SOON = 30 * 86400
+"""Seconds before a certificate's end from which on it is told."""
+
+
+@dataclass
+class Board:
+    """Where things are; root is / on a board. said: for whoever looks; wrong: what somebody has to put right."""
+
+    root: Path
+    user: str | None = "murmur"
+    said: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def card(self) -> Path:
+        """The first partition."""
+        return self.root / "boot" / "firmware"
+
+    @property
+    def home(self) -> Path:
+        """The node's."""
+        return self.root / "var" / "lib" / "murmur"
+
+    @property
+    def own(self) -> Path:
+        """The board's, for root only."""
+        return self.root / "var" / "lib" / "murmur-board"
+
+
+def start(board: Board) -> None:
+    """All of it, in order; nothing that is wrong with one thing keeps another from being done."""
+    board.own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    recover(board)
+    for step in (right_board, enrolment, settings, papers):
+        try:
+            step(board)
+        except (ConfigError, OSError) as reason:
+            board.wrong.append(" ".join(str(reason).split()))
+
+
+def recover(board: Board) -> None:
+    """What a power cut between two renamings left."""
+    before = board.home.with_name("murmur.before")
+    if before.is_dir():
+        if (board.home / "node.toml").is_file():
+            files.remove(before)
+        else:
+            files.remove(board.home)
+            before.rename(board.home)
+    files.remove(board.home.with_name("murmur.new"))
+
+
+def right_board(board: Board) -> None:
+    """Whether this is a board that the image is for. Raises ConfigError: another, by its own account."""
+    about = json.loads((board.root / "etc" / "murmur" / "image.json").read_text())
+    board.said.append(f"image {about['board']} {about['version']}")
+    told = (board.root / "proc" / "device-tree" / "compatible").read_bytes().decode().split("\0")
+    if not set(told) & set(about["compatible"]):
+        raise ConfigError(f"this image is for {about['name']}, the board says {told[0]}: write the image for it")
+
+
+def enrolment(board: Board) -> None:
+    """Take murmur.tar in. Raises ConfigError: it is not what it should be; it stays where it is."""
+    source = board.card / "murmur.tar"
+    if not source.is_file():
+        return
+    new, before = board.home.with_name("murmur.new"), board.home.with_name("murmur.before")
+    if board.home.is_dir():  # checkpoints, and whatever the new one does not bring
+        shutil.copytree(board.home, new)
+    else:
+        new.mkdir(mode=0o700)
+    try:
+        with tarfile.open(source) as archive:
+            files.unpack(archive, new, LARGEST)
+        config = _checked(new, source.name)
+        _given_to(new, board.user)
+        if board.home.is_dir():
+            board.home.rename(before)
+        new.rename(board.home)
+    except (tarfile.TarError, EOFError, ValueError) as reason:
+        raise ConfigError(f"murmur.tar on the card is not all there, or not right ({reason}): copy it anew") from None
+    finally:
+        files.remove(new)
+    os.sync()
+    files.remove(before)
+    shutil.copy(board.home / "authority.crt", board.own / "authority.crt")
+    _forget(source)
+    board.said.append(f"enrolled as {config.id or config.role} of {config.fleet}")
+
+
+def settings(board: Board) -> None:
+    """Wi-Fi, and keys for SSH."""
+    for name, mode in (("wifi.conf", 0o600), ("authorized_keys", 0o600)):
+        source, target = board.card / name, board.own / name
+        if source.is_file():
+            content = source.read_bytes()
+            if not content.strip():
+                raise ConfigError(f"{name} on the card is empty")
+            aside = target.with_name(f".{name}.part")
+            aside.write_bytes(content)
+            aside.chmod(mode)
+            aside.replace(target)
+            os.sync()
+            _forget(source)
+            board.said.append(f"took {name}")
+
+
+def papers(board: Board) -> None:
+    """Name, clock and certificate of an enrolled board. Raises ConfigError: it is not enrolled, or no longer let in."""
+    if not (board.home / "node.toml").is_file():
+        raise ConfigError("not enrolled: put murmur.tar (edge-broker card) on the card's first partition")
+    config = _checked(board.home, str(board.home))
+    name = config.id or config.role
+    if board.root == Path("/"):
+        socket.sethostname(name.replace("_", "-").replace(".", "-"))
+    since, until = _valid(board.home / "device.crt")
+    if time.time() < since and board.root == Path("/"):
+        # No clock keeps time without power. It is later than this; what the network says comes soon.
+        time.clock_settime(time.CLOCK_REALTIME, since + 86400)
+    left = until - time.time()
+    board.said.append(f"{name} of {config.fleet}, let in until {time.strftime('%Y-%m-%d', time.gmtime(until))}")
+    if left < 0:
+        raise ConfigError(f"the certificate of {name} has expired: enrol it again, and put its murmur.tar on the card")
+    if left < SOON:
+        board.wrong.append(f"the certificate of {name} expires in {left / 86400:.0f} days: enrol it again")
+
+
+def _checked(folder: Path, name: str) -> NodeConfig:
+    """The configuration in a folder, if its papers are a device's."""
+    if missing := [paper for paper in PAPERS if not (folder / paper).is_file()]:
+        raise ConfigError(f"{name} has no {', '.join(missing)}: make it with edge-broker card")
+    config = checked(NodeConfig, read_toml(folder / "node.toml"), f"{name}: node.toml")
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(folder / "authority.crt")
+        context.load_cert_chain(folder / "device.crt", folder / "device.key")
+    except (ssl.SSLError, OSError) as reason:
+        raise ConfigError(f"{name}: certificate and key do not fit together ({reason}): enrol it again") from None
+    return config
+
+
+def _valid(certificate: Path) -> tuple[float, float]:
+    """From when until when, seconds since 1970."""
+    command = ["openssl", "x509", "-in", str(certificate), "-noout", "-startdate", "-enddate"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{certificate.name} is no certificate: enrol it again")
+    since, until = (line.partition("=")[2] for line in done.stdout.splitlines()[:2])
+    return ssl.cert_time_to_seconds(since), ssl.cert_time_to_seconds(until)
+
+
+def _given_to(folder: Path, user: str | None) -> None:
+    """To its user alone."""
+    for path in (folder, *folder.rglob("*")):
+        if user is not None:
+            shutil.chown(path, user, user)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def _forget(file: Path) -> None:
+    """Take a secret off the card: written over first, as far as a card lets itself be."""
+    with file.open("r+b") as content:
+        content.write(bytes(file.stat().st_size))
+        content.flush()
+        os.fsync(content.fileno())
+    file.unlink()
+
+
+def show(board: Board) -> None:
+    """Serial line, card, LED."""
+    lines = [*board.said, *(f"PUT RIGHT: {line}" for line in board.wrong)]
+    for line in lines:
+        print(f"murmur: {line}", flush=True)  # the unit sends it to the serial line, and to the journal
+    with contextlib.suppress(OSError):
+        if board.card.is_dir():
+            (board.card / "murmur-status.txt").write_text("\r\n".join(lines) + "\r\n")
+    for trigger in _leds(board.root / "sys" / "class" / "leds"):
+        with contextlib.suppress(OSError):
+            trigger.write_text("timer" if board.wrong else "heartbeat")
+
+
+def _leds(folder: Path) -> Iterator[Path]:
+    """The green ones that boards have for such things, by their usual names."""
+    for entry in sorted(folder.glob("*")):
+        if any(word in entry.name.lower() for word in ("act", "led0", "status", "work", "standby")):
+            yield entry / "trigger"
+
+
+def _slot(command_line: str) -> str:
+    return next((word.partition("=")[2] for word in command_line.split() if word.startswith("rauc.slot=")), "A")
+
+
+def main() -> int:
+    """On a board."""
+    board = Board(Path("/"))
+    start(board)
+    show(board)
+    Path("/run/murmur-slot").write_text(_slot(Path("/proc/cmdline").read_text()))
+    return 0  # what is wrong is said; the rest of the board starts all the same
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""A board that is QEMU's: an image for the board `virt`, started by U-Boot from a card that is a file.
+
+Needs qemu-system-arm and u-boot-qemu. The card is a copy of the image, the serial line a file, and turning it off is
+pulling the plug. To the board this machine's loopback is HOST.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.command import last_line
+from edge.errors import ConfigError
+from firmware_scripts.board import LOADERS
+
+HOST = "10.0.2.2"
+LOADER = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
+PROGRAMS = ("qemu-system-aarch64", "mcopy", "mdel", "mtype")
+
+
+@dataclass
+class Virtual:
+    """card: the image as the board has changed it; serial: all that it said, over all starts."""
+
+    card: Path
+    serial: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    _read: int = field(default=0)
+
+    def on(self) -> None:
+        """Give it power. Raises ConfigError: programs that are not on this machine."""
+        missing = [name for name in PROGRAMS if shutil.which(name) is None]
+        if missing or not LOADER.is_file():
+            raise ConfigError(
+                f"{', '.join(missing) or LOADER}: not on this machine; install qemu-system-arm, u-boot-qemu and mtools "
+                "with the system's package manager"
+            )
+        command = [
+            "qemu-system-aarch64",
+            "-M",
+            "virt",
+            "-cpu",
+            "cortex-a72",
+            "-smp",
+            "2",
+            "-m",
+            "1024",
+            "-display",
+            "none",
+        ]
+        command += ["-bios", str(LOADER), "-drive", f"if=none,id=card,format=raw,file={self.card}"]
+        command += ["-device", "virtio-blk-pci,drive=card", "-netdev", "user,id=net,restrict=off"]
+        command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-monitor", "none", "-device", "virtio-rng-pci"]
+        command += ["-chardev", f"file,id=line,path={self.serial},append=on", "-serial", "chardev:line"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def off(self) -> None:
+        """Pull the plug."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def said(self) -> str:
+        """All of the serial line."""
+        return self.serial.read_bytes().decode(errors="replace") if self.serial.exists() else ""
+
+    def until(self, words: str, seconds: float) -> str:
+        """What it says until these words, from where the last such call ended. Raises ConfigError: it does not."""
+        end = time.monotonic() + seconds
+        while (at := self.said().find(words, self._read)) < 0:
+            if self.process is None or self.process.poll() is not None:
+                raise ConfigError(f"the board is off, and has not said {words!r}: {last_line(self.said())}")
+            if time.monotonic() > end:
+                raise ConfigError(
+                    f"no {words!r} in {seconds:.0f} s; the last of {self.serial}: {last_line(self.said())}"
+                )
+            time.sleep(0.2)
+        begin, self._read = self._read, at + len(words)
+        return self.said()[begin : self._read]
+
+    def put(self, file: Path, name: str) -> None:
+        """A file onto the first partition of the card, which is off."""
+        self._mtools("mcopy", "-o", str(file), f"::{name}")
+
+    def text(self, name: str) -> str | None:
+        """What is in a file of the first partition; None if there is none."""
+        done = subprocess.run(["mtype", "-i", f"{self.card}@@{LOADERS}", f"::{name}"], capture_output=True, check=False)
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+    def _mtools(self, program: str, *words: str) -> None:
+        assert self.process is None  # two would write to one file system
+        command = [program, "-i", f"{self.card}@@{LOADERS}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ConfigError(f"{program} failed: {last_line(done.stderr)}")
+
+
+@contextmanager
+def inserted(image: Path, folder: Path) -> Iterator[Virtual]:
+    """A board with a card of its own made from an image, off; turned off in the end."""
+    card = folder / "card.img"
+    subprocess.run(["cp", "--sparse=always", str(image), str(card)], check=True)
+    board = Virtual(card, folder / "serial.log")
+    try:
+        yield board
+    finally:
+        board.off()

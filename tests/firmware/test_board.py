@@ -1,0 +1,240 @@
+"""What a board does with the files that were put on its card, on a made-up root file system."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from broker import certificates, fleet
+from edge.errors import ConfigError
+from firmware_scripts import board as boards
+from firmware_scripts.system import board as device
+from firmware_scripts.system.board import Board
+
+SOUND = 'name = "x"\nsuite = "bookworm"\nconsole = "c"\n'
+SECRET = b"SECRET KEY MATERIAL"
+
+
+@pytest.fixture(scope="module")
+def orchard(tmp_path_factory: pytest.TempPathFactory) -> fleet.Fleet:
+    made = fleet.init(tmp_path_factory.mktemp("fleet") / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
+    fleet.enrol(made, "a", 100)
+    return made
+
+
+@pytest.fixture
+def tar(orchard: fleet.Fleet, tmp_path: Path) -> Path:
+    bundle = tmp_path / "exported"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{}")
+    fleet.card(orchard, "a", {"bundle": bundle}, tmp_path / "murmur.tar")
+    return tmp_path / "murmur.tar"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    made = Board(tmp_path / "root", user=None)
+    for name in ("boot/firmware", "var/lib", "etc/murmur", "proc/device-tree", "sys/class/leds/ACT", "dev"):
+        (made.root / name).mkdir(parents=True)
+    about = {"board": "rpi4", "name": "Raspberry Pi 4", "compatible": ["raspberrypi,4-model-b"], "version": "1"}
+    (made.root / "etc/murmur/image.json").write_text(json.dumps(about))
+    (made.root / "proc/device-tree/compatible").write_bytes(b"raspberrypi,4-model-b\0brcm,bcm2711\0")
+    return made
+
+
+def put(board: Board, tar: Path) -> None:
+    (board.card / "murmur.tar").write_bytes(tar.read_bytes())
+
+
+def started(board: Board) -> Board:
+    """After one more start."""
+    again = Board(board.root, board.user)
+    device.start(again)
+    return again
+
+
+def test_enrolment_moves_secrets_off_the_card(board: Board, tar: Path) -> None:
+    put(board, tar)
+    found = started(board)
+    assert found.wrong == []
+    assert "enrolled as a of orchard" in found.said
+    assert not (board.card / "murmur.tar").exists()
+    assert (board.home / "device.key").stat().st_mode & 0o777 == 0o600
+    assert board.home.stat().st_mode & 0o777 == 0o700
+    assert (board.home / "bundle" / "manifest.json").is_file()
+    assert (board.own / "authority.crt").read_bytes() == (board.home / "authority.crt").read_bytes()
+    assert started(board).wrong == []
+
+
+def test_a_new_enrolment_keeps_checkpoints(board: Board, tar: Path) -> None:
+    put(board, tar)
+    started(board)
+    (board.home / "state").mkdir()
+    (board.home / "state" / "round").write_text("7")
+    put(board, tar)
+    assert started(board).wrong == []
+    assert (board.home / "state" / "round").read_text() == "7"
+
+
+def test_without_enrolment(board: Board) -> None:
+    (why,) = started(board).wrong
+    assert why == "not enrolled: put murmur.tar (edge-broker card) on the card's first partition"
+
+
+def entry(name: str, content: bytes = b"x", kind: bytes = tarfile.REGTYPE) -> Callable[[tarfile.TarFile], None]:
+    def add(archive: tarfile.TarFile) -> None:
+        made = tarfile.TarInfo(name)
+        made.type, made.size, made.linkname = kind, len(content) if kind == tarfile.REGTYPE else 0, "/etc/shadow"
+        archive.addfile(made, io.BytesIO(content))
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("add", "complaint"),
+    [
+        (entry("../../etc/passwd"), "'../../etc/passwd' is nothing that belongs in it"),
+        (entry("/etc/passwd"), "is nothing that belongs in it"),
+        (entry("bundle/link", kind=tarfile.SYMTYPE), "'bundle/link' is nothing that belongs in it"),
+        (entry("bundle/pipe", kind=tarfile.FIFOTYPE), "is nothing that belongs in it"),
+        (entry("node.toml", b"peers = ["), "node.toml is not valid TOML"),
+        (entry("node.toml", b'id = "a"'), "node.toml: peers: Field required"),
+        (entry("device.key", b"no key"), "certificate and key do not fit together"),
+    ],
+)
+def test_bad_enrolments_change_nothing(
+    add: Callable[[tarfile.TarFile], None], complaint: str, board: Board, tar: Path
+) -> None:
+    put(board, tar)
+    started(board)
+    before = {path: path.read_bytes() for path in board.home.rglob("*") if path.is_file()}
+    put(board, tar)
+    with tarfile.open(board.card / "murmur.tar", "a") as archive:
+        add(archive)
+    found = started(board)
+    assert any(complaint in line for line in found.wrong), found.wrong
+    assert {path: path.read_bytes() for path in board.home.rglob("*") if path.is_file()} == before
+    assert (board.card / "murmur.tar").exists()
+    assert not (board.root / "etc" / "passwd").exists()
+    assert sorted(p.name for p in board.home.parent.iterdir()) == ["murmur", "murmur-board"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 700, 3000, 9000])
+def test_a_truncated_enrolment(size: int, board: Board, tar: Path) -> None:
+    (board.card / "murmur.tar").write_bytes(tar.read_bytes()[:size])
+    found = started(board)
+    assert any("murmur.tar" in line for line in found.wrong), found.wrong
+    assert not board.home.exists()
+
+
+def test_an_archive_that_unpacks_to_too_much(board: Board, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "LARGEST", 1000)
+    put(board, tar)
+    assert "at most 1,000" in started(board).wrong[0]
+
+
+@pytest.mark.parametrize("cut", ["before the old one is aside", "before the new one is there", "after"])
+def test_a_power_cut_while_enrolling(cut: str, board: Board, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(board, tar)
+    started(board)
+    put(board, tar)
+    rename = Path.rename
+    order = ["before the old one is aside", "before the new one is there"]
+
+    def renamed(self: Path, target: Path) -> Path:
+        if order and order.pop(0) == cut:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    def forgotten(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", renamed)
+        patch.setattr(device, "_forget", forgotten)
+        with pytest.raises(KeyboardInterrupt):
+            started(board)
+    found = started(board)
+    assert found.wrong == []
+    assert "enrolled as a of orchard" in found.said
+    assert sorted(p.name for p in board.home.parent.iterdir()) == ["murmur", "murmur-board"]
+
+
+def test_another_board(board: Board, tar: Path) -> None:
+    put(board, tar)
+    (board.root / "proc/device-tree/compatible").write_bytes(b"raspberrypi,3-model-b\0brcm,bcm2837\0")
+    found = started(board)
+    assert found.wrong == [
+        "this image is for Raspberry Pi 4, the board says raspberrypi,3-model-b: write the image for it"
+    ]
+    assert (board.home / "node.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("days", "complaint"), [(-1, "has expired: enrol it again"), (10, "expires in 10 days: enrol it again")]
+)
+def test_certificates_that_end(days: int, complaint: str, orchard: fleet.Fleet, board: Board, tar: Path) -> None:
+    put(board, tar)
+    started(board)
+    (board.home / "device.key").unlink()
+    until = datetime.now(UTC) + timedelta(days=days, hours=1)
+    certificates.device(orchard.authority(), "a", 0, until=until).write(board.home / "device")
+    assert any(complaint in line for line in started(board).wrong)
+
+
+def test_wifi_and_keys(board: Board) -> None:
+    (board.card / "wifi.conf").write_bytes(SECRET)
+    (board.card / "authorized_keys").write_text("ssh-ed25519 AAAA")
+    started(board)
+    assert (board.own / "wifi.conf").read_bytes() == SECRET
+    assert (board.own / "wifi.conf").stat().st_mode & 0o777 == 0o600
+    assert list(board.card.iterdir()) == []
+    (board.card / "wifi.conf").write_text("\n")
+    assert "wifi.conf on the card is empty" in started(board).wrong
+    assert (board.own / "wifi.conf").read_bytes() == SECRET
+
+
+def test_what_is_wrong_is_shown(board: Board) -> None:
+    (board.root / "sys/class/leds/ACT/trigger").touch()
+    found = started(board)
+    device.show(found)
+    status = (board.card / "murmur-status.txt").read_text()
+    assert "image rpi4 1" in status
+    assert "PUT RIGHT: not enrolled" in status
+    assert (board.root / "sys/class/leds/ACT/trigger").read_text() == "timer"
+    found.wrong.clear()
+    device.show(found)
+    assert (board.root / "sys/class/leds/ACT/trigger").read_text() == "heartbeat"
+
+
+def test_certificates_are_good_from_the_day_before() -> None:
+    """A day before they are made, for clocks that stand still without power."""
+    assert timedelta(days=1) <= certificates.SKEW
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_every_board(name: str) -> None:
+    found = boards.load(name)
+    assert found.console
+    assert found.boot or found.raw or name == "virt"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"{SOUND}compatible = []", "compatible: "),
+        (f'{SOUND}compatible = ["x"]\n[raw]\n100 = "x"', "raw: 100 is not a multiple"),
+        ('name = "x"\ncolour = "red"', "colour: no such key"),
+    ],
+)
+def test_boards_that_cannot_be(text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "FOLDER", tmp_path)
+    (tmp_path / "new.toml").write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        boards.load("new")
+    with pytest.raises(ConfigError, match="--board old: there are: new"):
+        boards.load("old")

@@ -1,0 +1,211 @@
+"""`make image-test`: the image of the board `virt`, from its first start to an update that fails.
+
+The whole of it, as on a card: U-Boot chooses the slot, systemd starts the node, which trains, and learns over TLS with
+a device of this machine. Serial logs are kept in `.image-test/`.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker import fleet, mosquitto
+from broker.fleet import Fleet
+from broker.process import free_port
+from broker.visitor import Papers, Visitor, visit
+from edge import data, plugins
+from export import zoo
+from export.write import export
+from firmware_scripts import build, virtual, wheelhouse
+from firmware_scripts.virtual import HOST, Virtual
+
+KEPT = wheelhouse.ROOT / ".image-test"
+START = 300.0
+"""Seconds that a start may take under emulation, on a busy machine."""
+COMMON = """
+peers = ["a", "b"]
+topology = "complete"
+bundle = "bundle"
+data = "npz:digits.npz"
+split = "classes:5"
+reference = "60"
+protocol = "d-distillation"
+rounds = 100000
+patience = 60.0
+checkpoint = "state"
+[settings]
+local_steps = 10
+learning_rate = 0.1
+"""
+
+
+@dataclass
+class Field:
+    """A fleet with a broker that runs, one device here, and one on an emulated board."""
+
+    fleet: Fleet
+    monitor: Visitor
+    folder: Path
+    update: Path
+    image: Path
+    rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+
+    def last(self, device: str) -> dict[str, float]:
+        """Its last row of telemetry."""
+        found = [json.loads(said) for topic, said in self.monitor.heard if topic.endswith(f"/telemetry/{device}")]
+        return dict(found[-1]) if found else {}
+
+    def rounds(self, device: str, more: int, seconds: float = START) -> tuple[float, float]:
+        """Wait until it has done so many rounds from now on; the first of them, and the last."""
+        del self.monitor.heard[:]
+        assert self.monitor.until(lambda: bool(self.last(device)), seconds), f"{device} says nothing"
+        first = self.last(device)["round"]
+        assert self.monitor.until(lambda: self.last(device)["round"] >= first + more, seconds), f"{device} got stuck"
+        return first, self.last(device)["round"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    KEPT.mkdir(exist_ok=True)
+    folder = tmp_path_factory.mktemp("site")
+    port = free_port(None)
+    made = fleet.init(folder / "orchard", "orchard", [HOST, "127.0.0.1"], port)
+    (made.folder / "node.toml").write_text(COMMON)
+    for device in ("a", "b", "monitor"):
+        fleet.enrol(made, device, 10)
+    digits = data.load("digits", 0)
+    np.savez(folder / "digits.npz", x=digits.x_train[:500], y=digits.y_train[:500])
+    module = plugins.load("edge.protocols", "d-distillation")
+    objective = " + ".join(module.objective(module.Settings()))
+    bundle = export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), folder / "bundle", objective=objective)
+    more = {"bundle": bundle.path, "digits.npz": folder / "digits.npz"}
+    fleet.card(made, "a", more, folder / "murmur.tar")
+    here = made.folder / "devices" / "b"
+    for name, path in more.items():
+        shutil.copytree(path, here / name) if path.is_dir() else shutil.copy(path, here / name)
+    text = (here / "node.toml").read_text().replace(HOST, "127.0.0.1")
+    (here / "node.toml").write_text(text)
+    built = build.build("virt", folder / "virt.img", KEPT / "packages.tar", made.folder, print)
+    assert built.update is not None
+    watcher = Papers(made.folder / "authority.crt", made.folder / "devices" / "monitor" / "device")
+    rules = fleet.configuration(made.at, port, "127.0.0.1")
+    with mosquitto.run(rules, folder, port), visit("127.0.0.1", port, watcher, "monitor") as monitor:
+        assert monitor.subscribe(f"fleet/{made.name}/telemetry/+").startswith("Granted")
+        yield Field(made, monitor, folder, Path(built.update), Path(built.image))
+
+
+@pytest.fixture(scope="module")
+def board(site: Field) -> Iterator[Virtual]:
+    with virtual.inserted(site.image, site.folder) as made:
+        try:
+            yield made
+        finally:
+            made.off()
+            shutil.copy(made.serial, KEPT / "serial.log")
+
+
+@pytest.fixture(scope="module")
+def neighbour(site: Field) -> Iterator[None]:
+    command = [sys.executable, "-m", "edge.cli", "--config", str(site.fleet.folder / "devices/b/node.toml"), "--json"]
+    with (KEPT / "neighbour.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def test_a_board_without_enrolment_says_so(board: Virtual) -> None:
+    board.on()
+    board.until("murmur: slot A, tries left: A 2, B 3", START)
+    board.until("PUT RIGHT: not enrolled: put murmur.tar", START)
+    board.until("slot A is good", START)
+    board.off()
+    assert "not enrolled" in (board.text("murmur-status.txt") or "")
+
+
+def test_a_truncated_enrolment_is_refused_and_stays(site: Field, board: Virtual) -> None:
+    half = site.folder / "half.tar"
+    half.write_bytes((site.folder / "murmur.tar").read_bytes()[:60_000])
+    board.put(half, "murmur.tar")
+    board.on()
+    board.until("PUT RIGHT: murmur.tar on the card is not all there", START)
+    board.until("slot A is good", START)
+    board.off()
+    assert board.text("murmur.tar") is not None
+
+
+def test_first_start(site: Field, board: Virtual, neighbour: None) -> None:
+    """It enrols, connects, trains, and tells; its neighbour learns with it."""
+    board.put(site.folder / "murmur.tar", "murmur.tar")
+    board.on()
+    board.until("murmur: enrolled as a of orchard", START)
+    board.until("slot A is good", START)
+    site.rounds("a", 3)
+    assert site.last("a")["missed"] == 0
+    assert site.last("b")["missed"] == 0
+
+
+def test_power_cuts(site: Field, board: Virtual) -> None:
+    """It goes on from its checkpoint, and its secrets are off the card."""
+    for _ in range(3):
+        before = site.last("a")["round"]
+        board.off()
+        assert board.text("murmur.tar") is None
+        assert "let in until" in (board.text("murmur-status.txt") or "")
+        board.on()
+        first, _ = site.rounds("a", 2)
+        assert first > before
+
+
+def test_an_update_of_somebody_else_is_refused(site: Field, board: Virtual) -> None:
+    other = fleet.init(site.folder / "other", "other", ["x"], 1)
+    foreign = _bundle(site, other, b"\0" * 4096, "foreign")
+    board.off()
+    board.put(foreign, "update.raucb")
+    board.on()
+    board.until("slot A is good", START)
+    board.until("signature verification failed", START)
+    site.rounds("a", 1)
+
+
+def test_an_update(site: Field, board: Virtual) -> None:
+    board.off()
+    before = site.last("a")["round"]
+    board.put(site.update, "update.raucb")
+    board.on()
+    board.until("murmur: updated; starting the other slot", 2 * START)
+    board.until("murmur: slot B, tries left: A 3, B 2", START)
+    board.until("slot B is good", START)
+    first, _ = site.rounds("a", 2)
+    assert first > before
+    board.off()
+    assert board.text("update.raucb") is None
+
+
+def test_an_update_that_does_not_start_falls_back(site: Field, board: Virtual) -> None:
+    broken = _bundle(site, site.fleet, b"no file system at all" * 4096, "broken")
+    board.put(broken, "update.raucb")
+    board.on()
+    board.until("murmur: updated; starting the other slot", 2 * START)
+    for left in (2, 1, 0):
+        board.until(f"murmur: slot A, tries left: A {left}, B 3", START)
+    board.until("murmur: slot B, tries left: A 0, B 2", START)
+    board.until("the update of slot A did not start; slot B goes on", START)
+    board.until("slot B is good", START)
+    site.rounds("a", 2)
+
+
+def _bundle(site: Field, signed: Fleet, content: bytes, name: str) -> Path:
+    file = site.folder / f"{name}.img"
+    file.write_bytes(content)
+    target = site.folder / f"{name}.raucb"
+    build.bundle(file, "virt", name, (signed.folder / "signer.crt", signed.folder / "signer.key"), target)
+    return target
