@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join, quote
 
 from edge.command import last_line
 from edge.errors import ConfigError
@@ -37,9 +38,27 @@ class Machine:
     debian: str
     qemu: str
     model: str
+    more: tuple[str, ...] = ()
+    """packages that its boards need too"""
+    links: tuple[tuple[str, str], ...] = ()
+    """what a package's script would have linked: where, to what"""
+    privileged: bool = False
+    """runs in a chroot and by binfmt_misc: proot 5.1 does not know the system calls of 32-bit guests (statx)"""
 
 
-MACHINES = {"aarch64": Machine("arm64", "qemu-aarch64-static", "cortex-a72")}
+_ARMHF = "usr/lib/arm-linux-gnueabihf"
+MACHINES = {
+    "aarch64": Machine("arm64", "qemu-aarch64-static", "cortex-a72"),
+    "armv7l": Machine(
+        "armhf",
+        "qemu-arm-static",
+        "cortex-a7",
+        ("python3-numpy",),
+        tuple((f"{_ARMHF}/lib{name}.so.3", f"{name}/lib{name}.so.3") for name in ("blas", "lapack")),
+        True,
+    ),
+}
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,12 @@ class Board:
     def command(self, words: Sequence[str], shared: Mapping[Path, str] | None = None, folder: str = "/") -> list[str]:
         """What runs `words` there, as if root. shared: folders of this machine, and where they are there."""
         inside = {Path("/proc"): "/proc", Path("/dev"): "/dev", self.root.parent / "cpuinfo": "/proc/cpuinfo"}
+        if self.machine.privileged:
+            here = [(str(a), f"{self.root}{b}") for a, b in {Path("/proc"): "/proc", **(shared or {})}.items()]
+            steps = [f"mkdir -p {quote(b)}; mount --rbind {quote(a)} {quote(b)}" for a, b in here]
+            start = f"cd {quote(folder)} && exec {join(words)}"
+            steps.append(f"exec chroot {quote(str(self.root))} /bin/sh -c {quote(start)}")
+            return ["unshare", "--mount", "sh", "-ec", "; ".join(steps)]
         binds = [word for here, there in {**inside, **(shared or {})}.items() for word in ("-b", f"{here}:{there}")]
         return ["proot", "-0", "-q", self.machine.qemu, "-r", str(self.root), *binds, "-w", folder, *words]
 
@@ -96,6 +121,9 @@ def make(arch: str, folder: Path) -> Board:
     if arch not in MACHINES:
         raise ConfigError(f"nothing here emulates {arch}; there is: {', '.join(MACHINES)}")
     machine = MACHINES[arch]
+    registered = BINFMT / machine.qemu.removesuffix("-static")
+    if machine.privileged and (os.geteuid() or not registered.exists()):
+        raise ConfigError(f"{arch} runs as root, with {registered} (mount binfmt_misc, then update-binfmts --enable)")
     if missing := [name for name in (*PROGRAMS, machine.qemu) if shutil.which(name) is None]:
         raise ConfigError(
             f"{', '.join(missing)}: not on this machine; install mmdebstrap, qemu-user-static and proot with the "
@@ -103,7 +131,7 @@ def make(arch: str, folder: Path) -> Board:
         )
     root = folder / "root"
     command = ["mmdebstrap", "--quiet", f"--architectures={machine.debian}", "--variant=extract"]
-    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root), *mirror(SUITE, "main")]
+    command += [f"--include={','.join((*PACKAGES, *machine.more))}", SUITE, str(root), *mirror(SUITE, "main")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
@@ -118,6 +146,8 @@ def make(arch: str, folder: Path) -> Board:
     }.items():  # what a package's script would have made
         if not (root / name).exists():
             (root / name).write_text(text)
+    for name, to in machine.links:
+        (root / name).symlink_to(to)
     processors = root / "sys" / "devices" / "system" / "cpu"
     processors.mkdir(parents=True)
     for name in ("possible", "present", "online"):

@@ -26,8 +26,19 @@ DEVICE = Path(__file__).parent / "device"
 """what goes beside the wheels"""
 
 
-ENGINES = {"aarch64": ("onnxruntime", "tflite"), "x86_64": ("onnxruntime", "tflite")}
+ENGINES = {
+    "aarch64": ("onnxruntime", "tflite"),
+    "armv7l": ("tflite-runtime",),
+    "x86_64": ("onnxruntime", "tflite"),
+}
 """processor -> extras of the package that have wheels for it"""
+WITHOUT_NUMPY = {
+    "armv7l": (
+        *("paho-mqtt", "pydantic", "pydantic-core", "annotated-types", "typing-extensions", "typing-inspection"),
+        *("safetensors", "tflite-runtime==2.14.0"),
+    )
+}
+"""processor that NumPy has no wheels for -> everything else that is wanted; NumPy is the board's own (python3-numpy)"""
 GLIBC = range(36, 16, -1)
 """minor versions whose wheels run on Debian 12, the newest first"""
 
@@ -70,7 +81,11 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
         _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
         (ours,) = aside.glob("*.whl")
         constraint = ["--constraint", str(ROOT / "constraints.txt")]
-        _pip("download", *found, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
+        if names := WITHOUT_NUMPY.get(arch):
+            _pip("download", *found, *constraint, "--no-deps", "--dest", str(aside), *names)
+            (aside / "system.txt").write_text("python3-numpy\n")
+        else:
+            _pip("download", *found, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
         wheels = sorted(aside.glob("*.whl"))
         (aside / "requirements.txt").write_text("".join(map(_requirement, wheels)))
         _pip("download", *found, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
@@ -108,7 +123,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A folder from which a board installs Murmur offline.")
     parser.add_argument("--arch", default="aarch64", metavar="|".join(ENGINES))
     parser.add_argument("--python", default="3.11", metavar="3.X", help="of the board's system; 3.11 is Debian 12's")
-    parser.add_argument("--engine", default="onnxruntime", metavar="NAME,NAME", help="onnxruntime, tflite")
+    parser.add_argument(
+        "--engine", default="onnxruntime", metavar="NAME,NAME", help="onnxruntime, tflite; for armv7l tflite-runtime"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

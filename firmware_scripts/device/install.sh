@@ -8,10 +8,20 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # Whatever is wrong with the folder is found before anything is replaced.
 sha256sum --quiet --check SHA256SUMS
+site=
+if [ -f system.txt ]; then
+    # Of what has no wheels for this processor.
+    site=--system-site-packages
+    if ! python3 -c "import numpy; numpy.zeros(1)" 2>/dev/null; then
+        echo "install.sh: this board needs $(cat system.txt) first: apt-get install $(cat system.txt)" >&2
+        exit 1
+    fi
+fi
 
-python3 -m venv --clear --without-pip /opt/murmur
+python3 -m venv --clear --without-pip $site /opt/murmur
 set -- pip-*.whl
-/opt/murmur/bin/python3 "$1/pip" install --quiet --no-compile --no-index --find-links . --require-hashes \
+# requirements.txt names everything, so that nothing else is looked for.
+/opt/murmur/bin/python3 "$1/pip" install --quiet --no-compile --no-index --find-links . --require-hashes --no-deps \
     --requirement requirements.txt
 id murmur >/dev/null 2>&1 ||
     useradd --system --user-group --home-dir /var/lib/murmur --no-create-home --shell /usr/sbin/nologin murmur

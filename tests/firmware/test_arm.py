@@ -95,6 +95,30 @@ def test_engines_compute_the_same_there(engine: str, model: str, board: Board, t
     assert told["loss"] == pytest.approx(losses[-1], abs=1e-5)
 
 
+def test_32_bits(tmp_path: Path) -> None:
+    """With the system's NumPy and tflite-runtime; without NumPy the installer says so."""
+    house = tmp_path / "armv7l"
+    wheelhouse.build("armv7l", "3.11", "tflite-runtime", house)
+    (tmp_path / "board").mkdir()
+    small = emulated.make("armv7l", tmp_path / "board")
+    install = ["/bin/sh", "install.sh"]
+    aside = small.root / "usr/lib/python3/numpy"
+    (small.root / "usr/lib/python3/dist-packages/numpy").rename(aside)
+    with pytest.raises(ConfigError, match="needs python3-numpy first: apt-get install python3-numpy"):
+        small.run(install, {house: "/media"}, "/media")
+    assert not (small.root / "opt").exists()
+    aside.rename(small.root / "usr/lib/python3/dist-packages/numpy")
+    small.run(install, {house: "/media"}, "/media")
+    bundle = export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "bundle", rows=(4,))
+    there = ["/opt/murmur/bin/python3", "-m", "edge.engines._probe", "tflite", "/mnt", "4", "0.001"]
+    told = json.loads(small.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
+    made = plugins.load("edge.engines", "tflite").create(bundle)
+    losses = [made.step(random_batch(bundle, 4), learning_rate=RATE)["loss"] for _ in range(STEPS)]
+    assert told["loss"] == pytest.approx(losses[-1], abs=1e-5)
+    machine = small.run(["/opt/murmur/bin/python3", "-c", "import platform; print(platform.machine())"])
+    assert machine.strip() == "armv7l"
+
+
 def rows(command: list[str], **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 

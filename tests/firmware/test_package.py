@@ -18,7 +18,7 @@ UNIT = wheelhouse.DEVICE / "murmur-node.service"
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--arch", "armv5"], "--arch armv5: there are: aarch64, x86_64"),
+        (["--arch", "armv5"], "--arch armv5: there are: aarch64, armv7l, x86_64"),
         (["--engine", "caffe"], "--engine caffe: for aarch64 there are: onnxruntime, tflite"),
         (["--python", "2.7"], "pip download failed: "),
         (["-o", "no/wheels"], "-o no/wheels: there is no folder no"),
@@ -41,7 +41,7 @@ def test_an_emulated_board_needs_programs(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match="mmdebstrap, proot, qemu-aarch64-static: not on this machine"):
         emulated.make("aarch64", tmp_path)
-    with pytest.raises(ConfigError, match="nothing here emulates m68k; there is: aarch64"):
+    with pytest.raises(ConfigError, match="nothing here emulates m68k; there is: aarch64, armv7l"):
         emulated.make("m68k", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
