@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from broker import fleet as fleets
 from broker.check import address
+from edge.bench.document import Section, show
 from edge.command import guarded
 from edge.errors import ConfigError
 from firmware_scripts import operating
@@ -93,27 +92,25 @@ def _inventory(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"fleet": operator.fleet.name, "devices": found}))
     else:
-        Console().print(table(operator.fleet.name, found))
+        show(Console(), [section(operator.fleet.name, found)])
     return 0
 
 
-def table(name: str, found: dict[str, Row]) -> Table:
+def section(name: str, found: dict[str, Row]) -> Section:
     """The inventory, for people."""
     shown = {key: about for key, about in COLUMNS.items() if any(key in row for row in found.values())}
-    made = Table(title=f"{name}: {len(found)} devices", box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("device", no_wrap=True)
-    made.add_column("", no_wrap=True)
-    for heading, _ in shown.values():
-        made.add_column(heading, justify="right", no_wrap=True)
-    made.add_column("to put right")
+    rows = []
     for device, row in found.items():
-        state = "away" if not row["online"] else "there" if len(row) > 1 else "silent"
+        state = ", away" if not row["online"] else "" if len(row) > 1 else ", silent"
         cells = [form.format(row[key]) if key in row else "" for key, (_, form) in shown.items()]
-        made.add_row(device, state, *cells, ", ".join(_troubles(row)))
-    return made
+        rows.append((f"{device}{state}", *cells))
+    wrong = [f"put right: {device}: {', '.join(what)}" for device, row in found.items() if (what := troubles(row))]
+    columns = ("device", *(heading for heading, _ in shown.values()))
+    return Section("inventory", f"{name}: {len(found)} devices", "", columns, rows, after="\n".join(wrong))
 
 
-def _troubles(row: Row) -> list[str]:
+def troubles(row: Row) -> list[str]:
+    """What somebody has to put right on a device."""
     found = [text for key, text in TROUBLES.items() if row.get(key)]
     outcome = str(row.get("outcome", ""))
     return [*found, *([outcome] if outcome.startswith("refused") else [])]
