@@ -159,9 +159,7 @@ def card(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> i
         if not path.exists():
             raise ConfigError(f"--with {name}={path}: there is no such file or folder")
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or (source / name).exists():
-            raise ConfigError(
-                f"--with {name}={path}: expected the name of something beside node.toml, that is not there"
-            )
+            raise ConfigError(f"--with {name}={path}: expected the name of something new beside node.toml")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in sorted(source.iterdir()):

@@ -182,7 +182,7 @@ def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path
         setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
         _engine(config, setup, own, None)
 
-    kept = tuple(home / name for name in (history.METRICS_BEFORE, history.METRICS, history.LOG)) if home else ()
+    kept = tuple(home / name for name in history.FILES) if home else ()
     authority = here / config.tls.ca if config.tls else None
     return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
 

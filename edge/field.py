@@ -133,7 +133,15 @@ class Attended:
         if self.here not in self.bundle.resolve().parents:
             raise MessageError(f"the bundle ({self.bundle}) is not in the node's own folder")
         new = self.bundle.with_name(f"{self.bundle.name}.new")
-        with tarfile.open(fileobj=io.BytesIO(opened(package, self.authority, self.here))) as archive:
+        files.remove(new)
+        try:
+            self._tried(package, self.authority, new)
+        finally:
+            files.remove(new)
+
+    def _tried(self, package: bytes, authority: Path, new: Path) -> None:
+        """Unpack into `new`, and make it ready if all is well with it."""
+        with tarfile.open(fileobj=io.BytesIO(opened(package, authority, self.here))) as archive:
             files.unpack(archive, new, LARGEST)
         about = _about(new / "bundle", new)
         if about.get("fleet") != self.fleet:
@@ -165,7 +173,6 @@ def finish(bundle: Path, checkpoint: Path | None) -> None:
         files.remove(before)
         bundle.rename(before)
     ready(bundle).rename(bundle)
-    files.remove(bundle.with_name(f"{bundle.name}.new"))
 
 
 def ready(bundle: Path) -> Path:

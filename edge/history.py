@@ -14,6 +14,8 @@ from pathlib import Path
 LARGEST = 4_000_000
 """Bytes of a file."""
 METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
+FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
+"""all that there may be"""
 
 
 def append(folder: Path, row: Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ Needs qemu-system-arm and u-boot-qemu. The card is a copy of the image, the seri
 pulling the plug. To the board this machine's loopback is HOST.
 """
 
+import os
 import shutil
 import subprocess
 import time
@@ -17,6 +18,8 @@ from edge.errors import ConfigError
 from firmware_scripts.board import LOADERS
 
 HOST = "10.0.2.2"
+MORE = 256 << 20
+"""Bytes by which a card is larger than the image on it."""
 LOADER = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 PROGRAMS = ("qemu-system-aarch64", "mcopy", "mdel", "mtype")
 
@@ -104,6 +107,7 @@ def inserted(image: Path, folder: Path) -> Iterator[Virtual]:
     """A board with a card of its own made from an image, off; turned off in the end."""
     card = folder / "card.img"
     subprocess.run(["cp", "--sparse=always", str(image), str(card)], check=True)
+    os.truncate(card, card.stat().st_size + MORE)
     board = Virtual(card, folder / "serial.log")
     try:
         yield board

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,29 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
         with visit("127.0.0.1", port, Papers(papers.ca, gone / "device"), "a") as a:
             assert not a.connected
     assert [path.name for path in (made.folder / "devices").iterdir()] == ["b"]
+
+
+def test_a_card_has_all_that_a_device_starts_with(tmp_path: Path) -> None:
+    """In one file that only its owner can read; what cannot be in it is refused, and then there is none."""
+    made = fleet.init(tmp_path / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
+    fleet.enrol(made, "a", 10)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "manifest.json").touch()
+    target = tmp_path / "murmur.tar"
+    fleet.card(made, "a", {"bundle": tmp_path / "exported"}, target)
+    fleet.card(made, "a", {"bundle": tmp_path / "exported"}, target)
+    assert target.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(target) as archive:
+        papers = ["authority.crt", "device.crt", "device.key", "node.toml"]
+        assert archive.getnames() == [*papers, "bundle", "bundle/manifest.json"]
+        assert {(entry.uid, entry.uname) for entry in archive} == {(0, "")}
+    none = tmp_path / "none.tar"
+    for device, more, complaint in (
+        ("b", {}, "b is not enrolled; edge-broker enrol b"),
+        ("a", {"bundle": tmp_path / "nowhere"}, "there is no such file or folder"),
+        ("a", {"device.key": target}, "expected the name of something new beside node.toml"),
+        ("a", {"../x": target}, "expected the name of something new beside node.toml"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            fleet.card(made, device, more, none)
+    assert not none.exists()

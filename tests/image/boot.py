@@ -22,7 +22,7 @@ from broker.visitor import Papers, Visitor, visit
 from edge import data, plugins
 from export import zoo
 from export.write import export
-from firmware_scripts import build, virtual, wheelhouse
+from firmware_scripts import build, operating, virtual, wheelhouse
 from firmware_scripts.virtual import HOST, Virtual
 
 KEPT = wheelhouse.ROOT / ".image-test"
@@ -77,13 +77,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     port = free_port(None)
     made = fleet.init(folder / "orchard", "orchard", [HOST, "127.0.0.1"], port)
     (made.folder / "node.toml").write_text(COMMON)
-    for device in ("a", "b", "monitor"):
+    for device in ("a", "b", "monitor", "operator"):
         fleet.enrol(made, device, 10)
     digits = data.load("digits", 0)
     np.savez(folder / "digits.npz", x=digits.x_train[:500], y=digits.y_train[:500])
     module = plugins.load("edge.protocols", "d-distillation")
     objective = " + ".join(module.objective(module.Settings()))
     bundle = export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), folder / "bundle", objective=objective)
+    export(zoo.build("mlp:48", shape=(1, 8, 8), classes=10), folder / "larger", objective=objective)
     more = {"bundle": bundle.path, "digits.npz": folder / "digits.npz"}
     fleet.card(made, "a", more, folder / "murmur.tar")
     here = made.folder / "devices" / "b"
@@ -151,6 +152,7 @@ def test_first_start(site: Field, board: Virtual, neighbour: None) -> None:
     site.rounds("a", 3)
     assert site.last("a")["missed"] == 0
     assert site.last("b")["missed"] == 0
+    assert site.last("a")["disk_free_mb"] > 250, "the last partition has not taken the rest of the card"
 
 
 def test_power_cuts(site: Field, board: Virtual) -> None:
@@ -165,6 +167,16 @@ def test_power_cuts(site: Field, board: Virtual) -> None:
         assert first > before
 
 
+def test_a_model_over_the_broker(site: Field, board: Virtual) -> None:
+    """Into the node's closed service: signed, tried there, and at work; its neighbour goes on with another model."""
+    with operating.connected(site.fleet, "127.0.0.1", site.fleet.port, START) as operator:
+        found = operating.inventory(operator, START)
+        assert (found["a"]["board"], found["a"]["outcome"]) == ("virt", "")
+        operating.rollout(operator, site.folder / "larger", [["a"]], 2, START, print)
+        print(f"resident memory of the node: {operator.rows['a']['memory_mb']} MB")
+    assert site.rounds("b", 1)
+
+
 def test_an_update_of_somebody_else_is_refused(site: Field, board: Virtual) -> None:
     other = fleet.init(site.folder / "other", "other", ["x"], 1)
     foreign = _bundle(site, other, "foreign")
@@ -172,7 +184,7 @@ def test_an_update_of_somebody_else_is_refused(site: Field, board: Virtual) -> N
     board.put(foreign, "update.raucb")
     board.on()
     board.until("slot A is good", START)
-    board.until("signature verification failed", START)
+    board.until("update refused: signature verification failed", START)
     site.rounds("a", 1)
 
 
