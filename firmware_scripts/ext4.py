@@ -3,7 +3,7 @@
     python ext4.py FOLDER FILE MEGABYTES UUID SECONDS
 
 mkfs.ext4 1.47.0 puts the moments at which this machine last touched a file into inodes: debugfs puts them right. What
-is mounted below FOLDER is left out.
+is mounted below FOLDER is left out, and what is in its tmp.
 """
 
 import os
@@ -17,6 +17,8 @@ def build(folder: Path, file: Path, megabytes: int, uuid: str, moment: int) -> N
     """Make it. Raises CalledProcessError: it does not fit, or programs are missing."""
     copy = file.with_suffix(".folder")
     subprocess.run(["cp", "-ax", str(folder), str(copy)], check=True)
+    for leftover in (copy / "tmp").glob("*"):  # of the programs that run meanwhile
+        leftover.unlink()
     paths = [copy, *copy.rglob("*")]
     for path in paths:
         if path.lstat().st_mtime > moment:

@@ -193,7 +193,7 @@ def test_an_update(site: Field, board: Virtual) -> None:
     before = site.last("a")["round"]
     board.put(site.update, "update.raucb")
     board.on()
-    board.until("murmur: updated; starting the other slot", 2 * START)
+    board.until("updated; starting the other slot", 2 * START)
     board.until("murmur: slot B, tries left: A 3, B 2", START)
     board.until("slot B is good", START)
     first, _ = site.rounds("a", 2)
@@ -206,7 +206,7 @@ def test_an_update_that_does_not_start_falls_back(site: Field, board: Virtual) -
     broken = _bundle(site, site.fleet, "broken")
     board.put(broken, "update.raucb")
     board.on()
-    board.until("murmur: updated; starting the other slot", 2 * START)
+    board.until("updated; starting the other slot", 2 * START)
     for left in (2, 1, 0):
         board.until(f"murmur: slot A, tries left: A {left}, B 3", START)
     board.until("murmur: slot B, tries left: A 0, B 2", START)
