@@ -4,7 +4,6 @@ In two steps, both by mmdebstrap, as root or in a user namespace: the packages (
 for all boards of a suite, kept as a tar archive), and what is ours on top of them.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import NAMESPACE_DNS, uuid5
 
 from edge.command import last_line
 from edge.errors import ConfigError
@@ -61,7 +61,7 @@ class Slot:
 
 def base(board: Board, target: Path, epoch: int) -> None:
     """The packages of the board's suite as a tar archive, all of it or nothing. Raises ConfigError."""
-    suite, _, other = board.suite, "", board.kernel.partition("/")[2]
+    suite, other = board.suite, board.kernel.partition("/")[2]
     hooks = [
         'mkdir -p "$1/opt/loaders/debs"',
         'cd "$1/opt/loaders/debs" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --quiet=2 '
@@ -95,9 +95,9 @@ def slot(
     boot, file = folder / "boot", folder / "rootfs.img"
     boot.mkdir()
     tree = f'"$1"/usr/lib/linux-image-*/{board.device_tree}'
-    unique = hashlib.sha256(f"{name}{version}".encode()).hexdigest()
-    uuid = f"{unique[:8]}-{unique[8:12]}-4{unique[13:16]}-8{unique[17:20]}-{unique[20:32]}"
+    uuid = uuid5(NAMESPACE_DNS, f"{name}.{version}.murmur")
     hooks = [
+        f'grep -q ={board.suite} "$1/etc/os-release" || {{ echo "--base: not {board.suite}" >&2; exit 1; }}',
         f"tar-in {shlex.quote(str(ours))} /",
         f"copy-in {shlex.quote(str(wheels))} /opt",
         f'chroot "$1" sh /opt/{wheels.name}/install.sh >&2',
@@ -116,7 +116,7 @@ def slot(
         f'cd / && {sys.executable} {HERE / "ext4.py"} "$1" {file} {MEGABYTES} {uuid} {epoch}',
     ]
     if board.device_tree:
-        hooks.insert(5, f'cp {tree} "$1/boot/board.dtb"')
+        hooks.insert(6, f'cp {tree} "$1/boot/board.dtb"')
     command = [*_mmdebstrap(epoch), "--variant=custom", "--skip=update", "--format=null"]
     command += [f"--setup-hook=tar-in {shlex.quote(str(packages))} /", *(f"--customize-hook={hook}" for hook in hooks)]
     _run([*command, board.suite, "-", *mirror(board.suite, "main")])

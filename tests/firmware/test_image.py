@@ -120,6 +120,19 @@ def test_nothing_is_left_to_fill_in(name: str, tmp_path: Path) -> None:
     assert f"compatible=murmur-{name}\n" in (tmp_path / "root/etc/rauc/system.conf").read_text()
 
 
+def test_an_update_finds_the_slots_of_an_older_card(tmp_path: Path) -> None:
+    """Whatever version it is of: a card keeps the partition table that it was written with."""
+    found = boards.load("rpi4")
+    disk, texts = build.signature("rpi4"), []
+    for version in ("1", "2"):
+        overlay = tmp_path / f"{version}.tar"
+        overlay.write_bytes(rootfs.overlay(found, "rpi4", version, disk, EPOCH))
+        shutil.unpack_archive(overlay, tmp_path / version, filter="data")
+        texts.append((tmp_path / version / "etc/rauc/system.conf").read_text())
+    assert texts[0] == texts[1]
+    assert texts[0].count(f"/dev/disk/by-partuuid/{disk}-") == 2
+
+
 @pytest.mark.parametrize("script", sorted((rootfs.HERE / "system/root/usr/lib/murmur").iterdir()), ids=lambda p: p.name)
 def test_scripts_are_shells(script: Path) -> None:
     subprocess.run(["sh", "-n", str(script)], check=True)
