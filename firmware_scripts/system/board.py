@@ -24,9 +24,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge import files
+from edge import files, store
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import ConfigError
+from edge.field import ABOUT, fingerprint
 
 PAPERS = ("node.toml", "authority.crt", "device.crt", "device.key")
 LARGEST = 400_000_000
@@ -106,6 +107,7 @@ def enrolment(board: Board) -> None:
         with tarfile.open(source) as archive:
             files.unpack(archive, new, LARGEST)
         config = _checked(new, source.name)
+        _renewed(board.home, new, config)
         _given_to(new, board.user)
         if board.home.is_dir():
             board.home.rename(before)
@@ -119,6 +121,14 @@ def enrolment(board: Board) -> None:
     shutil.copy(board.home / "authority.crt", board.own / "authority.crt")
     _forget(source)
     board.said.append(f"enrolled as {config.id or config.role} of {config.fleet}")
+
+
+def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
+    """With another model, checkpoints of the one before are set aside: the node could not start with them."""
+    if fingerprint(home / config.bundle) not in ("", fingerprint(new / config.bundle)):
+        (new / config.bundle / ABOUT).unlink(missing_ok=True)  # of a rollout before this
+        if config.checkpoint is not None:
+            store.set_aside(new / config.checkpoint)
 
 
 def settings(board: Board) -> None:
