@@ -39,7 +39,7 @@ chaos: $(VENV)/test.stamp  ## the chaos suite in its long form (`make test` has 
 	MURMUR_CHAOS=long $(RUN)/pytest tests/chaos
 
 image-test: $(VENV)/test.stamp  ## a card for a virtual board, from its first start to an update that fails (20 minutes)
-	$(RUN)/pytest -x -v tests/image/boot.py
+	$(RUN)/pytest -x -v -s tests/image/boot.py
 
 # Wheels of that age are for Python up to 3.12.
 OLDEST := .venv-oldest
