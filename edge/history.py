@@ -45,7 +45,8 @@ def read(folder: Path) -> list[dict[str, float]]:
     found = []
     for name in (METRICS_BEFORE, METRICS):
         if (folder / name).is_file():
-            for line in (folder / name).read_text(errors="replace").splitlines():
+            text = (folder / name).read_text(errors="replace").replace("\0", "")  # ext4, of what a power cut took
+            for line in text.splitlines():
                 with contextlib.suppress(ValueError):
                     row = json.loads(line)
                     if isinstance(row, dict):

@@ -33,8 +33,11 @@ class Virtual:
     process: "subprocess.Popen[bytes] | None" = None
     _read: int = field(default=0)
 
-    def on(self) -> None:
-        """Give it power. Raises ConfigError: programs that are not on this machine."""
+    def on(self, clock: str = "utc") -> None:
+        """Give it power. clock: what its own says then; boards without a battery begin in 1970.
+
+        Raises ConfigError: programs that are not on this machine.
+        """
         missing = [name for name in PROGRAMS if shutil.which(name) is None]
         if missing or not LOADER.is_file():
             raise ConfigError(
@@ -58,6 +61,7 @@ class Virtual:
         command += ["-device", "virtio-blk-pci,drive=card", "-netdev", "user,id=net,restrict=off"]
         command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-monitor", "none", "-device", "virtio-rng-pci"]
         command += ["-chardev", f"file,id=line,path={self.serial},append=on", "-serial", "chardev:line"]
+        command += ["-rtc", f"base={clock}"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def off(self) -> None:

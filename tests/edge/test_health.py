@@ -48,6 +48,8 @@ def test_history_is_bounded_and_survives_torn_lines(tmp_path: Path, monkeypatch:
     with (tmp_path / history.METRICS).open("a") as file:
         file.write('{"round": 2')
     assert history.read(tmp_path) == rows
+    (tmp_path / history.METRICS).write_bytes(bytes(100) + b'{"round": 20.0, "loss": 0.5}\n')
+    assert history.read(tmp_path)[-1] == {"round": 20.0, "loss": 0.5}
     history.append(tmp_path / "gone", {"round": 1.0})
 
 
