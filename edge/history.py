@@ -28,14 +28,21 @@ def append(folder: Path, row: Mapping[str, float]) -> None:
             file.write(json.dumps(dict(row)) + "\n")
 
 
+class _Log(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full card; the rest hears of it all the same."""
+
+
 def log_to(folder: Path) -> None:
     """From now on what is logged goes to log.txt too; once, however often it is said."""
     root = logging.getLogger()
-    if any(isinstance(handler, RotatingFileHandler) for handler in root.handlers):
+    if any(isinstance(handler, _Log) for handler in root.handlers):
         return
+    if not root.handlers and logging.lastResort is not None:
+        root.addHandler(logging.lastResort)  # which brings warnings to stderr only as long as there is no other
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
+        handler = _Log(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
 

@@ -122,6 +122,7 @@ def flash(image: Path, disk: Disk, told: Told = lambda *_: None) -> str:
     """Write and compare; the SHA-256. Raises ConfigError before anything is written, or when the card fails."""
     if why := refusal(disk, image.stat().st_size):
         raise ConfigError(why)
+    ranges(image)  # a block map of something else is found before anything is written
     write(image, disk.path, told)
     return verify(image, disk.path, told)
 

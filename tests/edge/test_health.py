@@ -1,6 +1,8 @@
 """What is read about the machine, from a made-up one, and what is kept of it."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,18 @@ def test_the_log_is_kept_once(tmp_path: Path, handlers: list[logging.Handler]) -
     assert len(handlers) == before + 1
     logging.getLogger("edge.test").warning("something")
     assert (tmp_path / history.LOG).read_text().count("WARNING edge.test: something") == 1
+
+
+def test_warnings_are_still_said(tmp_path: Path) -> None:
+    """On stderr, where they go as long as nobody handles them otherwise."""
+    code = f"""
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from edge import history
+history.log_to(Path({str(tmp_path)!r}))
+logging.getLogger("edge.test").warning("the card is full")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "the card is full\n"
