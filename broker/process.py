@@ -53,7 +53,7 @@ def running(name: str, command: Sequence[str], port: int) -> Iterator[Running]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
         start_new_session=True,  # a Ctrl-C in the terminal is for us; we end the broker last
     )
     try:
@@ -80,6 +80,6 @@ def _until_it_answers(name: str, process: "subprocess.Popen[bytes]", port: int) 
     raise TransportError(f"{name} does not answer on port {port} after {PATIENCE:.0f} s")
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: ask the kernel to end it when we die, however we die (prctl PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)

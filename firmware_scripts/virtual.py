@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.process import end_with_parent
 from edge.command import last_line
 from edge.errors import ConfigError
 from firmware_scripts.board import LOADERS
@@ -62,7 +63,9 @@ class Virtual:
         command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-monitor", "none", "-device", "virtio-rng-pci"]
         command += ["-chardev", f"file,id=line,path={self.serial},append=on", "-serial", "chardev:line"]
         command += ["-rtc", f"base={clock}"]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=end_with_parent
+        )
 
     def off(self) -> None:
         """Pull the plug."""
