@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 def whole(target: Path) -> Iterator[Path]:
     """A folder to fill, that becomes `target` when the block ends well; else nothing is left of it. Raises OSError."""
     part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    remove(part)
     try:
         part.mkdir(parents=True)
         yield part
         part.replace(target)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,7 +29,7 @@ from firmware_scripts import image, rootfs, wheelhouse
 
 @dataclass(frozen=True)
 class Built:
-    """What was made. bytes: of the image; mapped: of them what is written to a card; system: used of a slot."""
+    """What was made. bytes: of the image; mapped: of them what is written to a card."""
 
     image: str
     board: str

@@ -160,11 +160,11 @@ def rollout(
                 operator.say(device, "rollout", part)
         for device in stage:
             _installed(operator, device, mark, patience, done)
-        begun = {device: float(operator.rows.get(device, {}).get("round", 0)) for device in stage}
+        begun = {device: _last_round(operator, device) for device in stage}
         for device in stage:
             operator.rows.pop(device, None)
         for device in stage:
-            if not operator.until(lambda d=device: _rounds(operator, d) >= rounds, patience):  # type: ignore[misc]
+            if not _worked(operator, device, rounds, patience):
                 raise ConfigError(
                     f"{device} has installed it and does no rounds (the last was {begun[device]:.0f}); "
                     f"installed on: {', '.join([*done, *stage])}; nothing was sent to the rest"
@@ -185,9 +185,12 @@ def _installed(operator: Operator, device: str, mark: str, patience: float, done
         raise ConfigError(f"{device} {why}; installed on: {', '.join(done) or 'none'}; nothing was sent to the rest")
 
 
-def _rounds(operator: Operator, device: str) -> float:
-    row = operator.rows.get(device)
-    return float(row["round"]) if row and "round" in row else 0.0
+def _worked(operator: Operator, device: str, rounds: int, patience: float) -> bool:
+    return operator.until(lambda: _last_round(operator, device) >= rounds, patience)
+
+
+def _last_round(operator: Operator, device: str) -> float:
+    return float(operator.rows.get(device, {}).get("round", 0))
 
 
 def collect(operator: Operator, devices: Sequence[str], target: Path, patience: float) -> dict[str, int]:

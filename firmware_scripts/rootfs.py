@@ -47,6 +47,7 @@ SERVICES = (
     *("systemd-networkd", "systemd-resolved", "systemd-timesyncd", "ssh"),
     *("murmur-grow", "murmur-board", "murmur-node", "murmur-good", "murmur-update"),
 )
+MMDEBSTRAP = ("mmdebstrap", "--quiet", "--architectures=arm64")
 MEGABYTES = 1024
 """of a slot"""
 
@@ -69,7 +70,7 @@ def base(board: Board, target: Path, epoch: int) -> None:
         'for deb in "$1"/opt/loaders/debs/*.deb; do dpkg-deb -x "$deb" "$1/opt/loaders"; done',
         'rm -r "$1/opt/loaders/debs"',
     ]
-    command = [*_mmdebstrap(epoch), "--variant=essential", f"--include={','.join((*PACKAGES, board.kernel))}"]
+    command = [*MMDEBSTRAP, "--variant=essential", f"--include={','.join((*PACKAGES, board.kernel))}"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     command += [f"--dpkgopt=path-exclude=/usr{pattern}" for pattern in EXCLUDED if pattern.startswith("/lib/")]
     command += ["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none"]
@@ -77,7 +78,7 @@ def base(board: Board, target: Path, epoch: int) -> None:
     aside = target.with_name(f".{target.name}.part.tar")
     sources = [*mirror(suite, "main non-free-firmware"), *(mirror(other, "main", like=suite) if other else [])]
     try:
-        _run([*command, suite, str(aside), *sources])
+        _run([*command, suite, str(aside), *sources], epoch)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
@@ -117,9 +118,9 @@ def slot(
     ]
     if board.device_tree:
         hooks.insert(6, f'cp {tree} "$1/boot/board.dtb"')
-    command = [*_mmdebstrap(epoch), "--variant=custom", "--skip=update", "--format=null"]
+    command = [*MMDEBSTRAP, "--variant=custom", "--skip=update", "--format=null"]
     command += [f"--setup-hook=tar-in {shlex.quote(str(packages))} /", *(f"--customize-hook={hook}" for hook in hooks)]
-    _run([*command, board.suite, "-", *mirror(board.suite, "main")])
+    _run([*command, board.suite, "-", *mirror(board.suite, "main")], epoch)
     return Slot(file, boot)
 
 
@@ -146,16 +147,11 @@ def overlay(board: Board, name: str, version: str, disk: str, epoch: int) -> byt
     return out.getvalue()
 
 
-def _mmdebstrap(epoch: int) -> list[str]:
-    if shutil.which("mmdebstrap") is None:
-        raise ConfigError("mmdebstrap: not on this machine; install it with the system's package manager")
-    os.environ["SOURCE_DATE_EPOCH"] = str(epoch)
-    os.environ["INITRD"] = "No"
-    return ["mmdebstrap", "--quiet", "--architectures=arm64"]
-
-
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: Sequence[str], epoch: int) -> None:
+    if shutil.which(command[0]) is None:
+        raise ConfigError(f"{command[0]}: not on this machine; install it with the system's package manager")
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "INITRD": "No"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         before, _, error = done.stderr.partition("\nE:")
         raise ConfigError(f"mmdebstrap failed: {last_line(before)[:300]} ({error.strip()[:100]} ...)")

@@ -133,7 +133,7 @@ def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
 
 def settings(board: Board) -> None:
     """Wi-Fi, and keys for SSH."""
-    for name, mode in (("wifi.conf", 0o600), ("authorized_keys", 0o600)):
+    for name in ("wifi.conf", "authorized_keys"):
         source, target = board.card / name, board.own / name
         if source.is_file():
             content = source.read_bytes()
@@ -141,7 +141,7 @@ def settings(board: Board) -> None:
                 raise ConfigError(f"{name} on the card is empty")
             aside = target.with_name(f".{name}.part")
             aside.write_bytes(content)
-            aside.chmod(mode)
+            aside.chmod(0o600)
             aside.replace(target)
             os.sync()
             _forget(source)

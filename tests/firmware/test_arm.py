@@ -11,36 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from broker import fleet, mosquitto
 from broker.process import free_port
-from edge import data, plugins
+from edge import plugins
 from edge.engines._probe import RATE, STEPS, random_batch
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
 from firmware_scripts import emulated, wheelhouse
 from firmware_scripts.emulated import Board
+from tests import pair
 
 HOME = "/var/lib/murmur"
 ROUNDS = 3
-COMMON = f"""
-peers = ["a", "b"]
-topology = "complete"
-bundle = "bundle"
-data = "npz:digits.npz"
-split = "classes:5"
-reference = "60"
-protocol = "d-distillation"
-rounds = {ROUNDS}
-patience = 120.0
-checkpoint = "state"
-[settings]
-local_steps = 10
-learning_rate = 0.1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +132,7 @@ def made(tmp_path: Path) -> Iterator[fleet.Fleet]:
     """A fleet with two enrolled devices, and its broker: TLS, certificates, access rules."""
     port = free_port(None)
     found = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
-    (found.folder / "node.toml").write_text(COMMON)
+    (found.folder / "node.toml").write_text(pair.configuration(ROUNDS, 120.0, 10))
     with mosquitto.run(fleet.configuration(found.broker, port, "127.0.0.1"), found.broker, port):
         yield found
 
@@ -155,11 +140,8 @@ def made(tmp_path: Path) -> Iterator[fleet.Fleet]:
 def folder_of(made: fleet.Fleet, name: str) -> Path:
     """What goes to a device: its enrolment, the model, its data."""
     home = fleet.enrol(made, name, 30)
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
-    export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), home / "bundle", objective=objective)
-    digits = data.load("digits", 0)
-    np.savez(home / "digits.npz", x=digits.x_train[:500], y=digits.y_train[:500])
+    pair.model(home / "bundle", "mlp:32")
+    pair.digits(home / "digits.npz", 500)
     return home
 
 

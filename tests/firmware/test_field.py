@@ -15,9 +15,8 @@ import pytest
 from broker import certificates, fleet, mosquitto
 from broker.fleet import Fleet
 from broker.process import free_port
-from edge import data, history, plugins, store
 from edge import field as device
-from edge.bundle import Bundle
+from edge import history, store
 from edge.errors import BundleError, ConfigError, MessageError
 from edge.field import Attended, NewBundleError
 from edge.interfaces import Delivery, Traffic
@@ -26,45 +25,24 @@ from export import zoo
 from export.write import export
 from firmware_scripts import field as command
 from firmware_scripts import operating
+from tests import pair
 from tests.refusals import refusal
 
 ABC = cut(b"abc")[0]
-COMMON = """
-peers = ["a", "b"]
-topology = "complete"
-bundle = "bundle"
-data = "npz:digits.npz"
-split = "classes:5"
-reference = "60"
-protocol = "d-distillation"
-rounds = 100000
-patience = 5.0
-checkpoint = "state"
-[settings]
-local_steps = 1
-learning_rate = 0.1
-"""
-
-
-def model(folder: Path, name: str) -> Bundle:
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
-    return export(zoo.build(name, shape=(1, 8, 8), classes=10), folder, objective=objective)
 
 
 @pytest.fixture(scope="module")
 def orchard(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     folder = tmp_path_factory.mktemp("field") / "orchard"
     made = fleet.init(folder, "orchard", ["127.0.0.1"], free_port(None), peers=["a", "b"])
-    (folder / "node.toml").write_text(COMMON)
-    digits = data.load("digits", 0)
-    model(folder / "model-1", "mlp:16")
-    model(folder / "model-2", "mlp:24")
+    (folder / "node.toml").write_text(pair.configuration(100_000, 5.0, 1))
+    pair.model(folder / "model-1", "mlp:16")
+    pair.model(folder / "model-2", "mlp:24")
     export(zoo.build("mlp:16", shape=(1, 8, 8), classes=3), folder / "other-classes")
     for name in ("a", "b", "operator"):
         home = fleet.enrol(made, name, 10)
-        model(home / "bundle", "mlp:16")
-        np.savez(home / "digits.npz", x=digits.x_train[:300], y=digits.y_train[:300])
+        pair.model(home / "bundle", "mlp:16")
+        pair.digits(home / "digits.npz", 300)
     return made
 
 
@@ -191,7 +169,7 @@ class Bench:
 def bench(orchard: Fleet, tmp_path: Path) -> Bench:
     here = tmp_path / "home"
     here.mkdir()
-    model(here / "bundle", "mlp:16")
+    pair.model(here / "bundle", "mlp:16")
     inner = Silent()
     found = Bench(inner, Attended(inner, "a", "orchard", here, here / "bundle", (), None, lambda _: None))
     found.attended.authority = orchard.folder / "authority.crt"

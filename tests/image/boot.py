@@ -19,30 +19,13 @@ from broker import fleet, mosquitto
 from broker.fleet import Fleet
 from broker.process import free_port
 from broker.visitor import Papers, Visitor, visit
-from edge import data, plugins
-from export import zoo
-from export.write import export
 from firmware_scripts import build, operating, virtual, wheelhouse
 from firmware_scripts.virtual import HOST, Virtual
+from tests import pair
 
 KEPT = wheelhouse.ROOT / ".image-test"
 START = 300.0
 """Seconds that a start may take under emulation, on a busy machine."""
-COMMON = """
-peers = ["a", "b"]
-topology = "complete"
-bundle = "bundle"
-data = "npz:digits.npz"
-split = "classes:5"
-reference = "60"
-protocol = "d-distillation"
-rounds = 100000
-patience = 60.0
-checkpoint = "state"
-[settings]
-local_steps = 10
-learning_rate = 0.1
-"""
 
 
 @dataclass
@@ -76,15 +59,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     folder = tmp_path_factory.mktemp("site")
     port = free_port(None)
     made = fleet.init(folder / "orchard", "orchard", [HOST, "127.0.0.1"], port)
-    (made.folder / "node.toml").write_text(COMMON)
+    (made.folder / "node.toml").write_text(pair.configuration(100_000, 60.0, 10))
     for device in ("a", "b", "monitor", "operator"):
         fleet.enrol(made, device, 10)
-    digits = data.load("digits", 0)
-    np.savez(folder / "digits.npz", x=digits.x_train[:500], y=digits.y_train[:500])
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
-    bundle = export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), folder / "bundle", objective=objective)
-    export(zoo.build("mlp:48", shape=(1, 8, 8), classes=10), folder / "larger", objective=objective)
+    pair.digits(folder / "digits.npz", 500)
+    bundle = pair.model(folder / "bundle", "mlp:32")
+    pair.model(folder / "larger", "mlp:48")
     more = {"bundle": bundle.path, "digits.npz": folder / "digits.npz"}
     fleet.card(made, "a", more, folder / "murmur.tar")
     here = made.folder / "devices" / "b"
