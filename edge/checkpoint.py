@@ -9,10 +9,22 @@ from edge.interfaces import Array, Engine, Protocol
 from edge.post import Post
 
 
+def gather(engine: Engine, protocol: Protocol, post: Post) -> dict[str, Array]:
+    """The state after a round, as arrays by name."""
+    parts = {"engine": engine.state(), "protocol": protocol.state(), "post": post.state()}
+    return {f"{part}/{k}": v for part, values in parts.items() for k, v in values.items()}
+
+
+def restore(values: Mapping[str, Array], engine: Engine, protocol: Protocol, post: Post) -> None:
+    """Put back what `gather` gave. Raises EngineError, KeyError, ValueError: it is of something else."""
+    engine.load_state(_of(values, "engine/"))
+    protocol.load_state(_of(values, "protocol/"))
+    post.load_state(_of(values, "post/"))
+
+
 def write(folder: Path, number: int, engine: Engine, protocol: Protocol, post: Post) -> None:
     """Keep the state after round `number`. Raises ConfigError if the folder takes no files."""
-    parts = {"engine": engine.state(), "protocol": protocol.state(), "post": post.state()}
-    store.write(folder, number, {f"{part}/{k}": v for part, values in parts.items() for k, v in values.items()})
+    store.write(folder, number, gather(engine, protocol, post))
 
 
 def resume(folder: Path, engine: Engine, protocol: Protocol, post: Post) -> int:
@@ -22,9 +34,7 @@ def resume(folder: Path, engine: Engine, protocol: Protocol, post: Post) -> int:
         return 0
     number, values = found
     try:
-        engine.load_state(_of(values, "engine/"))
-        protocol.load_state(_of(values, "protocol/"))
-        post.load_state(_of(values, "post/"))
+        restore(values, engine, protocol, post)
     except (EngineError, KeyError, ValueError) as reason:
         raise ConfigError(
             f"the checkpoint in {folder} is of another model or protocol ({reason}); remove it or name another folder"

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge.bench import meter
 from edge.protocols._base import flatten
+from edge.sim.fleet import Device
 from edge.sim.result import Result
 from edge.sim.run import Frame, run
 from edge.sim.scenario import Scenario
@@ -19,15 +20,20 @@ from edge.sim.scenario import Scenario
 Observe = Callable[[Frame], float]
 
 
+def _devices(frame: Frame) -> list[Device]:
+    """In this process, where they can be looked into."""
+    return [node for node in frame.devices if isinstance(node, Device)]
+
+
 def divergence(frame: Frame) -> float:
     """(1/m) sum ||w_i - mean||^2 of the devices' weights (Kamp et al. 2018)."""
-    rows = np.stack([flatten(d.engine.parameters())[0] for d in frame.devices]).astype(np.float64)
+    rows = np.stack([flatten(d.engine.parameters())[0] for d in _devices(frame)]).astype(np.float64)
     return float(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
 
 
 def digest(frame: Frame) -> float:
     """One number that two fleets with the same bits share: a weighted sum of all weights."""
-    rows = np.concatenate([flatten(d.engine.parameters())[0] for d in frame.devices]).astype(np.float64)
+    rows = np.concatenate([flatten(d.engine.parameters())[0] for d in _devices(frame)]).astype(np.float64)
     return float(rows @ np.random.default_rng(0).standard_normal(len(rows)))
 
 
@@ -37,13 +43,13 @@ def at_the_end(read: Observe) -> Observe:
 
 
 def _memory(part: str) -> Observe:
-    return lambda frame: meter.memory(frame.devices[0])[part]
+    return lambda frame: meter.memory(_devices(frame)[0])[part]
 
 
 OBSERVERS: dict[str, Observe] = {
     "divergence": divergence,
     "digest": digest,
-    "macs": at_the_end(lambda frame: meter.macs(frame.devices[0])),
+    "macs": at_the_end(lambda frame: meter.macs(_devices(frame)[0])),
     **{f"memory/{part}": at_the_end(_memory(part)) for part in meter.PARTS},
 }
 

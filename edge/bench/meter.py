@@ -1,23 +1,16 @@
 """What a device's work cost: multiply-accumulates of all it was asked to do, and the memory that needs."""
 
-from functools import lru_cache
-from pathlib import Path
-
-import onnx
-
 from edge.bundle import Bundle
+from edge.sim import work
 from edge.sim.fleet import Device
-from export.cost import Cost, Layer, cost
+from export.cost import Layer
 
 
 def macs(device: Device) -> float:
     """Multiply-accumulates of all training steps and predictions so far, evaluations by the emulator included not."""
     if device.bundle is None:
         return 0.0
-    total = 0
-    for (graph, n, r), times in device.engine.work.items():
-        total += times * sum(_cost(device.bundle.path, graph, n, r).macs.values())
-    return float(total)
+    return float(work.macs(device.bundle.path, device.engine.work))
 
 
 PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
@@ -38,7 +31,7 @@ def memory(device: Device) -> dict[str, float]:
 
 def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
     """Bytes of one training step with `n` private and `r` reference rows, by PARTS but for the protocol's."""
-    spent, manifest = _cost(bundle.path, "train", n, r), bundle.manifest
+    spent, manifest = work.of(bundle.path, "train", n, r), bundle.manifest
     parameters, state = 4.0 * manifest.size, 4.0 * sum(s.size for s in manifest.state)
     return {
         "parameters": 2 * parameters,
@@ -50,14 +43,9 @@ def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
 
 def outputs(bundle: Bundle, n: int) -> int:
     """Bytes of the activations when the outputs of `n` rows are computed at once, by plan."""
-    return _cost(bundle.path, "predict", n, 0).activations
+    return work.of(bundle.path, "predict", n, 0).activations
 
 
 def layers(bundle: Bundle, n: int, r: int = 0) -> list[Layer]:
     """The nodes of one training step that multiply."""
-    return [layer for layer in _cost(bundle.path, "train", n, r).layers if layer.macs]
-
-
-@lru_cache(maxsize=256)
-def _cost(folder: Path, graph: str, n: int, r: int) -> Cost:
-    return cost(onnx.load(folder / f"{graph}.onnx"), {"N": n, "R": r, "rows": n + r})
+    return [layer for layer in work.of(bundle.path, "train", n, r).layers if layer.macs]

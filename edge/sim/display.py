@@ -38,8 +38,7 @@ class Display:
 
     def __call__(self, frame: Frame) -> None:
         """Show the fleet after a round."""
-        if frame.accuracies is not None:
-            self._accuracies = [(heads[-1][0], heads[0][1]) for heads in frame.accuracies]
+        self._accuracies = [(heads[-1][0], heads[0][1]) for heads in frame.accuracies if heads]
         if not self.console.is_terminal:
             self._print_sometimes(frame)
             return
@@ -78,7 +77,7 @@ class Display:
                 loss(device.row.get("loss")),
                 f"{of_own:.3f}",
                 f"{of_all:.3f}",
-                size(device.transport.traffic.payload_bytes_sent),
+                size(device.traffic.payload_bytes_sent),
             )
         n = len(rows)
         table.add_section()

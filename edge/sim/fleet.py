@@ -1,22 +1,25 @@
-"""Many devices in one process, in step: the same loop, the same bytes."""
+"""The nodes of an emulation, made of a device's own parts; and how they are played in step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
-from edge import node, plugins, robust
+from edge import checkpoint, node, plugins, robust
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.engines._none import NoModel
 from edge.inbox import Inbox
-from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Setup, Traffic, Transport
 from edge.node import Row
 from edge.post import Post, Waiting
 from edge.sim import lies
 from edge.sim.network import Network
 from edge.sim.world import Bundles, World
+
+Steps = Iterator[Waiting | Row]
 
 
 @dataclass
@@ -24,9 +27,7 @@ class Device:
     """One emulated node. own: weights of the test rows that make their classes as frequent as on the device."""
 
     id: NodeId
-    role: str
-    classes: tuple[int, ...]
-    samples: int
+    setup: Setup
     own: Array
     bundle: Bundle | None
     engine: Engine
@@ -34,70 +35,125 @@ class Device:
     transport: Transport
     inbox: Inbox
     post: Post
-    steps: Iterator[Waiting | Row]
-    row: Row
+    steps: Steps = field(default_factory=lambda: iter(()))
+    row: Row = field(default_factory=dict)
     """of the round last finished"""
 
+    @property
+    def role(self) -> str:
+        """device, or what the algorithm calls its centre."""
+        return self.setup.role
 
-def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
-    """Make every device of the fleet, ready for its first round, and then its centre, if the algorithm has one.
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Of its private samples."""
+        return tuple(np.unique(self.setup.y).tolist())
 
-    Args:
-        world: the shared data and graph.
-        algorithm: what they run.
-        bundles: what they train.
-        network: where their messages go.
+    @property
+    def samples(self) -> int:
+        """How many it has."""
+        return len(self.setup.y)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has sent and received so far."""
+        return self.transport.traffic
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages its inbox refused, by cause."""
+        return self.inbox.counts
+
+    @property
+    def honest(self) -> bool:
+        """Whether it says what it believes."""
+        return not isinstance(self.protocol, lies.Liar)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the nodes of a fleet by their number; the centre, if there is one, comes after the devices.
+
+    bundles: what they train. farewell: whether they stay after their last round, to answer who missed something.
     """
-    scenario, dataset = world.scenario, world.dataset
-    engines = plugins.load("edge.engines", scenario.engine)
-    centre = [algorithm.centre] if algorithm.centre else []
-    rule = robust.load(scenario.robust)
-    lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
-    for i, me in enumerate([*world.names, *centre]):
-        rows = world.shares[i] if me != algorithm.centre else np.empty(0, np.int64)
-        bundle = bundles.device(algorithm, i) if me != algorithm.centre else bundles.centre(algorithm)
+
+    world: World
+    algorithm: Algorithm
+    bundles: Bundles
+    farewell: bool = False
+
+    @property
+    def names(self) -> list[NodeId]:
+        """Of all nodes."""
+        return [*self.world.names, *([self.algorithm.centre] if self.algorithm.centre else [])]
+
+    def device(self, i: int, transport: Transport, now: Callable[[], float]) -> Device:
+        """Node number i, ready for its first round. now: its clock, in seconds."""
+        world, algorithm = self.world, self.algorithm
+        scenario, dataset, me = world.scenario, world.dataset, self.names[i]
+        is_centre = me == algorithm.centre
+        rows = np.empty(0, np.int64) if is_centre else world.shares[i]
+        bundle = self.bundles.centre(algorithm) if is_centre else self.bundles.device(algorithm, i)
         setup = algorithm.setup(
             me,
             world.names,
             world.weights,
             (dataset.x_train[rows], dataset.y_train[rows]),
             world.reference,
-            bundles.device(algorithm, i % len(world.names)),
+            self.bundles.device(algorithm, i % len(world.names)),
             classes=dataset.classes,
             seed=scenario.seed,
         )
+        engines = plugins.load("edge.engines", scenario.engine)
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
-        protocol, transport = algorithm.create(setup), network.attach(me)
+        own = world.own(i) if setup.role == DEVICE else np.empty(0)
+        protocol, inbox, post = self._process(i, setup, transport, now)
+        made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, post)
+        made.steps = self._steps(made, 1)
+        return made
+
+    def revive(self, i: int, device: Device, number: int, values: Mapping[str, Array]) -> None:
+        """A process that was killed starts again from what it kept after round `number`."""
+        counts, now = device.inbox.counts, device.post.now
+        device.protocol, device.inbox, device.post = self._process(i, device.setup, device.transport, now)
+        device.inbox.counts = counts
+        device.transport.receive()  # what it had not read went with it
+        checkpoint.restore(values, device.engine, device.protocol, device.post)
+        device.steps = self._steps(device, number + 1)
+
+    def _process(
+        self, i: int, setup: Setup, transport: Transport, now: Callable[[], float]
+    ) -> tuple[Protocol, Inbox, Post]:
+        """What a device has in memory beside its model."""
+        scenario = self.world.scenario
+        lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
+        protocol = self.algorithm.create(setup)
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)
         inbox = Inbox(protocol.hears())
-        post = Post(transport, inbox, scenario.coding.by_kind(), network.now)
+        return protocol, inbox, Post(transport, inbox, scenario.coding.by_kind(), now)
+
+    def _steps(self, device: Device, first: int) -> Steps:
+        scenario, setup = self.world.scenario, device.setup
         patience = node.patience(setup, scenario.patience)
         steps = node.rounds(
-            protocol,
-            engine,
-            post,
-            first=1,
+            device.protocol,
+            device.engine,
+            device.post,
+            first=first,
             last=scenario.rounds,
             patience=patience,
-            robust=rule,
+            robust=robust.load(scenario.robust),
             publish=scenario.privacy.publisher(setup.role, setup.seed),
         )
-        yield Device(
-            id=me,
-            role=setup.role,
-            classes=tuple(np.unique(setup.y).tolist()),
-            samples=len(setup.y),
-            own=world.own(i) if setup.role == DEVICE else np.empty(0),
-            bundle=bundle,
-            engine=engine,
-            protocol=protocol,
-            transport=transport,
-            inbox=inbox,
-            post=post,
-            steps=steps,
-            row={},
-        )
+        return chain(steps, device.post.farewell(scenario.rounds, patience)) if self.farewell else steps
+
+
+def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
+    """Make every device of the fleet, and then its centre, if the algorithm has one. network: where messages go."""
+    make = Maker(world, algorithm, bundles)
+    for i, me in enumerate(make.names):
+        yield make.device(i, network.attach(me), network.now)
 
 
 def play(fleet: Sequence[Device], network: Network, workers: int = 1) -> Iterator[None]:

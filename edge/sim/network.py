@@ -1,13 +1,12 @@
-"""Where the messages of an emulation go: through memory in virtual time, or through a broker."""
+"""Where the messages of devices go that are played in step: through memory, or through a broker in real time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from edge.interfaces import NodeId, Transport
+from edge.interfaces import Delivery, NodeId, Transport
 from edge.post import Waiting
 from edge.transports import memory, mqtt
-from edge.transports.memory import Links
 
 SLICE = 0.001
 """Seconds for which one transport is listened to before the others are looked at."""
@@ -42,16 +41,23 @@ class Clock:
 
 
 @contextmanager
-def in_memory(fleet: str, links: Links | None = None) -> Iterator[Network]:
-    """Virtual time: when all wait, the clock jumps to the next arrival or, without one, to the first deadline."""
+def in_memory(fleet: str) -> Iterator[Network]:
+    """Virtual time: messages arrive when all have had their turn; when all wait, the clock jumps to a deadline."""
     clock = Clock()
-    hub = memory.Network(fleet, links, clock, held=True)
+    held: list[tuple[NodeId, Delivery]] = []
+    hub = memory.Network(fleet, lambda receiver, _topic, delivery: held.append((receiver, delivery)))
+
+    def release() -> bool:
+        found = bool(held)
+        for receiver, delivery in held:
+            hub.arrive(receiver, delivery)
+        held.clear()
+        return found
 
     def idle(_: Sequence[Transport], waiting: Waiting) -> None:
-        arrival = hub.next_arrival
-        clock.seconds = max(clock.seconds, waiting.until if arrival is None else min(arrival, waiting.until))
+        clock.seconds = max(clock.seconds, waiting.until)
 
-    yield Network("memory", hub.attach, clock, idle, hub.release)
+    yield Network("memory", hub.attach, clock, idle, release)
 
 
 @contextmanager

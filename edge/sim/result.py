@@ -22,6 +22,8 @@ class DeviceResult(BaseModel):
     accuracy_by_head: list[Accuracy] = []
     samples: int = 0
     """private ones"""
+    round: int = 0
+    """the last it finished"""
     payload_bytes_sent: int
     payload_bytes_received: int
     wire_bytes_sent: int
@@ -40,7 +42,11 @@ class RoundResult(BaseModel):
     """of the devices about the test set (`edge.sim.run.disagreement`), where it was evaluated"""
     payload_bytes_total: int
     link_seconds: float | None = None
-    """virtual seconds the round took on narrow links, mean over the devices; computing takes none"""
+    """virtual seconds the round took, mean over the devices, where links, boards or absences are given"""
+    virtual_seconds: float | None = None
+    """since the start, when everybody who was there had finished it"""
+    devices: int = 0
+    """how many did it"""
     metrics: dict[str, float]
     """whatever else the protocol reports, e.g. "disagreement", "missed\""""
     seconds: float
@@ -75,6 +81,10 @@ class Result(BaseModel):
     rounds: list[RoundResult]
     counts: dict[str, int]
     """messages the inboxes refused, by cause, over all devices"""
+    virtual_seconds: float | None = None
+    """that the run took, where links, boards or absences are given"""
+    interrupted: bool = False
+    """by Ctrl-C: what there is, is of the rounds before"""
     seconds: float
     comparison: list[Summary] = []
 

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge import algorithm, plugins, robust
+from edge import algorithm
 from edge.algorithm import Algorithm
 from edge.config import Coding, Privacy, checked, read_toml
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE
-from edge.sim import lies
+from edge.sim import feasible
+from edge.sim.conditions import Absence, Link, On, Partition, choose
 
 
 class Scenario(BaseModel):
@@ -66,6 +67,24 @@ class Scenario(BaseModel):
     """kbit/s from a device to the broker; endless if absent (with the memory transport)"""
     downlink: float | None = Field(default=None, gt=0)
     """kbit/s from the broker to a device"""
+    latency: float = Field(default=0.0, ge=0)
+    """seconds from sender to receiver, beside the time the bytes take; this and all that follows with memory only"""
+    jitter: float = Field(default=0.0, ge=0)
+    """seconds at most, drawn evenly, on top"""
+    loss: float = Field(default=0.0, ge=0, lt=1)
+    """share of the messages that never arrive"""
+    duplication: float = Field(default=0.0, ge=0, lt=1)
+    """share of the messages that arrive twice"""
+    links: tuple[Link, ...] = ()
+    """other links of some devices, or in one direction between some; the later table counts"""
+    partitions: tuple[Partition, ...] = ()
+    """times in which groups of devices cannot reach one another"""
+    board: str | None = None
+    """what devices compute on, a name of edge/sim/boards; computing takes no time if absent"""
+    boards: tuple[On, ...] = ()
+    """other boards of some devices; the later table counts"""
+    absences: tuple[Absence, ...] = ()
+    """devices that join late, crash, sleep, or leave"""
     convergence: int = Field(default=0, ge=0)
     """rounds between measurements of the gradient norm and the consensus error; 0 for none"""
 
@@ -79,9 +98,28 @@ class Scenario(BaseModel):
         return self.model if isinstance(self.model, str) else self.model[index % len(self.model)]
 
     @property
-    def linked(self) -> bool:
-        """Whether messages take time on links."""
-        return self.uplink is not None or self.downlink is not None
+    def timed(self) -> bool:
+        """Whether anything takes virtual time but waiting for the silent."""
+        common = self.uplink or self.downlink or self.latency or self.jitter or self.loss or self.duplication
+        return bool(common or self.links or self.partitions or self.absences or self.boards or self.board)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a message may be lost, or a device miss one."""
+        lost = any(link.loss for link in self.links) or any(partition.lost for partition in self.partitions)
+        return bool(self.loss or self.absences or lost)
+
+    def boards_by_device(self) -> dict[int, str]:
+        """Device number -> its board, of those that have one. Raises ConfigError."""
+        found = dict.fromkeys(range(self.devices), self.board) if self.board else {}
+        for number, table in enumerate(self.boards):
+            chance = np.random.default_rng([self.seed, 14, number])
+            found |= dict.fromkeys(choose(table.of, self.devices, chance), table.board)
+        return found
+
+    def evaluated(self, number: int) -> bool:
+        """Whether devices are examined after that round."""
+        return number % self.evaluate_every == 0 or number in (1, self.rounds)
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -114,22 +152,10 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
             values[key] = {**inner, **merged}
         else:
             values[key] = value
-    scenario = checked(Scenario, values, str(path) if path else "edge-sim")
-    for name in scenario.protocols:
-        scenario.algorithm(name)
-    if stray := sorted(set(scenario.settings) - set(plugins.names("edge.protocols"))):
-        known = ", ".join(plugins.names("edge.protocols"))
-        raise ConfigError(f"settings.{stray[0]}: no such protocol; there are: {known}")
-    engine = plugins.load("edge.engines", scenario.engine)
-    if scenario.workers > 1 and not getattr(engine, "CONCURRENT", False):
-        raise ConfigError(f"workers: {scenario.engine} computes for one device at a time; leave it at 1")
-    scenario.coding.by_kind()
-    robust.load(scenario.robust)
-    scenario.privacy.publisher(DEVICE, 0)
-    if scenario.liars and lies.parse(scenario.liars)[1] >= scenario.devices:
-        raise ConfigError(f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest")
-    if scenario.transport == "mqtt" and scenario.linked:
-        raise ConfigError("uplink and downlink are emulated in memory; leave out --transport mqtt")
-    if scenario.broker and scenario.transport != "mqtt":
-        raise ConfigError(f"broker: {scenario.broker} is given, but transport is 'memory'; say --transport mqtt")
+    origin = str(path) if path else "edge-sim"
+    scenario = checked(Scenario, values, origin)
+    if found := feasible.problems(scenario):
+        raise ConfigError(
+            "; ".join(found) if len(found) == 1 else f"{origin}: {len(found)} problems: {'; '.join(found)}"
+        )
     return scenario
