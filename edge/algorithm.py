@@ -12,6 +12,7 @@ and, where it needs them,
     centre_objective(settings)   the terms of the centre's own model; it has no model if absent
     CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
     DATA                         the only data set it runs on, if there is one
+    ASKS_CENTRE                  True if what a device answers needs its centre's model (`heads`)
     SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
 """
 
@@ -62,6 +63,11 @@ class Algorithm:
     def data(self) -> str | None:
         """The only data set it runs on; None for any."""
         return getattr(self.module, "DATA", None)
+
+    @property
+    def asks_centre(self) -> bool:
+        """Whether a device answers with its centre's model."""
+        return getattr(self.module, "ASKS_CENTRE", False)
 
     @property
     def same_model(self) -> bool:

@@ -29,6 +29,7 @@ from edge.protocols._base import Stateful, few_enough, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 
 CENTRE = "server"
+ASKS_CENTRE = True
 CENTRE_MODEL = "rest"
 FEATURES, SAID, LABELS = "features", "logits", "labels"
 TERM = "kullback_leibler"

@@ -15,6 +15,7 @@ from edge.protocols._base import Stateful, Stateless, few_enough, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
+ASKS_CENTRE = True
 SAMPLES, LABELS = "samples", "labels"
 
 

@@ -13,6 +13,7 @@ from edge.command import guarded
 from edge.config import write_text
 from edge.errors import ConfigError
 from edge.plugins import names
+from edge.sim import boards
 from edge.sim import scenario as scenarios
 from edge.sim.display import Display, report
 from edge.sim.run import run
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split-at", metavar="VALUE", help="where fedgkt cuts the model in two")
     parser.add_argument("--edge-model", metavar="zoo:NAME|FILE.onnx", help="with --split-at: the devices' model")
     parser.add_argument("--optimizer", metavar="NAME")
-    parser.add_argument("--engine", metavar="|".join(names("edge.engines")), help="what runs the step")
+    parser.add_argument("--engine", metavar="|".join([*names("edge.engines"), "ray"]), help="what runs the step")
     parser.add_argument("--workers", type=int, metavar="N", help="devices that compute at the same time; 1")
     parser.add_argument("--rounds", type=int, metavar="R")
     parser.add_argument("--seed", type=int, metavar="S")
@@ -65,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--uplink", type=float, metavar="KBIT/S", help="from a device to the broker; in memory only")
     parser.add_argument("--downlink", type=float, metavar="KBIT/S", help="from the broker to a device")
+    parser.add_argument("--latency", type=float, metavar="SECONDS", help="of every message; like all below, in memory")
+    parser.add_argument("--jitter", type=float, metavar="SECONDS", help="at most so much on top")
+    parser.add_argument("--loss", type=float, metavar="SHARE", help="of the messages never arrive")
+    parser.add_argument("--duplication", type=float, metavar="SHARE", help="of the messages arrive twice")
+    parser.add_argument("--board", metavar="|".join(boards.names()), help="how fast devices compute")
     parser.add_argument("--patience", type=float, metavar="SECONDS")
     parser.add_argument(
         "--set",
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+INTERRUPTED = 130
 NESTED = ("scenario", "json", "set", "compare", "coding", "weight_coding", "noise", "temperature")
 """flags that are not a scenario's key of the same name"""
 
@@ -111,7 +118,7 @@ def _emulate(args: argparse.Namespace) -> int:
             sys.stdout.write(text)
         else:
             write_text(Path(args.json), text)
-    return 0
+    return INTERRUPTED if result.interrupted else 0
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -117,6 +117,8 @@ def report(console: Console, result: Result) -> None:
     for line in summaries:
         table.add_row(*_cells(line), style="bold" if line.protocol == result.protocol else "")
     console.print(table)
+    if result.interrupted:
+        console.print(f"Interrupted after round {len(result.rounds)} of {result.scenario['rounds']}.", style="bold")
     for spoken in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result)):
         if spoken:
             console.print(spoken, highlight=False, soft_wrap=True)

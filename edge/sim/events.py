@@ -7,13 +7,14 @@ by which was known first, so that neither threads nor shards change a result.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
 from edge.codec import AGAIN
+from edge.errors import ConfigError
 from edge.interfaces import Delivery, NodeId
 from edge.node import Row
 from edge.post import Waiting
@@ -23,6 +24,8 @@ from edge.sim.scenario import Scenario
 from edge.sim.shard import Exam, Order, Outcome, Sent
 from edge.topics import publish_size
 
+STALLED = 100
+"""Times the patience of a device without anybody finishing a round: it will not become better."""
 BACK, ABSENCE, LEAVES, AT_BROKER, ARRIVES, FINISHED, TURN, EXAM, ROUND = range(9)
 """what happens, in the order of one moment"""
 APART = (LEAVES, AT_BROKER, ARRIVES, FINISHED, TURN, ROUND)
@@ -55,10 +58,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Closed:
-    """Everybody who is there has finished round `number`, `at` so many virtual seconds."""
+    """Everybody who is there has finished round `number`, `at` so many virtual seconds; what all had sent by then."""
 
     number: int
     at: float
+    payload_bytes: int
 
 
 Happening = Finished | Exam | Closed
@@ -109,6 +113,11 @@ class Emulation:
         self._levels = Counter({0: len(self.names)})
         """of those who are there, by the round they finished last"""
         self._closed = 0
+        self._progress = 0.0
+        self._closing: deque[tuple[int, float]] = deque()
+        """rounds that are over, and since when; told when nothing earlier can happen any more"""
+        self._sent: list[tuple[float, int]] = []
+        self._payload_bytes = 0
         self._unexamined = 0
         self._absences = absences(self.scenario.absences, self.scenario.devices, self.scenario.seed)
 
@@ -118,10 +127,10 @@ class Emulation:
             self._push(0.0, ROUND, (i,), 0)
         self._next_absence()
         while self._heap and not all(self._done()):
-            if not self._unexamined:
-                yield from self._closing(min(self._levels, default=0))
+            yield from self._close(self._heap[0][:2])
             yield from self._next()
-        yield from self._closing(max(node.level for node in self._nodes))
+        self._over(self.now, max(node.level for node in self._nodes))
+        yield from self._close((inf, 0))
         for i, node in enumerate(self._nodes):
             if node.started:
                 self.workers.leave(i, node.mail)
@@ -132,14 +141,28 @@ class Emulation:
     def _push(self, at: float, kind: int, key: tuple[int, ...], what: Any) -> None:
         heapq.heappush(self._heap, (at, kind, key, what))
 
-    def _closing(self, lowest: int) -> Iterator[Closed]:
+    def _over(self, at: float, lowest: int) -> None:
+        """Nobody is in a round up to this one any more."""
         while self._closed < lowest:
             self._closed += 1
-            yield Closed(self._closed, self.now)
+            self._closing.append((self._closed, at))
+
+    def _close(self, upcoming: tuple[float, int]) -> Iterator[Closed]:
+        """What can be told, as what comes next is not before it."""
+        while self._closing and not self._unexamined and (self._closing[0][1], EXAM) < upcoming:
+            number, at = self._closing.popleft()
+            while self._sent and self._sent[0][0] <= at:
+                self._payload_bytes += heapq.heappop(self._sent)[1]
+            yield Closed(number, at, self._payload_bytes)
 
     def _next(self) -> Iterator[Happening]:
         at, kind, key, what = heapq.heappop(self._heap)
         self.now = at
+        if at > self._progress + STALLED * self.scenario.patience:
+            raise ConfigError(
+                f"nobody has finished a round from {self._progress:.0f} to {at:.0f} virtual seconds, round "
+                f"{self._closed + 1}; let devices be away less often, or give links and boards less to do"
+            )
         if kind in (TURN, ROUND):
             yield from self._turns(at, kind, key[0], what)
         elif kind == EXAM:
@@ -159,7 +182,7 @@ class Emulation:
         while self._heap:
             then, also, about, what = self._heap[0]
             together = also == kind if then == at else then < horizon and also in APART
-            if not together or about[0] in chosen:
+            if not together or about[0] in chosen or self._closing:
                 break
             heapq.heappop(self._heap)
             if also in (TURN, ROUND):
@@ -221,14 +244,15 @@ class Emulation:
 
     def _leave(self, at: float, i: int, count: int, sent: Sent) -> None:
         receiver = self._number[sent.receiver]
+        heapq.heappush(self._sent, (at, len(sent.delivery.payload)))
         size = publish_size(sent.topic, len(sent.delivery.payload))
         for copy, there in enumerate(self.links.up(at, self.names[i], sent.receiver, size)):
             self._push(there, AT_BROKER, (receiver, i, count, copy), (sent.topic, sent.delivery))
 
     def _arrive(self, at: float, i: int, node: _Node, delivery: Delivery) -> None:
         """It waits for the node's next turn, or is what the node has waited for."""
-        if node.away_until > at and not node.started:
-            return  # the broker does not know it yet
+        if node.done or (node.away_until > at and not node.started):
+            return  # it has left, or the broker does not know it yet
         node.mail.append(delivery)
         wanted = node.waiting and (delivery.kind == AGAIN or delivery.sender in node.waiting.missing)
         if wanted and node.away_until <= at:
@@ -241,7 +265,7 @@ class Emulation:
 
     def _finished(self, at: float, i: int, node: _Node, step: Waiting | Row | None) -> Iterator[Happening]:
         if step is None:
-            self._gone(node)
+            self._gone(at, node)
         elif isinstance(step, Waiting):
             node.waiting = step
             self._wake(at if node.mail else max(at, step.until), i, node)
@@ -250,6 +274,8 @@ class Emulation:
             self._there(node, -1)
             node.level, node.between = number, True
             self._there(node, 1)
+            self._over(at, min(self._levels))
+            self._progress = at
             yield Finished(i, step)
             if i < self.scenario.devices and self.scenario.evaluated(number):
                 self._unexamined += 1
@@ -262,10 +288,10 @@ class Emulation:
         if not self._levels[node.level]:
             del self._levels[node.level]
 
-    def _gone(self, node: _Node) -> None:
-        if not node.done:
-            node.done = True
-            self._there(node, -1)
+    def _gone(self, at: float, node: _Node) -> None:
+        node.done = True
+        self._there(node, -1)
+        self._over(at, min(self._levels, default=0))
 
     def _next_absence(self) -> None:
         for at, until, chosen, asleep in self._absences:
@@ -285,10 +311,11 @@ class Emulation:
             if not present:
                 self._there(node, 1)
             node.away_until = at
-            self._gone(node)
+            self._gone(at, node)
             return
         if present:
             self._there(node, -1)
+            self._over(at, min(self._levels, default=0))
             node.away_since, node.asleep = at, asleep
         node.asleep = node.asleep and asleep
         node.away_until = max(node.away_until, until)

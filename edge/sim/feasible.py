@@ -37,7 +37,7 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
     yield scenario.coding.by_kind
     yield partial(robust.load, scenario.robust)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
-    yield partial(plugins.load, "edge.engines", scenario.engine)
+    yield partial(plugins.load, "edge.engines", scenario.runtime)
     if scenario.liars:
         yield partial(lies.parse, scenario.liars)
     for name in {name for name in (scenario.board, *(table.board for table in scenario.boards)) if name}:
@@ -68,13 +68,19 @@ def _together(scenario: "Scenario") -> Iterator[str]:
         if name not in known
     )
     if scenario.engine in plugins.names("edge.engines"):
-        engine = plugins.load("edge.engines", scenario.engine)
+        engine = plugins.load("edge.engines", scenario.runtime)
         if scenario.workers > 1 and not getattr(engine, "CONCURRENT", False):
             yield f"workers: {scenario.engine} computes for one device at a time; leave it at 1"
     if scenario.liars:
         _, _, count = scenario.liars.partition(":")
         if count.isdigit() and int(count) >= scenario.devices:
             yield f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest"
+    if scenario.on_ray:
+        if scenario.transport == "mqtt" or scenario.convergence:
+            yield "engine: devices on Ray talk through memory and cannot be looked into; leave out mqtt and convergence"
+        asks = {name: getattr(plugins.load("edge.protocols", name), "ASKS_CENTRE", False) for name in known}
+        asking = [name for name in scenario.protocols if asks.get(name)]
+        yield from (f"engine: devices of {name} are examined with their centre's model; not on Ray" for name in asking)
     if scenario.transport == "mqtt" and scenario.timed:
         yield "links, boards and absences are emulated in memory; leave out --transport mqtt"
     if scenario.broker and scenario.transport != "mqtt":

@@ -104,12 +104,12 @@ class Maker:
             classes=dataset.classes,
             seed=scenario.seed,
         )
-        engines = plugins.load("edge.engines", scenario.engine)
+        engines = plugins.load("edge.engines", scenario.runtime)
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         own = world.own(i) if setup.role == DEVICE else np.empty(0)
         protocol, inbox, post = self._process(i, setup, transport, now)
         made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, post)
-        made.steps = self._steps(made, 1)
+        self.resume(made, 1)
         return made
 
     def revive(self, i: int, device: Device, number: int, values: Mapping[str, Array]) -> None:
@@ -119,7 +119,7 @@ class Maker:
         device.inbox.counts = counts
         device.transport.receive()  # what it had not read went with it
         checkpoint.restore(values, device.engine, device.protocol, device.post)
-        device.steps = self._steps(device, number + 1)
+        self.resume(device, number + 1)
 
     def _process(
         self, i: int, setup: Setup, transport: Transport, now: Callable[[], float]
@@ -133,7 +133,8 @@ class Maker:
         inbox = Inbox(protocol.hears())
         return protocol, inbox, Post(transport, inbox, scenario.coding.by_kind(), now)
 
-    def _steps(self, device: Device, first: int) -> Steps:
+    def resume(self, device: Device, first: int) -> None:
+        """From now on it plays from round `first`."""
         scenario, setup = self.world.scenario, device.setup
         patience = node.patience(setup, scenario.patience)
         steps = node.rounds(
@@ -146,7 +147,8 @@ class Maker:
             robust=robust.load(scenario.robust),
             publish=scenario.privacy.publisher(setup.role, setup.seed),
         )
-        return chain(steps, device.post.farewell(scenario.rounds, patience)) if self.farewell else steps
+        farewell = device.post.farewell(scenario.rounds, patience) if self.farewell else ()
+        device.steps = chain(steps, farewell)
 
 
 def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.interfaces import DEVICE, Array, NodeId, Traffic
 from edge.node import Row
+from edge.sim.events import Closed
 from edge.sim.result import Accuracy, DeviceResult, RoundResult
 from edge.sim.shard import Exam
 
@@ -61,14 +62,15 @@ class Rounds:
         if exam.table is not None:
             self._spread.setdefault(number, Spread()).add(exam.table)
 
-    def close(self, number: int, at: float, seconds: float) -> RoundResult | None:
-        """The round, now that nobody is still in it; None if nobody was. at: virtual seconds; seconds: real ones."""
+    def close(self, closed: Closed, seconds: float) -> RoundResult | None:
+        """The round, now that nobody is still in it; None if nobody was. seconds: real ones that it took."""
+        number = closed.number
         rows = self._rows.pop(number, {})
         found = [exam for _, exam in sorted(self._exams.pop(number, {}).items())]
         spread = self._spread.pop(number, None)
         for of_round in (self._rows, self._exams, self._spread):
             for over in [n for n in of_round if n < number]:
-                del of_round[over]  # type: ignore[attr-defined]  # of whoever did it again
+                del of_round[over]  # of whoever did it again
         if not rows:
             return None
         means = self._means(rows)
@@ -78,9 +80,9 @@ class Rounds:
             accuracy_all=float(np.mean([a[-1][0] for a in found])) if found else None,
             accuracy_own=float(np.mean([a[0][1] for a in found])) if found else None,
             disagreement=spread.distance if spread else None,
-            payload_bytes_total=self.payload_bytes,
+            payload_bytes_total=closed.payload_bytes,
             link_seconds=means["seconds"] if self.timed else None,
-            virtual_seconds=at if self.timed else None,
+            virtual_seconds=closed.at if self.timed else None,
             devices=sum(self.nodes[i].role == DEVICE for i in rows),
             metrics={
                 k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in ("round", "seconds") and k != "loss"

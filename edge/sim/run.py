@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -97,15 +98,21 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
 
 @contextmanager
 def _virtual(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str) -> Iterator[_Stage]:
-    """In memory, as events."""
+    """In memory, as events; in this process, or on Ray's."""
     scenario = world.scenario
     make = Maker(world, algorithm, bundles, farewell=scenario.lossy)
     keeps = any(not absence.asleep for absence in scenario.absences)
+    between = links.build(scenario, world.names, algorithm.centre)
+    if scenario.on_ray:
+        from edge.sim import on_ray  # only now: it is an extra
+
+        with on_ray.cluster(world, algorithm.name, bundles, fleet, farewell=make.farewell, keeps=keeps) as cluster:
+            emulation = Emulation(scenario, make.names, between, cluster, ahead=True)
+            yield _Stage(f"{cluster.count} actors of Ray", cluster.nodes, chain(emulation.play(), cluster.end()))
+        return
     with closing(Shard(make, fleet, scenario.workers, keeps, scenario.boards_by_device())) as shard:
         nodes = [shard.device(i) for i in range(len(make.names))]
-        emulation = Emulation(
-            scenario, make.names, links.build(scenario, world.names, algorithm.centre), shard, scenario.workers > 1
-        )
+        emulation = Emulation(scenario, make.names, between, shard, ahead=scenario.workers > 1)
         yield _Stage("memory", nodes, emulation.play())
 
 
@@ -124,7 +131,7 @@ def _real(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str, url:
                     for i, device in enumerate(nodes[: scenario.devices]):
                         tables = examined(device, centre, world.dataset.x_test)
                         yield Exam(i, accuracies(tables, world, device), tables[-1] if tables else None)
-                yield Closed(number, 0.0)
+                yield Closed(number, 0.0, sum(node.traffic.payload_bytes_sent for node in nodes))
 
         yield _Stage(network.place, nodes, happenings())
 
@@ -145,7 +152,7 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, stage: _Stage, w
                 rounds.examined(happening)
             else:
                 lap, before = time.monotonic(), lap
-                if (latest := rounds.close(happening.number, happening.at, lap - before)) is None:
+                if (latest := rounds.close(happening, lap - before)) is None:
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:

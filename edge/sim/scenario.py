@@ -54,6 +54,7 @@ class Scenario(BaseModel):
     liars: str | None = None
     """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
     engine: str = "onnx-runtime"
+    """what runs the step; ray, or ray:ENGINE, spreads the devices over a Ray cluster"""
     threads: int = Field(default=1, ge=1)
     """of the runtime, for one operator"""
     workers: int = Field(default=1, ge=1)
@@ -96,6 +97,16 @@ class Scenario(BaseModel):
     def model_of(self, index: int) -> str:
         """The model of the device of that number."""
         return self.model if isinstance(self.model, str) else self.model[index % len(self.model)]
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether nodes are spread over a Ray cluster."""
+        return self.engine.partition(":")[0] == "ray"
+
+    @property
+    def runtime(self) -> str:
+        """The name of the engine that runs the step, wherever it does."""
+        return (self.engine.partition(":")[2] or "onnx-runtime") if self.on_ray else self.engine
 
     @property
     def timed(self) -> bool:

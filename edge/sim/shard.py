@@ -4,6 +4,7 @@ A shard knows nothing of time but what it is told, and of other nodes but what t
 many shards there are and where.
 """
 
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -137,6 +138,27 @@ class Shard:
         if finished:
             self._keep(host)
         self.make.revive(index, host.device, *host.kept)
+
+    def snapshot(self, index: int) -> bytes:
+        """All that a node between two rounds goes on from, here or elsewhere, as if nothing had happened."""
+        host = self._host(index)
+        device = host.device
+        memory = {k: v for k, v in vars(device.post).items() if k.startswith("_")}
+        held = device.engine.state(), device.engine.work, device.protocol.state(), device.inbox, memory
+        return pickle.dumps((held, device.traffic, device.row, host.kept))
+
+    def restore(self, index: int, snapshot: bytes) -> None:
+        """Put back what `snapshot` gave."""
+        host = self._host(index)
+        device = host.device
+        held, traffic, device.row, host.kept = pickle.loads(snapshot)
+        state, device.engine.work, protocol, inbox, memory = held
+        device.engine.load_state(state)
+        device.protocol.load_state(protocol)
+        vars(device.inbox).update(vars(inbox))
+        vars(device.post).update(memory)
+        vars(device.traffic).update(vars(traffic))
+        self.make.resume(device, max(int(device.row["round"]) + 1, inbox.majority_round()))
 
     def leave(self, index: int, arrived: Sequence[Delivery]) -> None:
         """The run is over; what has come for a node since its last turn still counts as received."""

@@ -93,7 +93,7 @@ class Bundles:
 
     world: World
     folder: Path
-    _made: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
+    made: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
 
     def device(self, algorithm: Algorithm, index: int) -> Bundle:
         """The bundle of the device of that number."""
@@ -108,13 +108,13 @@ class Bundles:
         return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
 
     def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
-        rows = algorithm.rows(objective) if self.world.scenario.engine == "tflite" else ()
+        rows = algorithm.rows(objective) if self.world.scenario.runtime == "tflite" else ()
         if 0 in rows:
             raise ConfigError(f"engine: tflite wants to know the rows of a batch, which {algorithm.name} does not fix")
         key = (spec, objective, part, rows)
-        if key not in self._made:
-            self._made[key] = self._make(spec, objective, algorithm.name, part, rows)
-        return self._made[key]
+        if key not in self.made:
+            self.made[key] = self._make(spec, objective, algorithm.name, part, rows)
+        return self.made[key]
 
     def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
         world, found = self.world, self.world.models[spec]
@@ -128,11 +128,11 @@ class Bundles:
                 found = self._part(found, part)
             made = export(
                 fitted(found, objective),
-                self.folder / f"bundle-{len(self._made)}",
+                self.folder / f"bundle-{len(self.made)}",
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
                 rows=rows,
-                official=world.scenario.engine == "ort-training",
+                official=world.scenario.runtime == "ort-training",
             )
         if made.manifest.classes != world.dataset.classes:
             raise ConfigError(
