@@ -21,6 +21,10 @@ from edge.sim.run import run
 
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
+    if sys.argv[1:2] == ["sweep"]:
+        from edge.bench.cli import main as measure  # a sweep is a measurement, with their flags and reports
+
+        return measure()
     return guarded("edge-sim", lambda: _emulate(_parser().parse_args()))
 
 

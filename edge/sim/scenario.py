@@ -1,5 +1,6 @@
 """What to emulate: the keys of a scenario file, which are the flags of `edge-sim`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from edge import algorithm
 from edge.algorithm import Algorithm
 from edge.config import Coding, Privacy, checked, read_toml
 from edge.errors import ConfigError
-from edge.sim import feasible
+from edge.sim import feasible, tables
 from edge.sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -152,21 +153,20 @@ class Scenario(BaseModel):
 def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
     """A scenario from a file (if any), with the flags given on the command line on top.
 
+    What the file says of a question (`edge.sim.study`) is for `edge-sim sweep`.
+
     Raises:
         ConfigError: naming every bad key.
     """
     values = read_toml(path) if path else {}
-    for key, value in flags.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            inner = values[key]
-            merged = {k: {**inner.get(k, {}), **v} if isinstance(v, dict) else v for k, v in value.items()}
-            values[key] = {**inner, **merged}
-        else:
-            values[key] = value
-    origin = str(path) if path else "edge-sim"
+    own = {key: value for key, value in values.items() if key not in tables.KEYS}
+    return validated(tables.merged(own, flags), str(path) if path else "edge-sim")
+
+
+def validated(values: Mapping[str, Any], origin: str) -> Scenario:
+    """A scenario that can be tried. Raises ConfigError: with all that cannot be."""
     scenario = checked(Scenario, values, origin)
     if found := feasible.problems(scenario):
-        raise ConfigError(
-            "; ".join(found) if len(found) == 1 else f"{origin}: {len(found)} problems: {'; '.join(found)}"
-        )
+        count = f"{origin}: {len(found)} problems: " if len(found) > 1 else ""
+        raise ConfigError(count + "; ".join(found))
     return scenario

@@ -78,7 +78,7 @@ class _Clock:
     before: float = 0.0
 
     def __call__(self) -> float:
-        return self.at + self.computed() - self.before
+        return self.at + (self.computed() - self.before)  # so never before `at`, by no rounding
 
     def set(self, at: float) -> None:
         self.at, self.before = at, self.computed()
