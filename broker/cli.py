@@ -5,12 +5,14 @@ import json
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 from broker import embedded
 from edge.command import guarded
 from edge.errors import ConfigError
+from edge.url import parse
 
 DEVICE_DAYS = 730
 
@@ -74,7 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     monitor.add_argument("--listen", default="127.0.0.1:9108", metavar="HOST:PORT", help="127.0.0.1:9108")
     monitor.set_defaults(run=_monitor)
 
-    for command in (dev, init, enrol, card, revoke, check, monitor):
+    dashboard = commands.add_parser("dashboard", help="show a live fleet on a page, or in this terminal, until Ctrl-C")
+    dashboard.add_argument("--broker", required=True, metavar="URL", help="mqtt://HOST[:PORT] or mqtts://...")
+    dashboard.add_argument("--fleet", required=True, metavar="NAME", help="whose status and telemetry")
+    dashboard.add_argument("--papers", type=Path, metavar="DIR", help="folder of edge-broker enrol monitor, for mqtts")
+    dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="127.0.0.1:8080")
+    dashboard.add_argument("--token", metavar="TEXT", help="who has it may acknowledge alarms; without: read-only")
+    dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
+    dashboard.set_defaults(run=_dashboard)
+
+    for command in (dev, init, enrol, card, revoke, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -94,14 +105,39 @@ def _until_told() -> threading.Event:
 def _monitor(args: argparse.Namespace) -> int:
     from broker import monitor
 
-    host, _, port = args.listen.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"--listen {args.listen}: expected HOST:PORT")
+    host, port = _listen(args.listen)
     stop = _until_told()
-    with monitor.watching(args.broker, args.fleet, args.papers, host, int(port)) as (_, chosen):
+    with monitor.watching(args.broker, args.fleet, args.papers, host, port) as (_, chosen):
         url = f"http://{host}:{chosen}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
         stop.wait()
+    return 0
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"--listen {text}: expected HOST:PORT")
+    return host, int(port)
+
+
+def _dashboard(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from broker.dashboard import server, text
+    from broker.dashboard.state import State
+    from broker.listener import listening
+
+    host, port = _listen(args.listen)
+    stop = _until_told()
+    state = State(args.fleet, time.time, parse(args.broker).shown)
+    with listening(args.broker, args.fleet, args.papers, state.take):
+        if args.text:
+            text.show(Console(), state, stop)
+            return 0
+        with server.serving(state, host, port, args.token) as url:
+            _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
+            stop.wait()
     return 0
 
 

@@ -10,30 +10,21 @@ Anybody who may write telemetry can make this hold at most MOST devices with MOS
 import json
 import math
 import re
-import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from broker.visitor import Papers
-from edge import topics
-from edge.errors import ConfigError, TransportError
-from edge.url import parse
+from broker.listener import listening
+from edge.errors import ConfigError
 
 MOST, MOST_KEYS, LONGEST = 10_000, 100, 65_536
-PATIENCE = 10.0
-"""Seconds to wait for the broker when connecting."""
-_KEY = re.compile(r"[A-Za-z0-9_/.-]{1,64}")
+_KEY = re.compile(r"[A-Za-z0-9_/.,()-]{1,96}")
 
 
 @dataclass(eq=False)
@@ -55,7 +46,7 @@ class Fleet(Collector):
         with self.lock:
             if len(parts) == 4 and known and parts[2] == "status" and payload in (b"online", b"offline"):
                 self.online[device] = payload == b"online"
-            elif len(parts) == 4 and known and parts[2] == "telemetry" and (row := _row(payload)) is not None:
+            elif len(parts) == 4 and known and parts[2] == "telemetry" and (row := row_of(payload)) is not None:
                 self.online.setdefault(device, True)
                 self.rows[device], self.seen[device] = row, now
             else:
@@ -80,7 +71,7 @@ class Fleet(Collector):
         yield GaugeMetricFamily("murmur_monitor_refused", "messages that were no status or telemetry", value=refused)
 
 
-def _row(payload: bytes) -> dict[str, float] | None:
+def row_of(payload: bytes) -> dict[str, float] | None:
     """Flat JSON of numbers; None for anything else."""
     if len(payload) > LONGEST:
         return None
@@ -96,41 +87,11 @@ def _row(payload: bytes) -> dict[str, float] | None:
 
 @contextmanager
 def watching(url: str, name: str, papers: Path | None, host: str, port: int) -> Iterator[tuple[Fleet, int]]:
-    """Follow the fleet at a broker, and serve /metrics at host:port (0 for any); the fleet and the port.
-
-    papers: the folder of `edge-broker enrol monitor`, for mqtts://.
-    Raises ConfigError: a URL or file that cannot be; TransportError: the broker is not there, or refuses us.
-    """
-    topics.name(name, "fleet")
-    address = parse(url)
-    fleet, settled, said = Fleet(name), threading.Event(), [""]
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-monitor", protocol=paho.MQTTv5)
-    client.username_pw_set(address.user, address.password)
-    if address.tls:
-        shown = Papers(papers / "authority.crt", papers / "device", named=True) if papers else Papers(named=True)
-        try:
-            client.tls_set_context(shown.context())
-        except (OSError, ssl.SSLError) as reason:
-            raise ConfigError(f"the certificate files in {papers} cannot be used: {reason}") from None
-
-    def connected(_c: object, _u: object, _f: object, code: ReasonCode, _p: object) -> None:
-        said[0] = str(code) if code.is_failure else ""
-        for of in (topics.status, topics.telemetry):
-            client.subscribe(of(name, "+"), qos=1)
-        settled.set()
-
-    client.on_connect = connected
-    client.on_message = lambda _c, _u, message: fleet.take(message.topic, bytes(message.payload), time.time())
-    try:
-        client.connect(address.host, address.port)
-    except (OSError, ssl.SSLError) as reason:
-        raise TransportError(f"no MQTT broker answers at {address.shown} ({reason})") from None
+    """Follow a fleet (`listening`), and serve /metrics at host:port (0 for any); the fleet and the port."""
+    fleet = Fleet(name)
     registry = CollectorRegistry()
     registry.register(fleet)
-    try:
-        client.loop_start()
-        if not settled.wait(PATIENCE) or said[0]:
-            raise TransportError(f"the broker at {address.shown} {said[0] or 'does not answer'} (monitor)")
+    with listening(url, name, papers, fleet.take):
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as reason:
@@ -141,6 +102,3 @@ def watching(url: str, name: str, papers: Path | None, host: str, port: int) -> 
             server.shutdown()
             server.server_close()
             thread.join()
-    finally:
-        client.disconnect()
-        client.loop_stop()

@@ -36,7 +36,7 @@ from edge.errors import ConfigError, DataError
 from edge.field import OPERATOR, Attended, NewBundleError
 from edge.inbox import Inbox
 from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
-from edge.node import Row, patience, rounds, run
+from edge.node import Row, patience, rounds, run, telemetry
 from edge.post import Post, Waiting
 from edge.transports import mqtt
 
@@ -150,11 +150,9 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             if setup.role == DEVICE and (row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds):
                 answers = protocol.heads(engine, test[0], None)[-1]
                 row["accuracy_all"] = float((answers.argmax(axis=1) == test[1]).mean())
-            row |= {
-                "payload_bytes_sent": float(transport.traffic.payload_bytes_sent),
-                **({"checkpoints_failed": float(unkept)} if unkept else {}),
-                **{f"refused_{cause}": float(count) for cause, count in inbox.counts.items() if count},
-            }
+            row |= telemetry(transport.traffic, inbox.counts)
+            if unkept:
+                row["checkpoints_failed"] = float(unkept)
             row |= health.read(here)
             transport.report(row)
             if home:

@@ -10,7 +10,7 @@ Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P 
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 from typing import Protocol as Interface
@@ -185,6 +185,8 @@ class Traffic:
     payload_bytes_received: int = 0
     overflowed: int = 0
     """deliveries dropped because there were too many or too large ones"""
+    sent_to: dict[NodeId, int] = field(default_factory=dict)
+    """payload bytes by receiver"""
 
 
 class Transport(Interface):

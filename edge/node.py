@@ -21,6 +21,7 @@ from edge.interfaces import (
     NodeId,
     Protocol,
     Setup,
+    Traffic,
     Transport,
 )
 from edge.post import Post, Waiting
@@ -29,6 +30,8 @@ from edge.robust import Rule
 from edge.robust.mean import believed as everybody
 
 Row = Metrics
+TOLD = 32
+"""Neighbours of whom a device tells what it has sent them; a row of telemetry is to stay small."""
 SIGN = 30.0
 """Seconds, at most, between two signs of life while a node waits."""
 
@@ -36,6 +39,16 @@ SIGN = 30.0
 def patience(setup: Setup, seconds: float) -> float:
     """Seconds a node waits for the silent: a centre a quarter, so that its devices still hear what came of it."""
     return seconds if setup.role == DEVICE else seconds / 4
+
+
+def telemetry(traffic: Traffic, refused: Mapping[str, int]) -> Row:
+    """What a device tells of its correspondence beside a round's row: in all, by neighbour, and what it refused."""
+    neighbours = sorted(traffic.sent_to.items())[:TOLD]
+    return {
+        "payload_bytes_sent": float(traffic.payload_bytes_sent),
+        **{f"sent_to/{neighbour}": float(size) for neighbour, size in neighbours},
+        **{f"refused_{cause}": float(count) for cause, count in refused.items() if count},
+    }
 
 
 def rounds(

@@ -13,10 +13,11 @@ from edge.command import guarded
 from edge.config import write_text
 from edge.errors import ConfigError
 from edge.plugins import names
-from edge.sim import boards
+from edge.sim import boards, watching
 from edge.sim import scenario as scenarios
 from edge.sim.display import Display, report
-from edge.sim.run import run
+from edge.sim.result import Result
+from edge.sim.run import both, run
 
 
 def main() -> int:
@@ -83,12 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a setting of the protocol (repeatable)",
     )
+    parser.add_argument("--fleet", metavar="NAME", help="in topics, for whoever listens at --broker; drawn if absent")
+    parser.add_argument("--watch", action="store_true", help="on a page in the browser, or in text where there is none")
     parser.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     return parser
 
 
 INTERRUPTED = 130
-NESTED = ("scenario", "json", "set", "compare", "coding", "weight_coding", "noise", "temperature")
+NESTED = ("scenario", "json", "watch", "set", "compare", "coding", "weight_coding", "noise", "temperature")
 """flags that are not a scenario's key of the same name"""
 
 
@@ -113,16 +116,31 @@ def _emulate(args: argparse.Namespace) -> int:
         raise ConfigError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
 
     console = Console(stderr=args.json == "-")
-    with Display(console) as display:
-        result = run(scenario, display)
-    report(console, result)
-    if args.json:
-        text = json.dumps(result.model_dump(mode="json"), indent=1) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-        else:
-            write_text(Path(args.json), text)
+    if args.watch:
+        with watching.page(console) as (page, url):
+            with Display(console) if watching.browser() else watching.in_text(console, page) as shown:
+                result = run(scenario, both(page, shown))
+            page.end()
+            report(console, result)
+            _write(result, args.json)
+            if not result.interrupted:
+                watching.stay(console, url)
+    else:
+        with Display(console) as shown:
+            result = run(scenario, shown)
+        report(console, result)
+        _write(result, args.json)
     return INTERRUPTED if result.interrupted else 0
+
+
+def _write(result: Result, out: str | None) -> None:
+    if not out:
+        return
+    text = json.dumps(result.model_dump(mode="json"), indent=1) + "\n"
+    if out == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(out), text)
 
 
 def _setting(text: str) -> tuple[str, Any]:

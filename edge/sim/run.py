@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from broker import embedded
+from edge import node
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
 from edge.sim import fleet as fleets
@@ -47,6 +48,16 @@ class Frame:
 Watch = Callable[[Frame], None]
 
 
+def both(one: Watch, other: Watch) -> Watch:
+    """A watcher that is two."""
+
+    def watch(frame: Frame) -> None:
+        one(frame)
+        other(frame)
+
+    return watch
+
+
 @dataclass(frozen=True)
 class _Stage:
     """A fleet that is ready. happenings: all that there will be."""
@@ -80,6 +91,8 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
         for algorithm in algorithms:
             # Runs that share a broker must not hear one another; as long in memory, so that bytes are equal.
             fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
+            if scenario.fleet:
+                fleet = scenario.fleet if algorithm is algorithms[0] else f"{scenario.fleet}-{algorithm.name}"
             staged = _virtual(world, algorithm, bundles, fleet)
             if url is not None:
                 staged = _real(world, algorithm, bundles, fleet, url)
@@ -122,16 +135,19 @@ def _real(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str, url:
     scenario = world.scenario
     with over_mqtt(fleet, url, time.monotonic) as network:
         nodes = list(fleets.devices(world, algorithm, bundles, network))
-        centre = next((node for node in nodes if node.role != DEVICE), None)
+        centre = next((one for one in nodes if one.role != DEVICE), None)
 
         def happenings() -> Iterator[Happening]:
             for number, _ in enumerate(fleets.play(nodes, network, scenario.workers), start=1):
-                yield from (Finished(i, node.row) for i, node in enumerate(nodes))
+                yield from (Finished(i, dict(one.row)) for i, one in enumerate(nodes))
                 if scenario.evaluated(number):
                     for i, device in enumerate(nodes[: scenario.devices]):
                         tables = examined(device, centre, world.dataset.x_test)
-                        yield Exam(i, accuracies(tables, world, device), tables[-1] if tables else None)
-                yield Closed(number, 0.0, sum(node.traffic.payload_bytes_sent for node in nodes))
+                        yield Exam(i, judged := accuracies(tables, world, device), tables[-1] if tables else None)
+                        device.row["accuracy_all"] = judged[-1][0] if judged else 0.0
+                for one in nodes:
+                    one.transport.report({**one.row, **node.telemetry(one.traffic, one.counts)})
+                yield Closed(number, 0.0, sum(one.traffic.payload_bytes_sent for one in nodes))
 
         yield _Stage(network.place, nodes, happenings())
 
@@ -139,7 +155,7 @@ def _real(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str, url:
 def _play(world: World, algorithm: Algorithm, bundles: Bundles, stage: _Stage, watch: Watch) -> Result:
     """All rounds of one protocol."""
     scenario, nodes = world.scenario, stage.nodes
-    members = [node for node in nodes if node.role == DEVICE]
+    members = [one for one in nodes if one.role == DEVICE]
     probe = Probe(world, algorithm, bundles.folder) if scenario.convergence else None
     rounds, kept = Rounds(nodes, scenario.timed), list[RoundResult]()
     started = lap = time.monotonic()
@@ -156,13 +172,13 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, stage: _Stage, w
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:
-                    latest.metrics.update(probe.measure([node for node in members if isinstance(node, Device)]))
+                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, Device)]))
                 exams = [rounds.exams.get(i) for i in range(len(members))]
                 watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, exams))
     except KeyboardInterrupt:
         interrupted = True
     found = [rounds.device(i) for i in range(len(members))]
-    honest = [device for node, device in zip(members, found, strict=True) if node.honest]
+    honest = [device for one, device in zip(members, found, strict=True) if one.honest]
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=algorithm.name,

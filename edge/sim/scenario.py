@@ -45,6 +45,8 @@ class Scenario(BaseModel):
     transport: Literal["memory", "mqtt"] = "memory"
     broker: str | None = None
     """mqtt://HOST:PORT of a broker that runs already; one is started for the occasion if absent"""
+    fleet: str | None = None
+    """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
     coding: Coding = Coding()
     settings: dict[str, dict[str, Any]] = {}
     """protocol -> its settings"""

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 
-from edge.interfaces import Delivery, Traffic
+from edge.interfaces import Delivery, NodeId, Traffic
 from edge.topics import publish_size
 
 PER_SENDER = 256
@@ -16,9 +16,10 @@ LARGEST = 600_000
 """Bytes of a payload that is still looked at."""
 
 
-def count_sent(traffic: Traffic, topic: str, payload: bytes, version: int = 5) -> None:
+def count_sent(traffic: Traffic, receiver: NodeId, topic: str, payload: bytes, version: int = 5) -> None:
     """Count a message on its way out by MQTT `version`."""
     traffic.messages_sent += 1
+    traffic.sent_to[receiver] = traffic.sent_to.get(receiver, 0) + len(payload)
     traffic.payload_bytes_sent += len(payload)
     traffic.wire_bytes_sent += publish_size(topic, len(payload), version)
 

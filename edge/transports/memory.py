@@ -60,7 +60,7 @@ class Memory:
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
         """See `Transport.send`."""
         topic = topics.Address(self._network.fleet, receiver, self._me, kind).topic
-        count_sent(self.traffic, topic, payload)
+        count_sent(self.traffic, receiver, topic, payload)
         self._network.send(receiver, topic, Delivery(self._me, kind, payload))
 
     def receive(self) -> list[Delivery]:

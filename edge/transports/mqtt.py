@@ -125,7 +125,7 @@ class Mqtt:
                 _log.warning("the broker is away and %d messages wait for it; further ones are lost", QUEUE)
             return
         self._last = info  # paho says NO_CONN for a message it has queued: that is no error
-        count_sent(self.traffic, topic, payload, self.version)
+        count_sent(self.traffic, receiver, topic, payload, self.version)
 
     def receive(self) -> list[Delivery]:
         """See `Transport.receive`."""

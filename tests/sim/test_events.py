@@ -107,7 +107,7 @@ def test_who_joins_late_learns_where_the_others_are() -> None:
 
 
 def test_a_crash_goes_on_after_the_checkpoint() -> None:
-    """A device that is killed in a round does it again; where all wait for it, the rest is as if nothing had been."""
+    """Who is killed in a round does it again; where all wait for it, the rest is as if nothing had been."""
     whole = played(latency=0.1, patience=100.0)
     killed = played(latency=0.1, patience=100.0, absences=[{"of": "1", "at": 0.25, "seconds": 1.0}])
     assert [d.accuracy_all for d in killed.devices] == [d.accuracy_all for d in whole.devices]
@@ -124,8 +124,8 @@ def test_sleep_takes_its_time_and_nothing_else() -> None:
 
 def test_a_fleet_that_gets_nowhere_is_told() -> None:
     away = [{"of": "all", "at": 0.3, "seconds": 0.2, "every": 0.4}]
+    long = {"d-distillation": {"local_steps": 400}}
     with pytest.raises(ConfigError, match="nobody has finished a round from"):
-        long = {"d-distillation": {"local_steps": 400}}
         played(board="pi-zero-2-w", patience=0.02, absences=away, settings=long)
 
 

@@ -1,4 +1,4 @@
-"""`edge-sim sweep FILE...`: scenarios as questions, all points and seeds of them, and whether it came out as expected."""
+"""`edge-sim sweep FILE...`: scenarios as questions, all their points and seeds, and whether it came out as expected."""
 
 import argparse
 import hashlib

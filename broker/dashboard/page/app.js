@@ -1,0 +1,193 @@
+// Asks for the fleet every other second, and shows it. Names of devices only ever become text, never markup.
+
+import { curve, topology } from "./draw.js";
+
+const PAUSE = 2000;
+const $ = (selector) => document.querySelector(selector);
+const number = (digits) => (v) => (v === null || v === undefined ? "" : v.toFixed(digits));
+const bytes = (v) => {
+  if (v === null || v === undefined) return "";
+  for (const unit of ["B", "kB", "MB", "GB"]) {
+    if (v < 1000 || unit === "GB") return `${unit === "B" ? v.toFixed(0) : v.toFixed(1)} ${unit}`;
+    v /= 1000;
+  }
+};
+const ago = (v) => (v === null ? "never" : v < 60 ? `${v.toFixed(0)} s ago` : v < 3600 ? `${(v / 60).toFixed(0)} min ago` : `${(v / 3600).toFixed(1)} h ago`);
+const COLUMNS = [
+  ["id", "device", (v) => v],
+  ["round", "round", number(0)],
+  ["accuracy_all", "accuracy", number(3)],
+  ["loss", "loss", number(3)],
+  ["disagreement", "disagreement", number(4)],
+  ["missed", "missed", number(0)],
+  ["payload_bytes_sent", "sent", bytes],
+  ["memory_mb", "memory", (v) => (v === null ? "" : `${v.toFixed(0)} MB`)],
+  ["temperature", "temperature", (v) => (v === null ? "" : `${v.toFixed(0)} \u00b0C`)],
+  ["ago", "last seen", ago],
+];
+const CURVES = { accuracy_all: ["accuracy", number(3)], loss: ["loss", number(3)], disagreement: ["disagreement (consensus)", number(4)] };
+const OWN = { ...CURVES, payload_bytes_sent: ["sent", bytes], memory_mb: ["memory, MB", number(0)], temperature: ["temperature, \u00b0C", number(0)] };
+
+let sorted = { key: "id", down: false };
+let before = new Map(); // link -> bytes, at the last look
+let looked = 0; // when that was, in the dashboard's seconds
+
+function made(name, text, attributes = {}) {
+  const found = document.createElement(name);
+  if (text !== undefined) found.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
+  return found;
+}
+
+function summary(fleet) {
+  const online = fleet.devices.filter((d) => d.online).length;
+  const rounds = fleet.devices.map((d) => d.round).filter((r) => r !== null);
+  const span = rounds.length ? `round ${Math.min(...rounds)}${Math.min(...rounds) < Math.max(...rounds) ? ` to ${Math.max(...rounds)}` : ""}` : "no round yet";
+  const seen = fleet.devices.map((d) => d.accuracy_all).filter((a) => a !== null);
+  const mean = seen.length ? `, mean accuracy ${(seen.reduce((a, b) => a + b, 0) / seen.length).toFixed(3)}` : "";
+  $("#fleet").textContent = `${fleet.fleet}${fleet.place ? ` at ${fleet.place}` : ""}`;
+  $("#summary").textContent = `${online} of ${fleet.devices.length} devices online, ${span}${mean}`;
+  document.title = `${fleet.fleet} - Murmur`;
+}
+
+function alarms(fleet) {
+  const found = fleet.devices.flatMap((d) => Object.entries(d.alarms).map(([kind, text]) => [d.id, kind, text]));
+  $("#alarms").hidden = found.length === 0;
+  $("#alarms h2").textContent = `Alarms (${found.length})`;
+  $("#alarms ul").replaceChildren(
+    ...found.map(([id, kind, text]) => {
+      const line = made("li");
+      const link = made("a", id, { href: `#/device/${encodeURIComponent(id)}` });
+      line.append(made("span", kind, { class: "kind" }), link, ` ${text}`);
+      return line;
+    }),
+  );
+}
+
+function links(fleet) {
+  const now = new Map(fleet.links.map((l) => [`${l.from} ${l.to}`, l.bytes]));
+  const moved = fleet.links.map((l) => ({ ...l, rate: Math.max(0, l.bytes - (before.get(`${l.from} ${l.to}`) ?? l.bytes)) }));
+  const seconds = looked && fleet.now > looked ? fleet.now - looked : PAUSE / 1000;
+  [before, looked] = [now, fleet.now];
+  const total = moved.reduce((sum, l) => sum + l.rate, 0) / seconds;
+  $("#traffic").textContent = fleet.links.length ? `${fleet.links.length} directions, ${bytes(total)} a second; as thick as what passes` : "no device has said whom it talks to";
+  $("#topology").replaceChildren(topology(fleet.devices, moved, bytes));
+}
+
+function heading() {
+  const row = made("tr");
+  for (const [key, title] of COLUMNS) {
+    const cell = made("th", undefined, { scope: "col" });
+    if (sorted.key === key) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
+    const button = made("button", title);
+    button.onclick = () => {
+      sorted = { key, down: sorted.key === key && !sorted.down };
+      heading();
+      look();
+    };
+    cell.append(button);
+    row.append(cell);
+  }
+  $("#devices thead").replaceChildren(row);
+}
+
+function table(fleet) {
+  const wanted = $("#filter").value.toLowerCase();
+  const shown = fleet.devices.filter((d) => d.id.toLowerCase().includes(wanted));
+  const value = (d) => d[sorted.key] ?? -Infinity;
+  shown.sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (sorted.down ? -1 : 1));
+  $("#devices tbody").replaceChildren(
+    ...shown.map((d) => {
+      const row = made("tr");
+      for (const [key, , show] of COLUMNS) {
+        const cell = made("td", key === "id" ? undefined : show(d[key]), d.online ? {} : { class: "off" });
+        if (key === "id") {
+          cell.append(made("a", d.id, { href: `#/device/${encodeURIComponent(d.id)}` }));
+          const kinds = Object.keys(d.alarms);
+          if (kinds.length) cell.append(" ", made("span", kinds.join(", "), { class: "mark" }));
+        }
+        row.append(cell);
+      }
+      return row;
+    }),
+  );
+}
+
+function curves(place, known, found) {
+  const drawn = Object.entries(known).filter(([key]) => found[key]?.length);
+  $(place).replaceChildren(...drawn.map(([key, [title, show]]) => curve(title, found[key], show)));
+  if (!drawn.length) $(place).append(made("p", "nothing measured yet", { class: "none" }));
+}
+
+function facts(place, pairs) {
+  $(place).replaceChildren(
+    ...pairs.map(([name, value]) => {
+      const row = made("tr");
+      row.append(made("td", name), made("td", value));
+      return row;
+    }),
+  );
+}
+
+function device(found, writable) {
+  $("#name").textContent = found.id;
+  const kinds = Object.entries(found.alarms).map(([kind, text]) => `${kind}: ${text}`);
+  $("#state").textContent = [found.online ? "online" : "gone", `last seen ${ago(found.ago)}`, ...kinds].join(" \u00b7 ");
+  $("#actions").hidden = !writable;
+  curves("#own-curves", OWN, found.curves);
+  const sent = Object.entries(found.row).filter(([key]) => key.startsWith("sent_to/"));
+  facts("#neighbours tbody", sent.map(([key, value]) => [key.slice("sent_to/".length), bytes(value)]));
+  const rest = Object.entries(found.row).filter(([key]) => !key.startsWith("sent_to/"));
+  facts("#row tbody", rest.map(([key, value]) => [key, Number.isInteger(value) ? String(value) : value.toPrecision(5)]));
+}
+
+function chosen() {
+  const found = /^#\/device\/(.+)$/.exec(location.hash);
+  return found ? decodeURIComponent(found[1]) : null;
+}
+
+async function ask(path) {
+  const answer = await fetch(path);
+  return answer.ok ? answer.json() : null;
+}
+
+async function look() {
+  const id = chosen();
+  $("#whole").hidden = id !== null;
+  $("#one").hidden = id === null;
+  try {
+    const fleet = await ask("api/fleet");
+    summary(fleet);
+    if (id === null) {
+      alarms(fleet);
+      links(fleet);
+      curves("#curves", CURVES, fleet.curves);
+      table(fleet);
+    } else {
+      const found = await ask(`api/devices/${encodeURIComponent(id)}`);
+      if (found && id === chosen()) device(found, fleet.writable);
+      else if (!found) $("#state").textContent = `nobody has heard of ${id}`;
+    }
+  } catch {
+    $("#summary").textContent = "the dashboard does not answer; is it still running?";
+  }
+}
+
+for (const button of document.querySelectorAll("#actions button")) {
+  button.onclick = async () => {
+    const answer = await fetch(`api/devices/${encodeURIComponent(chosen())}`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${$("#token").value}` },
+      body: JSON.stringify({ do: button.dataset.do }),
+    });
+    const said = await answer.json();
+    $("#answer").textContent = said.error ?? "done";
+    if (answer.ok && button.dataset.do === "forget") location.hash = "#/";
+    look();
+  };
+}
+$("#filter").oninput = look;
+window.onhashchange = look;
+heading();
+look();
+setInterval(look, PAUSE);

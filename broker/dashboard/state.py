@@ -1,0 +1,208 @@
+"""What is known of a fleet, from its status and telemetry: the present, some of the past, and alarms.
+
+Bounded, whatever arrives: MOST devices, LONGEST points of a curve. Alarms:
+
+    silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or the broker says that it is gone
+    diverging   its loss is not a number, or RISE times the lowest it had
+    rejected    it has refused messages since it was last in order (malformed, foreign or implausible ones)
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from broker import monitor
+from edge import topics
+from edge.errors import ConfigError
+
+LONGEST = 400
+"""points of a device's curve, and of the fleet's"""
+SHOWN = ("round", "loss", "accuracy_all", "payload_bytes_sent", "memory_mb", "temperature", "missed", "disagreement")
+"""of a device's row, in the table"""
+CURVES = ("loss", "accuracy_all", "disagreement", "payload_bytes_sent", "memory_mb", "temperature")
+"""of a device that are kept"""
+OF_FLEET = ("loss", "accuracy_all", "disagreement")
+REFUSALS = ("refused_malformed", "refused_foreign", "implausible", "doubted")
+QUIET = 20.0
+RISE = 3.0
+Curve = list[tuple[float, float]]
+
+
+@dataclass
+class _Device:
+    online: bool = True
+    seen: float = 0.0
+    row: dict[str, float] = field(default_factory=dict)
+    pauses: list[float] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    lowest: float = math.inf
+    refused: float = 0.0
+    """messages, when somebody last said that it is in order"""
+    excused: bool = False
+    """from being silent, until it reports again"""
+
+    def take(self, row: dict[str, float], now: float) -> None:
+        if self.seen:
+            self.pauses = [*self.pauses, now - self.seen][-20:]
+        self.row, self.seen, self.online, self.excused = row, now, True, False
+        loss = row.get("loss", math.nan)
+        if math.isfinite(loss):
+            self.lowest = min(self.lowest, loss)
+        for key in CURVES:
+            if math.isfinite(row.get(key, math.nan)) and "round" in row:
+                _thinned(self.curves.setdefault(key, []), (row["round"], row[key]))
+
+    def alarms(self, now: float) -> dict[str, str]:
+        found = {}
+        pause = now - self.seen
+        usual = median(self.pauses) if self.pauses else QUIET / 3
+        if self.excused:
+            pass
+        elif not self.online:
+            found["silent"] = "gone, says the broker"
+        elif self.seen and pause > max(3 * usual, QUIET):
+            found["silent"] = f"nothing heard for {pause:.0f} s"
+        loss = self.row.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            found["diverging"] = "its loss is no number"
+        elif loss is not None and loss > RISE * self.lowest + 0.1:
+            found["diverging"] = f"loss {loss:.3g}, was {self.lowest:.3g}"
+        if (refused := self.rejected - self.refused) > 0:
+            found["rejected"] = f"{refused:.0f} messages refused"
+        return found
+
+    @property
+    def rejected(self) -> float:
+        return sum(self.row.get(key, 0.0) for key in REFUSALS)
+
+
+@dataclass
+class State:
+    """One fleet. clock: seconds since 1970."""
+
+    name: str
+    clock: Callable[[], float]
+    place: str = ""
+    """where it is listened to, for people"""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _devices: dict[str, _Device] = field(default_factory=dict)
+    _sums: dict[str, dict[float, tuple[float, int]]] = field(default_factory=dict)
+    """key -> round -> (sum over the devices, how many)"""
+    refused: int = 0
+    """messages that were neither status nor telemetry"""
+
+    def take(self, topic: str, payload: bytes, now: float) -> None:
+        """A message of the broker's."""
+        parts = topic.split("/")
+        row = monitor.row_of(payload) if parts[2:3] == ["telemetry"] else None
+        status = parts[2:3] == ["status"] and payload in (b"online", b"offline")
+        try:
+            device = topics.name(parts[3], "device") if len(parts) == 4 else ""
+        except ConfigError:
+            device = ""
+        with self.lock:
+            if not device or not (status or row is not None) or not self._room(device):
+                self.refused += 1
+                return
+        if row is not None:
+            self.report(device, row, now)
+        else:
+            with self.lock:
+                found = self._devices.setdefault(device, _Device())
+                found.online = payload == b"online"
+                found.excused = found.excused and not found.online
+
+    def report(self, device: str, row: dict[str, float], now: float) -> None:
+        """A device's row of telemetry."""
+        with self.lock:
+            found = self._devices.setdefault(device, _Device())
+            found.take(row, now)
+            for key in OF_FLEET:
+                value = row.get(key, math.nan)
+                if math.isfinite(value) and "round" in row:
+                    sums = self._sums.setdefault(key, {})
+                    total, count = sums.get(row["round"], (0.0, 0))
+                    sums[row["round"]] = total + value, count + 1
+                    if len(sums) > 2 * LONGEST:
+                        for number in sorted(sums)[1::2][: len(sums) // 2]:
+                            del sums[number]
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the first page shows, ready for JSON."""
+        now = self.clock()
+        with self.lock:
+            devices = sorted(self._devices.items())
+            links = {
+                (device, key.removeprefix("sent_to/")): size
+                for device, found in devices
+                for key, size in found.row.items()
+                if key.startswith("sent_to/")
+            }
+            return {
+                "fleet": self.name,
+                "place": self.place,
+                "now": now,
+                "devices": [self._line(name, found, now) for name, found in devices],
+                "links": [{"from": a, "to": b, "bytes": size} for (a, b), size in links.items()],
+                "curves": {
+                    key: [(number, total / count) for number, (total, count) in sorted(sums.items())]
+                    for key, sums in self._sums.items()
+                },
+                "refused": self.refused,
+            }
+
+    def device(self, name: str) -> dict[str, Any] | None:
+        """All about one; None if there is none of that name."""
+        now = self.clock()
+        with self.lock:
+            if (found := self._devices.get(name)) is None:
+                return None
+            return {
+                **self._line(name, found, now),
+                "row": {key: value for key, value in sorted(found.row.items()) if math.isfinite(value)},
+                "curves": {key: list(curve) for key, curve in found.curves.items()},
+            }
+
+    def acknowledge(self, name: str) -> bool:
+        """Somebody has looked after a device's alarms; they come back with something new. Whether it is known."""
+        with self.lock:
+            if (found := self._devices.get(name)) is None:
+                return False
+            found.excused, found.refused = "silent" in found.alarms(self.clock()), found.rejected
+            loss = found.row.get("loss", math.nan)
+            found.lowest = loss if math.isfinite(loss) else found.lowest
+            return True
+
+    def forget(self, name: str) -> bool:
+        """Take a device off the page, until it reports again. Whether it was there."""
+        with self.lock:
+            return self._devices.pop(name, None) is not None
+
+    def _room(self, device: str) -> bool:
+        return device in self._devices or len(self._devices) < monitor.MOST
+
+    def _line(self, name: str, found: _Device, now: float) -> dict[str, Any]:
+        return {
+            "id": name,
+            "online": found.online,
+            "ago": max(0.0, now - found.seen) if found.seen else None,
+            "alarms": found.alarms(now),
+            **{key: _finite(found.row, key) for key in SHOWN},
+        }
+
+
+def _finite(row: Mapping[str, float], key: str) -> float | None:
+    value = row.get(key)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _thinned(curve: Curve, point: tuple[float, float]) -> None:
+    """Add a point; of a full curve every other one goes. A round that is done again begins again there."""
+    while curve and curve[-1][0] >= point[0]:
+        curve.pop()
+    curve.append(point)
+    if len(curve) > LONGEST:
+        del curve[1:-1:2]

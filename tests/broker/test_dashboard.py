@@ -1,0 +1,252 @@
+"""The dashboard: what it makes of telemetry, who may change what, and how it looks in a real browser."""
+
+import io
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from broker import embedded
+from broker.dashboard import server, text
+from broker.dashboard.state import LONGEST, State
+from tests.waiting import eventually
+
+BIN = Path(sys.executable).parent
+TOKEN = "open sesame"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fleet() -> tuple[State, Clock]:
+    clock = Clock()
+    return State("f", clock), clock
+
+
+def told(state: State, device: str, **row: float) -> None:
+    state.take(f"fleet/f/telemetry/{device}", json.dumps(row).encode(), state.clock())
+
+
+def alarms(state: State, device: str) -> dict[str, str]:
+    found = state.device(device)
+    assert found is not None
+    kinds: dict[str, str] = found["alarms"]
+    return kinds
+
+
+def test_what_devices_report_is_on_the_first_page() -> None:
+    state, _ = fleet()
+    row = {"round": 2, "loss": 0.5, "loss/squared_error(reference)": 0.1, "sent_to/b": 30.0, "temperature": 51.0}
+    told(state, "a", **row)
+    told(state, "b", round=2, loss=1.5)
+    found = state.snapshot()
+    assert [d["id"] for d in found["devices"]] == ["a", "b"]
+    assert found["devices"][0]["temperature"] == 51
+    assert found["links"] == [{"from": "a", "to": "b", "bytes": 30.0}]
+    assert found["curves"]["loss"] == [(2.0, 1.0)]
+    assert found["refused"] == 0
+    assert (state.device("a") or {})["row"]["loss/squared_error(reference)"] == 0.1
+    assert state.device("nobody") is None
+
+
+def test_silent_is_who_is_gone_or_late() -> None:
+    state, clock = fleet()
+    for number in range(5):
+        told(state, "a", round=number)
+        clock.now += 10
+    clock.now += 15
+    assert not alarms(state, "a")  # twice as late as it usually is
+    clock.now += 10
+    assert "nothing heard for 35 s" in alarms(state, "a")["silent"]
+    told(state, "a", round=5)
+    assert not alarms(state, "a")
+    state.take("fleet/f/status/a", b"offline", clock.now)
+    assert alarms(state, "a")["silent"] == "gone, says the broker"
+    assert state.acknowledge("a")
+    assert not alarms(state, "a")
+    state.take("fleet/f/status/a", b"online", clock.now)
+    state.take("fleet/f/status/a", b"offline", clock.now)
+    assert "silent" in alarms(state, "a")
+
+
+@pytest.mark.parametrize("loss", [math.nan, 9.0])
+def test_diverging_is_who_was_much_better(loss: float) -> None:
+    state, _ = fleet()
+    for value in (2.3, 0.9, 2.5, loss):
+        assert not (state.device("a") and alarms(state, "a"))
+        told(state, "a", round=1, loss=value)
+    assert "diverging" in alarms(state, "a")
+
+
+def test_rejected_is_told_until_somebody_has_looked() -> None:
+    state, _ = fleet()
+    told(state, "a", round=1, refused_malformed=2, implausible=1)
+    assert alarms(state, "a") == {"rejected": "3 messages refused"}
+    state.acknowledge("a")
+    assert not alarms(state, "a")
+    told(state, "a", round=2, refused_malformed=2, implausible=1)
+    assert not alarms(state, "a")
+    told(state, "a", round=3, refused_malformed=5, implausible=1)
+    assert alarms(state, "a") == {"rejected": "3 messages refused"}
+    assert state.forget("a")
+    assert not state.forget("a")
+    assert not state.acknowledge("a")
+
+
+def test_curves_are_bounded_and_what_is_done_again_counts_once() -> None:
+    state, _ = fleet()
+    for number in range(5 * LONGEST):
+        told(state, "a", round=number, loss=1.0)
+    told(state, "a", round=1000, loss=2.0)
+    curve = (state.device("a") or {})["curves"]["loss"]
+    assert len(curve) <= LONGEST
+    assert curve[-1] == (1000.0, 2.0)
+    assert [number for number, _ in curve] == sorted({number for number, _ in curve})
+    assert len(state.snapshot()["curves"]["loss"]) <= 2 * LONGEST
+
+
+@given(st.text(max_size=60), st.binary(max_size=200))
+def test_anything_may_arrive(topic: str, payload: bytes) -> None:
+    state, _ = fleet()
+    for where in (topic, f"fleet/f/status/{topic}", f"fleet/f/telemetry/{topic}"):
+        state.take(where, payload, 0.0)
+    json.dumps(state.snapshot())
+
+
+def ask(url: str, body: bytes | None = None, token: str | None = None) -> tuple[int, Any, Any]:
+    """(status, JSON, headers)"""
+    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer), answer.headers
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused), refused.headers
+
+
+def test_read_only_without_a_token() -> None:
+    state, _ = fleet()
+    told(state, "a", round=1, refused_malformed=1)
+    acknowledge = json.dumps({"do": "acknowledge"}).encode()
+    with server.serving(state, "127.0.0.1", 0) as url:
+        status, said, headers = ask(f"{url}api/fleet")
+        assert (status, said["writable"]) == (200, False)
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert ask(f"{url}api/devices/a", acknowledge, "anything")[0] == 403
+        assert ask(f"{url}api/devices/b")[0] == 404
+        assert ask(f"{url}../../etc/passwd")[0] == 404
+    assert alarms(state, "a")
+    with server.serving(state, "127.0.0.1", 0, TOKEN) as url:
+        assert ask(f"{url}api/fleet")[1]["writable"]
+        assert ask(f"{url}api/devices/a", acknowledge)[0] == 401
+        assert ask(f"{url}api/devices/a", acknowledge, TOKEN[:-1])[0] == 401
+        for body in (b"", b"[1]", b'{"do": "dance"}', bytes(5000)):
+            assert ask(f"{url}api/devices/a", body, TOKEN)[0] == 400
+        assert ask(f"{url}api/devices/b", acknowledge, TOKEN)[0] == 404
+        assert alarms(state, "a")
+        assert ask(f"{url}api/devices/a", acknowledge, TOKEN)[:2] == (200, {"done": True})
+    assert not alarms(state, "a")
+
+
+def test_in_a_terminal() -> None:
+    state, _ = fleet()
+    for number in range(60):
+        told(state, "a[1]" if number < 0 else "a", round=number, loss=3.0 - number / 30, accuracy_all=number / 60)
+    told(state, "b", round=60, loss=math.nan)
+    out = io.StringIO()
+    Console(file=out, width=90).print(text.picture(state.snapshot(), 30))
+    said = out.getvalue()
+    assert "2 of 2 online" in said
+    assert "diverging b  its loss is no number" in said
+    assert "▁" in said
+    assert "█" in said
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """edge-broker, until it is told to stop."""
+    return subprocess.Popen([BIN / "edge-broker", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def dashboard(url: str, *flags: str) -> Iterator[str]:
+    """The command, on any port; its page."""
+    words = ["dashboard", "--broker", url, "--fleet", "show", "--listen", "127.0.0.1:0", "--json", *flags]
+    process = started(*words)
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())["url"]
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+
+
+def seen(url: str, folder: Path, *flags: str) -> str:
+    """The page as a browser has made it, after it has looked twice."""
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet]
+    where = [f"--user-data-dir={folder}", "--virtual-time-budget=5000", *flags]
+    done = subprocess.run(
+        [*command, *where, "--dump-dom", url], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    small = ["--devices", "5", "--model", "zoo:mlp:8", "--rounds", "100000", "--split", "classes:4"]
+    with embedded.running() as broker, dashboard(broker.url) as url:
+        over = ["--transport", "mqtt", "--broker", broker.url, "--fleet", "show"]
+        fleet = subprocess.Popen(
+            [BIN / "edge-sim", *small, *over], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            eventually(lambda: len(ask(f"{url}api/fleet")[1]["curves"].get("accuracy_all", [])) > 5, 60)
+            page = seen(url, tmp_path / "profile")
+            for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "disagreement (consensus)"):
+                assert word in page, word
+            assert page.count('class="link"') == 5
+            assert page.count('class="curve"') == 3
+            assert page.count("<td><a") + page.count('<td class="off"><a') == 5
+            one = seen(f"{url}#/device/device-3", tmp_path / "profile")
+            assert "last seen" in one
+            assert "<td>device-2</td>" in one
+            assert "loss/squared_error(reference)" in one
+            phone = ["--window-size=390,800", f"--screenshot={tmp_path / 'phone.png'}"]
+            seen(url, tmp_path / "profile", *phone)
+        finally:
+            fleet.kill()
+            fleet.wait()
+        eventually(lambda: all("silent" in d["alarms"] for d in ask(f"{url}api/fleet")[1]["devices"]), 60)
+        assert "Alarms (5)" in seen(url, tmp_path / "profile")
+
+
+def test_the_text_view_of_a_broker() -> None:
+    with embedded.running() as broker:
+        words = ["dashboard", "--broker", broker.url, "--fleet", "show", "--text"]
+        process = subprocess.Popen(
+            [BIN / "edge-broker", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert "0 of 0 online" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (0, "")
