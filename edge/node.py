@@ -84,6 +84,7 @@ def rounds(
         inbox.open(number)
         talk = protocol.round(number, engine)
         missed = doubted = 0
+        waited = 0.0
         mine: dict[str, Floats] = {}
         try:
             exchange = next(talk)
@@ -91,7 +92,9 @@ def rounds(
                 exchange = _published(exchange, publish)
                 sent = post.tell(exchange)
                 mine |= {m.kind: m.values for several in exchange.send.values() for m in several}
-                heard = yield from post.listen(exchange.wait_for, number, deadline=now() + patience)
+                listening = now()
+                heard = yield from post.listen(exchange.wait_for, number, deadline=listening + patience)
+                waited += now() - listening
                 missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
                 believed = _believed(heard, mine, robust)
                 doubted += sum(map(len, heard.values())) - sum(map(len, believed.values()))
@@ -100,7 +103,8 @@ def rounds(
             metrics: Metrics = done.value
         if robust is not everybody:
             metrics["doubted"] = float(doubted)
-        yield {"round": float(number), **metrics, "missed": float(missed), "seconds": now() - started}
+        times = {"seconds": now() - started, "waited": waited}
+        yield {"round": float(number), **metrics, "missed": float(missed), **times}
         number = max(number + 1, inbox.majority_round())
 
 

@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loss", type=float, metavar="SHARE", help="of the messages never arrive")
     parser.add_argument("--duplication", type=float, metavar="SHARE", help="of the messages arrive twice")
     parser.add_argument("--board", metavar="|".join(boards.names()), help="how fast devices compute")
+    parser.add_argument(
+        "--replay", metavar="FOLDER", help="of firmware_scripts.field collect: compute as boards did there"
+    )
     parser.add_argument("--patience", type=float, metavar="SECONDS")
     parser.add_argument(
         "--set",

@@ -10,7 +10,7 @@ import numpy as np
 from edge import plugins, robust, topology
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
-from edge.sim import boards, lies
+from edge.sim import boards, lies, replay
 from edge.sim.conditions import choose
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
         yield partial(lies.parse, scenario.liars)
     for name in {name for name in (scenario.board, *(table.board for table in scenario.boards)) if name}:
         yield partial(boards.load, name)
+    if scenario.replay:
+        yield partial(_replayed, Path(scenario.replay), scenario)
     selections = [(f"boards[{i}].of", table.of) for i, table in enumerate(scenario.boards)]
     for i, link in enumerate(scenario.links):
         selections += [(f"links[{i}].{key}", of) for key, of in (("of", link.of), ("to", link.to)) if of is not None]
@@ -50,6 +52,14 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
     selections += [(f"absences[{i}].of", table.of) for i, table in enumerate(scenario.absences)]
     for where, of in selections:
         yield partial(_chosen, where, of, scenario.devices)
+
+
+def _replayed(folder: Path, scenario: "Scenario") -> None:
+    found = len(replay.read(folder))
+    if found != scenario.devices:
+        raise ConfigError(f"replay: {folder} has rows of {found} devices, the scenario has {scenario.devices}")
+    if scenario.board or scenario.boards:
+        raise ConfigError("replay: how long devices compute is told by the field test; leave out board and boards")
 
 
 def _chosen(where: str, of: str, devices: int) -> list[int]:
@@ -78,6 +88,8 @@ def _together(scenario: "Scenario") -> Iterator[str]:
     if scenario.on_ray:
         if scenario.transport == "mqtt" or scenario.convergence:
             yield "engine: devices on Ray talk through memory and cannot be looked into; leave out mqtt and convergence"
+        if scenario.replay:
+            yield "replay: not on Ray, whose actors cannot take it over from one another"
         asks = {name: getattr(plugins.load("edge.protocols", name), "ASKS_CENTRE", False) for name in known}
         asking = [name for name in scenario.protocols if asks.get(name)]
         yield from (f"engine: devices of {name} are examined with their centre's model; not on Ray" for name in asking)

@@ -1,8 +1,12 @@
 """What an emulation found. The names are those of the JSON file and stay."""
 
-from typing import Any
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Literal
 
 from pydantic import BaseModel
+
+from edge.errors import ConfigError
 
 Accuracy = tuple[float, float]
 """(on the whole test set, on it with its classes as frequent as on the device)"""
@@ -87,6 +91,20 @@ class Result(BaseModel):
     """by Ctrl-C: what there is, is of the rounds before"""
     seconds: float
     comparison: list[Summary] = []
+
+    def frame(self, of: Literal["rounds", "devices"] = "rounds", library: str | None = None) -> Any:
+        """The rounds, or the devices, as a data frame: a row each, what a protocol reports beside as columns.
+
+        library: pandas or polars; the first of them that is installed if absent. Raises ConfigError: none is.
+        """
+        rows = [one.model_dump() for one in (self.rounds if of == "rounds" else self.devices)]
+        rows = [{**{k: v for k, v in row.items() if k != "metrics"}, **row.get("metrics", {})} for row in rows]
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = {key: [row.get(key) for row in rows] for key in columns}
+        for name in (library,) if library else ("pandas", "polars"):
+            with suppress(ModuleNotFoundError):
+                return import_module(name).DataFrame(table)
+        raise ConfigError(f"a frame needs {library or 'pandas or polars'}, which is not installed; pip install it")
 
     def summary(self) -> Summary:
         """This run as a line of a comparison."""

@@ -12,7 +12,7 @@ from edge.sim.events import Closed
 from edge.sim.result import Accuracy, DeviceResult, RoundResult
 from edge.sim.shard import Exam
 
-KNOWN = ("round", "seconds")
+KNOWN = ("round", "seconds", "waited")
 """keys of a row that a result has a place of its own for, whoever reports them"""
 
 

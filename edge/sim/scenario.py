@@ -87,6 +87,8 @@ class Scenario(BaseModel):
     """what devices compute on, a name of edge/sim/boards; computing takes no time if absent"""
     boards: tuple[On, ...] = ()
     """other boards of some devices; the later table counts"""
+    replay: str | None = None
+    """folder of a field test's metrics (firmware_scripts.field collect): devices compute as long as they did then"""
     absences: tuple[Absence, ...] = ()
     """devices that join late, crash, sleep, or leave"""
     convergence: int = Field(default=0, ge=0)
@@ -115,7 +117,9 @@ class Scenario(BaseModel):
     def timed(self) -> bool:
         """Whether anything takes virtual time but waiting for the silent."""
         common = self.uplink or self.downlink or self.latency or self.jitter or self.loss or self.duplication
-        return bool(common or self.links or self.partitions or self.absences or self.boards or self.board)
+        return bool(
+            common or self.links or self.partitions or self.absences or self.boards or self.board or self.replay
+        )
 
     @property
     def lossy(self) -> bool:

@@ -16,9 +16,10 @@ from edge import checkpoint
 from edge.interfaces import Array, Delivery, Engine, Floats, NodeId
 from edge.node import Row
 from edge.post import Waiting
-from edge.sim import boards, work
+from edge.sim import boards, replay, work
 from edge.sim.boards import Board
 from edge.sim.fleet import Device, Maker
+from edge.sim.replay import Pace
 from edge.sim.result import Accuracy
 from edge.sim.world import World
 from edge.transports.memory import Network
@@ -111,6 +112,8 @@ class Shard:
     def __post_init__(self) -> None:
         self._network = Network(self.fleet, self._carry)
         self._number = {name: i for i, name in enumerate(self.make.names)}
+        folder = self.make.world.scenario.replay
+        self._paces = replay.read(Path(folder)) if folder else []
         self._pool = ThreadPoolExecutor(self.workers) if self.workers > 1 else None
 
     def close(self) -> None:
@@ -173,9 +176,10 @@ class Shard:
         if index not in self.hosts:
             clock = _Clock()
             device = self.make.device(index, self._network.attach(self.make.names[index]), clock)
-            board = boards.load(self.boards[index]) if index in self.boards else None
-            if board and device.bundle:
-                clock.computed = partial(_seconds, board, device.bundle.path, device.engine)
+            if index in self.boards and device.bundle:
+                clock.computed = partial(_seconds, boards.load(self.boards[index]), device.bundle.path, device.engine)
+            if index < len(self._paces):
+                clock.computed = partial(_replayed, self._paces[index], device)
             self.hosts[index] = host = _Host(device, clock)
             if self.keeps:
                 self._keep(host)
@@ -214,6 +218,11 @@ class Shard:
 def _seconds(board: Board, folder: Path, engine: Engine) -> float:
     """What an engine's work so far takes on a board."""
     return board.seconds(work.macs(folder, engine.work), sum(engine.work.values()))
+
+
+def _replayed(pace: Pace, device: Device) -> float:
+    """What it took in the field."""
+    return pace.seconds(device.inbox.round, sum(device.engine.work.values()))
 
 
 def examined(device: Device, centre: Device | None, x: Array) -> list[Floats]:

@@ -132,7 +132,7 @@ def test_anything_may_arrive(topic: str, payload: bytes) -> None:
 
 
 def ask(url: str, body: bytes | None = None, token: str | None = None) -> tuple[int, Any, Any]:
-    """(status, JSON, headers)"""
+    """Status, JSON, headers."""
     request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"} if token else {})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
