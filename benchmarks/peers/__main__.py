@@ -1,10 +1,11 @@
 """One job in Murmur and in its peers, each in an environment of its own, in turns.
 
     python -m benchmarks.peers [--data JOB.npz] [--rounds 20] [--repeats 3] [--environments FOLDER] [--json OUT.json]
-                               [--report OUT.html] [NAME ...]
+                               [--model cnn|mlp] [--clients 10] [--report OUT.html] [NAME ...]
 
 Ten clients, one local epoch a round (batch 32, SGD 0.05), one thread a process: conv 16, conv 32, linear 64, linear 10
-(105,866 parameters) on 28x28 images. JOB.npz: x, y, client, x_test, y_test, x_pub; without it scikit-learn's digits,
+(105,866 parameters) on 28x28 images; or, with --model mlp, linear 64, linear 10 (50,890). --clients divides the data
+evenly among as many instead. JOB.npz: x, y, client, x_test, y_test, x_pub; without it scikit-learn's digits,
 enlarged, in ten Dirichlet(0.5) parts of 100.
 
     murmur             edge-sim, federated averaging, one process and one thread of work
@@ -106,6 +107,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="JOB.npz", help="x, y, client, x_test, y_test, x_pub; else digits")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="20")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each, taking turns; 3")
+    parser.add_argument("--model", choices=("cnn", "mlp"), default="cnn", help="cnn")
+    parser.add_argument("--clients", type=int, metavar="N", help="so many instead of the data's own; not for decent")
     parser.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they go")
     delivery.flags(parser)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(CONTENDERS)}; all by default")
@@ -123,7 +126,8 @@ def _perform(args: argparse.Namespace) -> int:
         folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         job, public = folder / "job.npz", folder / "public.npz"
-        write_job(args.data, job, public)
+        write_job(args.data, job, public, args.clients)
+        os.environ["PEERS_MODEL"] = args.model  # for all that are started
         runs: dict[str, list[tuple[Account, Tree]]] = {name: [] for name in names}
         for name in names:
             console.print(f"environment of {name}", highlight=False)
@@ -133,15 +137,15 @@ def _perform(args: argparse.Namespace) -> int:
                 console.print(f"run {n + 1} of {args.repeats}: {name}", highlight=False)
                 runs[name].append(_run(name, folder, job, public, args.rounds))
     found = Peers(
-        data=str(args.data.name if args.data else "digits"),
+        data=f"{args.data.name if args.data else 'digits'}, {args.model}, {args.clients or CLIENTS} clients",
         rounds=args.rounds,
-        lines=[_line(name, several) for name, several in runs.items()],
+        lines=[_line(name, several, args.clients or CLIENTS) for name, several in runs.items()],
     )
     delivery.deliver(console, found, sections(found), args)
     return 0
 
 
-def write_job(source: Path | None, job: Path, public: Path) -> None:
+def write_job(source: Path | None, job: Path, public: Path, clients: int | None = None) -> None:
     """The archives that all contenders read: images (N, 1, 28, 28) float32 from 0 to 1. Raises ConfigError."""
     if source is None:
         digits = data.load("digits", 0)
@@ -173,6 +177,10 @@ def write_job(source: Path | None, job: Path, public: Path) -> None:
             "y_test": labels["y_test"],
         }
         known = images["x_pub"]
+    if clients is not None:
+        if not 1 < clients <= len(arrays["client"]):
+            raise ConfigError(f"--clients {clients}: expected 2 to {len(arrays['client'])}, the rows there are")
+        arrays["client"] = np.arange(len(arrays["client"])) % clients
     np.savez(job, **arrays)
     np.savez(public, x=known)
 
@@ -222,12 +230,12 @@ def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple
     return json.loads(told[-1]), tree
 
 
-def _line(name: str, runs: Sequence[tuple[Account, Tree]]) -> Line:
+def _line(name: str, runs: Sequence[tuple[Account, Tree]], clients: int = CLIENTS) -> Line:
     speeds, starts, accuracies = [], [], []
     for told, _ in runs:
         marks = np.array(told["marks"], np.float64)
         rounds = np.diff(marks)
-        speeds.append(CLIENTS / float(np.median(rounds[1:])))
+        speeds.append(clients / float(np.median(rounds[1:])))
         starts.append(float(rounds[0] - np.median(rounds[1:])))
         accuracies.append(float(told["accuracy"]))
     return Line(
@@ -264,7 +272,7 @@ def sections(found: Peers) -> list[Section]:
     return [
         Section(
             "peers",
-            f"{found.data}, {CLIENTS} clients, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
+            f"{found.data}, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
             columns=("who", "per s", "ratio", "start", "PSS", "ratio", "RSS", "sent", "accuracy"),
             rows=rows,
             after=f"Client updates a second, and memory, beside {REFERENCE}'s.",

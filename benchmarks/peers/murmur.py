@@ -3,6 +3,7 @@
 python -m benchmarks.peers.murmur JOB.npz PUBLIC.npz ROUNDS PROTOCOL WORKERS
 """
 
+import os
 import sys
 import time
 
@@ -12,7 +13,8 @@ from benchmarks.peers.workers.account import began, tell
 from edge.sim.run import Frame, run
 from edge.sim.scenario import Scenario
 
-BATCH, RATE, CLIENTS = 32, 0.05, 10
+BATCH, RATE = 32, 0.05
+MODELS = {"cnn": "zoo:small-cnn:64", "mlp": "zoo:mlp:64"}
 SETTINGS = {"d-distillation": {"pull": 10.0, "reference_batch": 32}}
 """beyond those that all have"""
 
@@ -25,16 +27,17 @@ def main(path: str, public: str, rounds: str, protocol: str, workers: str) -> No
         marks.append(time.time())
 
     with np.load(path) as job:
-        epoch = -(-len(job["client"]) // (CLIENTS * BATCH))  # of a client of the usual size
+        clients = int(job["client"].max()) + 1
+        epoch = -(-len(job["client"]) // (clients * BATCH))  # of a client of the usual size
     local = {"local_steps": epoch, "batch_size": BATCH, "learning_rate": RATE}
     scenario = Scenario(
-        devices=CLIENTS,
+        devices=clients,
         topology="ring",
         protocol=protocol,
         data=f"npz:{path}",
         split="by:client",
         reference=f"npz:{public}",
-        model="zoo:small-cnn:64",
+        model=MODELS[os.environ.get("PEERS_MODEL", "cnn")],
         rounds=int(rounds),
         evaluate_every=int(rounds),
         workers=int(workers),

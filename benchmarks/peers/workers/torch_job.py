@@ -1,5 +1,6 @@
 """The job in PyTorch, as its peers run it: model, a client's epoch, evaluation. Needs torch and NumPy only."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +11,13 @@ BATCH, RATE = 32, 0.05
 
 
 def model(seed: int = 0) -> torch.nn.Module:
-    """conv 16, pool, conv 32, pool, linear 64, linear 10: 105,866 parameters."""
+    """conv 16, pool, conv 32, pool, linear 64, linear 10: 105,866 parameters; or, if PEERS_MODEL says mlp, 50,890."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
+    if os.environ.get("PEERS_MODEL") == "mlp":
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(28 * 28, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
+        )
     return torch.nn.Sequential(
         *(torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
         *(torch.nn.Conv2d(16, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
