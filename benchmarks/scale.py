@@ -1,11 +1,10 @@
 """How the emulator grows with its fleet: seconds a round and memory, from ten devices to two thousand.
 
-    python -m benchmarks.scale [--devices 10,100,1000] [--model zoo:mlp:32] [--rounds 6] [--json OUT] [--report OUT.html]
-                               [--plots FOLDER]
+    python -m benchmarks.scale [--devices 10,100,1000] [--model zoo:mlp:32] [--rounds 6] [--plots FOLDER]
 
 D-Distillation on a random 4-regular graph, synthetic data of 20 dimensions, 100 reference rows, five steps of 16 rows a
 round; each size in a process of its own, one thread. Seconds are of the median round without an exam; the exponent is
-of a power law through the seconds: 1 is linear.
+that of a power law through the seconds: 1 is linear.
 """
 
 import argparse
@@ -106,12 +105,7 @@ def sections(found: Scale) -> list[Section]:
             f"{found.model}: a round takes devices to the power of {fixed(found.exponent, 2)}",
             columns=("devices", "a round", "of a device", "first round", "memory"),
             rows=rows,
-            picture=partial(
-                figures.lines,
-                {"measured": [(float(x.devices), x.seconds) for x in found.lines]},
-                "devices",
-                "s a round",
-            ),
+            picture=partial(figures.lines, {found.model: spent}, "devices", "s a round"),
         ),
         Section(
             "scale-memory",

@@ -20,6 +20,12 @@ def register(package: str, name: str, module: Any) -> None:
     load.cache_clear()
 
 
+def unregister(package: str, name: str) -> None:
+    """Take back what was registered under that name, if anything was."""
+    _registered.pop((package, name.replace("_", "-")), None)
+    load.cache_clear()
+
+
 def names(package: str) -> list[str]:
     """What can be loaded from `package`, e.g. ["d-distillation", "d-psgd", "isolated"]."""
     found = iter_modules(import_module(package).__path__)

@@ -12,13 +12,24 @@ import pytest
 
 from edge import plugins
 from edge.config import NodeConfig
+from edge.sim import boards
 from edge.sim.scenario import Scenario
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
-FOREVER = ("edge-node", "edge-broker dev", "edge-broker monitor", "edge-bench field")
+FOREVER = (
+    "edge-node",
+    "edge-broker dev",
+    "edge-broker monitor",
+    "edge-broker dashboard",
+    "edge-bench field",
+    "edge-sim --watch",
+)
 """Commands that run until they are stopped, or want boards: their flags are checked here; other tests run them."""
+
+
+COMMANDS = ("dev", "monitor", "dashboard", "field")
 
 
 def commands(page: Path) -> list[str]:
@@ -29,6 +40,7 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "make":
@@ -39,9 +51,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
             continue
         elif line.startswith(FOREVER):
             flags = [w for w in words if w.startswith("--")]
-            done = run(
-                [str(BIN / words[0]), *[w for w in words[1:2] if w in ("dev", "monitor", "field")], "--help"], tmp_path
-            )
+            done = run([str(BIN / words[0]), *[w for w in words[1:2] if w in COMMANDS], "--help"], tmp_path)
             assert all(flag in done.stdout for flag in flags)
         elif words[0] == "python":
             if words[2].startswith("benchmarks"):
@@ -63,6 +73,19 @@ def run(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(example: Path, tmp_path: Path) -> None:
+    assert f"examples/{example.name}" in (ROOT / "docs" / "emulator.md").read_text()
+    done = run([sys.executable, "-W", "error", str(example)], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_every_board_is_named(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "emulator.md").read_text()
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
@@ -72,7 +95,7 @@ def test_links_lead_somewhere() -> None:
 @pytest.mark.parametrize("command", plugins.names("edge.bench.commands"))
 def test_every_measurement_is_explained(command: str) -> None:
     said = [line.split()[1] for line in commands(ROOT / "docs" / "bench.md") if line.startswith("edge-bench")]
-    assert command in said or command in ("privacy", "reproduce")  # trust.md; bench.md's first block
+    assert command in said or command in ("privacy", "reproduce", "sweep")  # trust.md; the first block; emulator.md
     assert f"`{command}`" in (ROOT / "docs" / "bench.md").read_text()
 
 

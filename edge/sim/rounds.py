@@ -84,9 +84,7 @@ class Rounds:
             link_seconds=means["seconds"] if self.timed else None,
             virtual_seconds=closed.at if self.timed else None,
             devices=sum(self.nodes[i].role == DEVICE for i in rows),
-            metrics={
-                k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in ("round", "seconds") and k != "loss"
-            },
+            metrics={k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in KNOWN and k != "loss"},
             seconds=seconds,
         )
 

@@ -88,12 +88,16 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
             chosen = dict(zip(keys.grid, combination, strict=True))
             label = ", ".join([*([variant] if variant else []), *(f"{k}={v}" for k, v in chosen.items())])
             points[label or path.stem] = merged(merged(merged(base, changes), _nested(chosen)), flags)
-    wrong = []
+    problems: dict[str, list[str]] = {}
     for label, point in points.items():
         try:
-            scenarios.validated(point, f"{path} ({label})" if len(points) > 1 else str(path))
+            scenarios.validated(point, "scenario")
         except ConfigError as reason:
-            wrong.append(str(reason))
+            problems.setdefault(str(reason), []).append(label)
+    wrong = []
+    for said, labels in problems.items():
+        where = "" if len(labels) == len(points) else f" ({'; '.join(labels)})"
+        wrong.append(f"{path}{where}: {said}")
     for number, one in enumerate(keys.expect):
         odd = [label for label in (one.of, one.than) if label is not None and label not in points]
         wrong += [f"{path}: expect[{number}]: there is no '{label}'; there are: {'; '.join(points)}" for label in odd]

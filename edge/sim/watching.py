@@ -36,7 +36,7 @@ class Page:
     def __call__(self, frame: Frame) -> None:
         """After a round; devices that have not done it are silent."""
         self.state.name, self.state.place = frame.protocol, frame.place
-        now = time.time()
+        now = self.state.clock()
         for device, heads in zip(frame.devices, frame.accuracies, strict=True):
             if not device.row:
                 continue
@@ -47,7 +47,7 @@ class Page:
 
     def end(self) -> None:
         """Nobody is silent because it is over."""
-        ended = time.time()
+        ended = self.state.clock()
         self.state.clock = lambda: ended
 
 
