@@ -112,6 +112,8 @@ class Emulation:
         self._heap: list[tuple[float, int, tuple[int, ...], Any]] = []
         self._levels = Counter({0: len(self.names)})
         """of those who are there, by the round they finished last"""
+        self._left = len(self.names)
+        """how many have neither done their last round nor gone for good"""
         self._closed = 0
         self._progress = 0.0
         self._closing: deque[tuple[int, float]] = deque()
@@ -126,7 +128,7 @@ class Emulation:
         for i in range(len(self.names)):
             self._push(0.0, ROUND, (i,), 0)
         self._next_absence()
-        while self._heap and not all(self._done()):
+        while self._heap and self._left:
             yield from self._close(self._heap[0][:2])
             yield from self._next()
         self._over(self.now, max(node.level for node in self._nodes))
@@ -134,9 +136,6 @@ class Emulation:
         for i, node in enumerate(self._nodes):
             if node.started:
                 self.workers.leave(i, node.mail)
-
-    def _done(self) -> Iterator[bool]:
-        return (node.done for node in self._nodes)
 
     def _push(self, at: float, kind: int, key: tuple[int, ...], what: Any) -> None:
         heapq.heappush(self._heap, (at, kind, key, what))
@@ -290,6 +289,7 @@ class Emulation:
 
     def _gone(self, at: float, node: _Node) -> None:
         node.done = True
+        self._left -= 1
         self._there(node, -1)
         self._over(at, min(self._levels, default=0))
 

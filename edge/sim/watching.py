@@ -67,6 +67,8 @@ def in_text(console: Console, of: Page) -> Iterator[Watch]:
     """The text view, drawn again after every round."""
     with Live(console=console, auto_refresh=False) as live:
         yield lambda _: live.update(text.picture(of.state.snapshot(), console.height), refresh=True)
+    if not console.is_terminal:
+        console.print()
 
 
 def stay(console: Console, url: str) -> None:
