@@ -8,6 +8,7 @@ bit, wherever turns are had. An actor that dies is replaced: each of its nodes i
 at the most, and has the turns since then again. The cluster is RAY_ADDRESS's; without it one is started here.
 """
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -252,7 +253,12 @@ def _connected() -> tuple[Any, bool]:
         return ray, False
     address = os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=None if address else False,
+        )
     except (ConnectionError, ValueError, RuntimeError) as reason:
         raise ConfigError(f"engine: no Ray cluster answers at {address or 'this machine'} ({reason})") from None
     return ray, True
