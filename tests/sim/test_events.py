@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.errors import ConfigError
@@ -12,6 +13,7 @@ from edge.sim import cli, conditions, on_ray
 from edge.sim import scenario as scenarios
 from edge.sim.boards import load, names
 from edge.sim.result import Result
+from edge.sim.rounds import Spread
 from edge.sim.run import Frame, run
 from edge.sim.scenario import Scenario
 from tests.sim.test_sim import timeless
@@ -145,6 +147,19 @@ def test_a_partition_holds_up_who_would_talk_across_it() -> None:
     assert sum(one.metrics["missed"] for one in lost.rounds) > 0
 
 
+def test_the_spread_of_a_fleet_without_all_tables_at_once() -> None:
+    said = np.random.default_rng(0).dirichlet(np.ones(4), (5, 30)).astype(np.float32)
+    found = Spread()
+    for table in said:
+        found.add(table)
+    away = said.astype(np.float64) - said.astype(np.float64).mean(axis=0)
+    assert found.distance == pytest.approx(np.sqrt((away**2).sum(axis=-1).mean()), rel=1e-12)
+    alike = Spread()
+    for _ in range(3):
+        alike.add(said[0])
+    assert alike.distance == 0
+
+
 def test_absences_begin_in_order_and_shares_are_drawn_anew() -> None:
     tables = [
         conditions.Absence(of="50%", at=1, seconds=1, every=2),
@@ -162,8 +177,6 @@ def test_absences_begin_in_order_and_shares_are_drawn_anew() -> None:
     ("of", "chosen"), [("all", [0, 1, 2, 3, 4, 5]), ("0-2,5", [0, 1, 2, 5]), ("3", [3]), ("1,1-2", [1, 2])]
 )
 def test_devices_are_named_by_number(of: str, chosen: list[int]) -> None:
-    import numpy as np
-
     assert conditions.choose(of, 6, np.random.default_rng(0)) == chosen
 
 
