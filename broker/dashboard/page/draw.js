@@ -56,8 +56,8 @@ export function topology(devices, links, words) {
     const [[ax, ay], [bx, by]] = [places.get(from), places.get(to)];
     const share = rate / most;
     const line = element("line", { class: "link", x1: ax, y1: ay, x2: bx, y2: by });
-    line.setAttribute("stroke-width", (0.5 + 3.5 * share * Math.max(thin, 0.3)).toFixed(2));
-    line.setAttribute("stroke-opacity", (Math.max(0.12, 0.35 * thin) + 0.6 * share * Math.max(thin, 0.4)).toFixed(2));
+    line.setAttribute("stroke-width", (0.8 + 3.2 * share * Math.max(thin, 0.3)).toFixed(2));
+    line.setAttribute("stroke-opacity", (Math.max(0.28, 0.4 * thin) + 0.6 * share * Math.max(thin, 0.4)).toFixed(2));
     line.append(element("title", {}, `${from} - ${to}: ${words(bytes)}`));
     svg.append(line);
   }
