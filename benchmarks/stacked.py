@@ -1,7 +1,7 @@
 """Does it pay to step many devices in one graph? The exported step inside a Scan over stacked parameters, against a
 call for each device.
 
-    python -m benchmarks.stacked [--devices 64] [--batch 16] [--rounds 7]
+    python -m benchmarks.stacked [--devices 64] [--batch 16] [--seconds 5]
 
 Prints, for every model, the time of a device's step in the stack as a share of that of an engine of its own, in one
 run, medians, one thread; and of the engine's own call how much is the graph alone. The losses are equal.
@@ -10,8 +10,6 @@ run, medians, one thread; and of the engine's own call how much is the graph alo
 import argparse
 import json
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +19,7 @@ import onnx
 import onnxruntime as ort  # noqa: TID251 - what is measured
 from onnx import helper
 
+from edge.bench.intervals import in_turns, ratio
 from edge.bundle import NEXT, Bundle
 from edge.engines import onnx_runtime
 from export import zoo
@@ -66,18 +65,7 @@ def stacked(model: onnx.ModelProto, scalars: set[str]) -> onnx.ModelProto:
     return made
 
 
-def measured(act: Callable[[], Any], rounds: int) -> float:
-    """Median seconds."""
-    act()
-    found = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        act()
-        found.append(time.perf_counter() - begin)
-    return median(found)
-
-
-def compare(bundle: Bundle, devices: int, batch: int, rounds: int) -> dict[str, float]:
+def compare(bundle: Bundle, devices: int, batch: int, seconds: float) -> dict[str, float]:
     """One model."""
     random, shape = np.random.default_rng(0), bundle.manifest.shape
     x = random.random((devices, batch, *shape), np.float32)
@@ -110,18 +98,15 @@ def compare(bundle: Bundle, devices: int, batch: int, rounds: int) -> dict[str, 
         losses[:] = found["all/loss"].tolist()
 
     one = {**start, "x": x[0], "labels": y[0], **hyper}
-    graph = measured(lambda: [plain.run(None, one) for _ in range(devices)], rounds)
     each()
     stack()
     np.testing.assert_allclose(alone, losses, rtol=1e-5)
-    own, together = [], []
-    for _ in range(rounds):  # in turns, as the machine is not quiet
-        own.append(measured(each, 1))
-        together.append(measured(stack, 1))
+    steps = {"own": each, "stacked": stack, "graph": lambda: [plain.run(None, one) for _ in range(devices)]}
+    times = in_turns(steps, seconds)
     return {
-        "engine_microseconds": 1e6 * median(own) / devices,
-        "stacked_over_engine": median(t / o for t, o in zip(together, own, strict=True)),
-        "graph_alone_over_engine": graph / median(own),
+        "engine_microseconds": 1e6 * median(times["own"]) / devices,
+        "stacked_over_engine": ratio(times["stacked"], times["own"]),
+        "graph_alone_over_engine": ratio(times["graph"], times["own"]),
     }
 
 
@@ -130,14 +115,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One graph for many devices?")
     parser.add_argument("--devices", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of every model")
     args = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, (spec, shape)) in enumerate(MODELS.items()):
             made = zoo.build(spec, shape=shape, classes=CLASSES, seed=0)
             bundle = export(made, Path(folder) / str(number), objective="cross_entropy", optimizer="sgd")
-            found[name] = compare(bundle, args.devices, args.batch, args.rounds)
+            found[name] = compare(bundle, args.devices, args.batch, args.seconds)
     print(json.dumps(found, indent=1))
 
 

@@ -40,17 +40,15 @@ class Fleet(Collector):
 
     def take(self, topic: str, payload: bytes, now: float) -> None:
         """A message of the broker's. What is no status or telemetry is counted, and nothing else."""
-        parts = topic.split("/")
-        device = parts[-1]
-        known = device in self.online or len(self.online) < MOST
+        told = told_by(topic, payload)
         with self.lock:
-            if len(parts) == 4 and known and parts[2] == "status" and payload in (b"online", b"offline"):
-                self.online[device] = payload == b"online"
-            elif len(parts) == 4 and known and parts[2] == "telemetry" and (row := row_of(payload)) is not None:
-                self.online.setdefault(device, True)
-                self.rows[device], self.seen[device] = row, now
-            else:
+            if told is None or not (told[0] in self.online or len(self.online) < MOST):
                 self.refused += 1
+            elif isinstance(told[1], bool):
+                self.online[told[0]] = told[1]
+            else:
+                self.online.setdefault(told[0], True)
+                self.rows[told[0]], self.seen[told[0]] = told[1], now
 
     def collect(self) -> Iterator[Metric]:
         """For the registry: a family a key."""
@@ -71,7 +69,17 @@ class Fleet(Collector):
         yield GaugeMetricFamily("murmur_monitor_refused", "messages that were no status or telemetry", value=refused)
 
 
-def row_of(payload: bytes) -> dict[str, float] | None:
+def told_by(topic: str, payload: bytes) -> tuple[str, bool | dict[str, float]] | None:
+    """(device, whether it is there, or its row of telemetry); None for what is neither."""
+    parts = topic.split("/")
+    if len(parts) == 4 and parts[2] == "status" and payload in (b"online", b"offline"):
+        return parts[3], payload == b"online"
+    if len(parts) == 4 and parts[2] == "telemetry" and (row := _row(payload)) is not None:
+        return parts[3], row
+    return None
+
+
+def _row(payload: bytes) -> dict[str, float] | None:
     """Flat JSON of numbers; None for anything else."""
     if len(payload) > LONGEST:
         return None

@@ -96,24 +96,17 @@ class State:
 
     def take(self, topic: str, payload: bytes, now: float) -> None:
         """A message of the broker's."""
-        parts = topic.split("/")
-        row = monitor.row_of(payload) if parts[2:3] == ["telemetry"] else None
-        status = parts[2:3] == ["status"] and payload in (b"online", b"offline")
-        try:
-            device = topics.name(parts[3], "device") if len(parts) == 4 else ""
-        except ConfigError:
-            device = ""
+        told = monitor.told_by(topic, payload)
         with self.lock:
-            if not device or not (status or row is not None) or not self._room(device):
+            if told is None or not self._room(told[0]):
                 self.refused += 1
                 return
-        if row is not None:
-            self.report(device, row, now)
-        else:
-            with self.lock:
+            device, what = told
+            if isinstance(what, bool):
                 found = self._devices.setdefault(device, _Device())
-                found.online = payload == b"online"
-                found.excused = found.excused and not found.online
+                found.online, found.excused = what, found.excused and not what
+                return
+        self.report(device, what, now)
 
     def report(self, device: str, row: dict[str, float], now: float) -> None:
         """A device's row of telemetry."""
@@ -182,6 +175,11 @@ class State:
             return self._devices.pop(name, None) is not None
 
     def _room(self, device: str) -> bool:
+        """For this one, if it can be a device."""
+        try:
+            topics.name(device, "device")
+        except ConfigError:
+            return False
         return device in self._devices or len(self._devices) < monitor.MOST
 
     def _line(self, name: str, found: _Device, now: float) -> dict[str, Any]:

@@ -43,8 +43,11 @@ class MostCertain(Stateful):
         said = np.stack([mine, *heard.of("soft-labels").values()])
         self.target = said[said.max(axis=2).argmax(axis=0), np.arange(len(mine))]
         pull = {"weight/squared_error(reference)": self.settings.pull}
-        public = lambda rows: {"reference_target": self.target[rows]}  # noqa: E731
-        return train(engine, self.setup, self.settings, number, public=public, reference_batch=32, hyper=pull)
+        options = {"public": self.pulled_to, "reference_batch": 32, "hyper": pull}
+        return train(engine, self.setup, self.settings, number, **options)
+
+    def pulled_to(self, rows):
+        return {"reference_target": self.target[rows]}
 
 
 def create(setup, settings):

@@ -8,7 +8,7 @@ by which was known first, so that neither threads nor shards change a result.
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
@@ -22,7 +22,6 @@ from edge.sim.conditions import absences
 from edge.sim.links import Links
 from edge.sim.scenario import Scenario
 from edge.sim.shard import Exam, Order, Outcome, Sent
-from edge.topics import publish_size
 
 STALLED = 100
 """Times the patience of a device without anybody finishing a round: it will not become better."""
@@ -44,7 +43,7 @@ class Workers(Protocol):
     def revive(self, index: int, finished: bool) -> None:
         """See `Shard.revive`."""
 
-    def leave(self, index: int, arrived: Sequence[Delivery]) -> None:
+    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
         """See `Shard.leave`."""
 
 
@@ -133,9 +132,7 @@ class Emulation:
             yield from self._next()
         self._over(self.now, max(node.level for node in self._nodes))
         yield from self._close((inf, 0))
-        for i, node in enumerate(self._nodes):
-            if node.started:
-                self.workers.leave(i, node.mail)
+        self.workers.leave({i: node.mail for i, node in enumerate(self._nodes) if node.started})
 
     def _push(self, at: float, kind: int, key: tuple[int, ...], what: Any) -> None:
         heapq.heappush(self._heap, (at, kind, key, what))
@@ -226,9 +223,7 @@ class Emulation:
             if lives == node.lives:
                 self._leave(self._resumed(at, node), i, key[1], sent)
         elif kind == AT_BROKER:
-            topic, delivery = what
-            size = publish_size(topic, len(delivery.payload))
-            self._push(self.links.down(at, self.names[i], size), ARRIVES, key, delivery)
+            self._push(self.links.down(at, self.names[i], what.size), ARRIVES, key, what.delivery)
         elif kind == ARRIVES:
             self._arrive(at, i, node, what)
         elif what[0] == node.lives:
@@ -244,9 +239,8 @@ class Emulation:
     def _leave(self, at: float, i: int, count: int, sent: Sent) -> None:
         receiver = self._number[sent.receiver]
         heapq.heappush(self._sent, (at, len(sent.delivery.payload)))
-        size = publish_size(sent.topic, len(sent.delivery.payload))
-        for copy, there in enumerate(self.links.up(at, self.names[i], sent.receiver, size)):
-            self._push(there, AT_BROKER, (receiver, i, count, copy), (sent.topic, sent.delivery))
+        for copy, there in enumerate(self.links.up(at, self.names[i], sent.receiver, sent.size)):
+            self._push(there, AT_BROKER, (receiver, i, count, copy), sent)
 
     def _arrive(self, at: float, i: int, node: _Node, delivery: Delivery) -> None:
         """It waits for the node's next turn, or is what the node has waited for."""

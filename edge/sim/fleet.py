@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -44,7 +45,7 @@ class Device:
         """device, or what the algorithm calls its centre."""
         return self.setup.role
 
-    @property
+    @cached_property
     def classes(self) -> tuple[int, ...]:
         """Of its private samples."""
         return tuple(np.unique(self.setup.y).tolist())
@@ -86,6 +87,11 @@ class Maker:
     def names(self) -> list[NodeId]:
         """Of all nodes."""
         return [*self.world.names, *([self.algorithm.centre] if self.algorithm.centre else [])]
+
+    @cached_property
+    def coding(self) -> dict[str, str]:
+        """Kind of message -> coding, looked up once for all devices."""
+        return self.world.scenario.coding.by_kind()
 
     def device(self, i: int, transport: Transport, now: Callable[[], float]) -> Device:
         """Node number i, ready for its first round. now: its clock, in seconds."""
@@ -131,7 +137,7 @@ class Maker:
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)
         inbox = Inbox(protocol.hears())
-        return protocol, inbox, Post(transport, inbox, scenario.coding.by_kind(), now)
+        return protocol, inbox, Post(transport, inbox, self.coding, now)
 
     def resume(self, device: Device, first: int) -> None:
         """From now on it plays from round `first`."""

@@ -15,9 +15,6 @@ from edge.interfaces import NodeId
 from edge.sim.conditions import Link, Partition, choose
 from edge.sim.scenario import Scenario
 
-WORSE = {"latency": max, "jitter": max, "loss": max, "duplication": max}
-"""of sender and receiver"""
-
 
 @dataclass(frozen=True)
 class _Cut:
@@ -86,7 +83,7 @@ class Links:
         pair = self.pairs.get((sender, receiver)) if self.pairs else None
         value = getattr(pair, key) if pair else None
         if value is None:
-            value = WORSE[key](getattr(self.own[sender], key), getattr(self.own[receiver], key))
+            value = max(getattr(self.own[sender], key), getattr(self.own[receiver], key))
         return float(value)
 
     def _chance(self, sender: NodeId, receiver: NodeId) -> random.Random:

@@ -84,9 +84,8 @@ class Host:
         self._shard.restore(index, snapshot)
 
     def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> Told:
-        """See `Shard.leave`, of many."""
-        for index, deliveries in arrived.items():
-            self._shard.leave(index, deliveries)
+        """See `Shard.leave`."""
+        self._shard.leave(arrived)
         return self._told(list(arrived))
 
     def _told(self, indices: Sequence[int]) -> Told:
@@ -117,7 +116,6 @@ class Cluster:
     def __post_init__(self) -> None:
         self.actors = [self.start() for _ in range(self.count)]
         self._pasts: list[_Past] = []
-        self._left: dict[int, Sequence[Delivery]] = {}
 
     def populate(self, total: int) -> None:
         """Make all nodes, number i on actor i modulo their count."""
@@ -159,16 +157,11 @@ class Cluster:
         self._ask({index % self.count: ("revive", (index, finished))})
         self._pasts[index].since.append(("revive", (index, finished)))
 
-    def leave(self, index: int, arrived: Sequence[Delivery]) -> None:
-        """See `Shard.leave`; told when all have left."""
-        self._left[index] = arrived
-
-    def end(self) -> Iterator[Exam]:
-        """Hear of all nodes for the last time; nothing more happens."""
-        shards = self._by_actor(list(self._left))
-        for told in self._ask({a: ("leave", ({i: self._left[i] for i in of},)) for a, of in shards.items()}).values():
+    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
+        """See `Shard.leave`; all nodes are heard of for the last time."""
+        shards = self._by_actor(list(arrived))
+        for told in self._ask({a: ("leave", ({i: arrived[i] for i in of},)) for a, of in shards.items()}).values():
             self._hear(told)
-        yield from ()
 
     def _is_due(self, index: int) -> bool:
         past = self._pasts[index]

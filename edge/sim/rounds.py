@@ -23,17 +23,28 @@ class Node(Protocol):
     row: Row
 
     @property
-    def role(self) -> str: ...  # noqa: D102
+    def role(self) -> str:
+        """See `Setup.role`."""
+
     @property
-    def classes(self) -> tuple[int, ...]: ...  # noqa: D102
+    def classes(self) -> tuple[int, ...]:
+        """Of its private samples."""
+
     @property
-    def samples(self) -> int: ...  # noqa: D102
+    def samples(self) -> int:
+        """How many private ones it has."""
+
     @property
-    def traffic(self) -> Traffic: ...  # noqa: D102
+    def traffic(self) -> Traffic:
+        """What it has sent and received so far."""
+
     @property
-    def counts(self) -> Mapping[str, int]: ...  # noqa: D102
+    def counts(self) -> Mapping[str, int]:
+        """Messages its inbox refused, by cause."""
+
     @property
-    def honest(self) -> bool: ...  # noqa: D102
+    def honest(self) -> bool:
+        """Whether it says what it believes."""
 
 
 @dataclass

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from edge.sim.network import over_mqtt
 from edge.sim.result import Accuracy, Result, RoundResult
 from edge.sim.rounds import Node, Rounds
 from edge.sim.scenario import Scenario
-from edge.sim.shard import Exam, Shard, accuracies, examined
+from edge.sim.shard import Exam, Shard, examine
 from edge.sim.world import Bundles, World
 
 
@@ -93,9 +92,7 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
             fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
             if scenario.fleet:
                 fleet = scenario.fleet if algorithm is algorithms[0] else f"{scenario.fleet}-{algorithm.name}"
-            staged = _virtual(world, algorithm, bundles, fleet)
-            if url is not None:
-                staged = _real(world, algorithm, bundles, fleet, url)
+            staged = _real(world, algorithm, bundles, fleet, url) if url else _virtual(world, algorithm, bundles, fleet)
             with staged as stage:
                 results.append(_play(world, algorithm, bundles, stage, watch))
             if results[-1].interrupted:
@@ -121,7 +118,7 @@ def _virtual(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str) -
 
         with on_ray.cluster(world, algorithm.name, bundles, fleet, farewell=make.farewell, keeps=keeps) as cluster:
             emulation = Emulation(scenario, make.names, between, cluster, ahead=True)
-            yield _Stage(f"{cluster.count} actors of Ray", cluster.nodes, chain(emulation.play(), cluster.end()))
+            yield _Stage(f"{cluster.count} actors of Ray", cluster.nodes, emulation.play())
         return
     with closing(Shard(make, fleet, scenario.workers, keeps, scenario.boards_by_device())) as shard:
         nodes = [shard.device(i) for i in range(len(make.names))]
@@ -142,9 +139,8 @@ def _real(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str, url:
                 yield from (Finished(i, dict(one.row)) for i, one in enumerate(nodes))
                 if scenario.evaluated(number):
                     for i, device in enumerate(nodes[: scenario.devices]):
-                        tables = examined(device, centre, world.dataset.x_test)
-                        yield Exam(i, judged := accuracies(tables, world, device), tables[-1] if tables else None)
-                        device.row["accuracy_all"] = judged[-1][0] if judged else 0.0
+                        yield (exam := examine(i, device, centre, world))
+                        device.row["accuracy_all"] = exam.accuracies[-1][0] if exam.accuracies else 0.0
                 for one in nodes:
                     one.transport.report({**one.row, **node.telemetry(one.traffic, one.counts)})
                 yield Closed(number, 0.0, sum(one.traffic.payload_bytes_sent for one in nodes))

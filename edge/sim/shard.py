@@ -5,7 +5,7 @@ many shards there are and where.
 """
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from edge.sim.fleet import Device, Maker
 from edge.sim.replay import Pace
 from edge.sim.result import Accuracy
 from edge.sim.world import World
+from edge.topics import publish_size
 from edge.transports.memory import Network
 
 A = TypeVar("A")
@@ -43,11 +44,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Sent:
-    """A message on its way. at: when it left; topic: as it would be in MQTT."""
+    """A message on its way. at: when it left; size: bytes of its packet in MQTT."""
 
     at: float
     receiver: NodeId
-    topic: str
+    size: int
     delivery: Delivery
 
 
@@ -163,10 +164,11 @@ class Shard:
         vars(device.traffic).update(vars(traffic))
         self.make.resume(device, max(int(device.row["round"]) + 1, inbox.majority_round()))
 
-    def leave(self, index: int, arrived: Sequence[Delivery]) -> None:
-        """The run is over; what has come for a node since its last turn still counts as received."""
-        for delivery in arrived:
-            self._network.arrive(self.make.names[index], delivery)
+    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
+        """The run is over; what has come for nodes since their last turn still counts as received."""
+        for index, deliveries in arrived.items():
+            for delivery in deliveries:
+                self._network.arrive(self.make.names[index], delivery)
 
     def _map(self, act: Callable[[A], B], items: Sequence[A]) -> list[B]:
         return list((self._pool.map if self._pool and len(items) > 1 else map)(act, items))
@@ -192,7 +194,7 @@ class Shard:
 
     def _carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
         host = self.hosts[self._number[delivery.sender]]
-        host.outbox.append(Sent(host.clock(), receiver, topic, delivery))
+        host.outbox.append(Sent(host.clock(), receiver, publish_size(topic, len(delivery.payload)), delivery))
 
     def _turn(self, order: Order) -> Outcome:
         host = self.hosts[order.index]
@@ -209,10 +211,8 @@ class Shard:
         return Outcome(order.index, step, host.clock(), sent)
 
     def _exam(self, index: int) -> Exam:
-        device, world = self.device(index), self.make.world
-        centre = self.hosts.get(len(world.names))
-        tables = examined(device, centre.device if centre else None, world.dataset.x_test)
-        return Exam(index, accuracies(tables, world, device), tables[-1] if tables else None)
+        centre = self.hosts.get(len(self.make.world.names))
+        return examine(index, self.device(index), centre.device if centre else None, self.make.world)
 
 
 def _seconds(board: Board, folder: Path, engine: Engine) -> float:
@@ -225,7 +225,13 @@ def _replayed(pace: Pace, device: Device) -> float:
     return pace.seconds(device.inbox.round, sum(device.engine.work.values()))
 
 
-def examined(device: Device, centre: Device | None, x: Array) -> list[Floats]:
+def examine(index: int, device: Device, centre: Device | None, world: World) -> Exam:
+    """Device number `index` on the test set."""
+    tables = _answers(device, centre, world.dataset.x_test)
+    return Exam(index, _accuracies(tables, world, device), tables[-1] if tables else None)
+
+
+def _answers(device: Device, centre: Device | None, x: Array) -> list[Floats]:
     """By head, what the device says about `x`, (rows, classes). Being examined is no work of its engine's."""
     model = centre.engine if centre and centre.bundle else None
     before = [(engine, engine.work.copy()) for engine in (device.engine, model) if engine]
@@ -235,7 +241,7 @@ def examined(device: Device, centre: Device | None, x: Array) -> list[Floats]:
     return tables
 
 
-def accuracies(tables: Sequence[Array], world: World, device: Device) -> list[Accuracy]:
+def _accuracies(tables: Sequence[Array], world: World, device: Device) -> list[Accuracy]:
     """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
     hits = [table.argmax(axis=1) == world.dataset.y_test for table in tables]
     return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]

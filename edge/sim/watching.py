@@ -52,10 +52,10 @@ class Page:
 
 
 @contextmanager
-def page(console: Console, listen: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[tuple[Page, str]]:
+def page(console: Console) -> Iterator[tuple[Page, str]]:
     """Serve it, and open it where there is a browser; the watcher, and the page's URL."""
     found = Page()
-    with server.serving(found.state, *listen) as url:
+    with server.serving(found.state, "127.0.0.1", 0) as url:
         console.print(f"watch it at {url}", highlight=False, soft_wrap=True)
         if browser():
             webbrowser.open(url)

@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from rich.console import Console
 from broker import embedded
 from broker.dashboard import server, text
 from broker.dashboard.state import LONGEST, State
+from tests.programs import program_or_skip
 from tests.waiting import eventually
 
 BIN = Path(sys.executable).parent
@@ -210,8 +210,7 @@ def seen(url: str, folder: Path, *flags: str) -> str:
 
 @pytest.mark.slow
 def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed")
+    program_or_skip("chromium")
     small = ["--devices", "5", "--model", "zoo:mlp:8", "--rounds", "100000", "--split", "classes:4"]
     with embedded.running() as broker, dashboard(broker.url) as url:
         over = ["--transport", "mqtt", "--broker", broker.url, "--fleet", "show"]

@@ -1,6 +1,5 @@
 """What goes to a board: the folder of wheels, its refusals, and the unit."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 from edge.errors import ConfigError
 from firmware_scripts import emulated, wheelhouse
+from tests.programs import program_or_skip
 from tests.refusals import refusal
 
 UNIT = wheelhouse.DEVICE / "murmur-node.service"
@@ -47,11 +47,7 @@ def test_an_emulated_board_needs_programs(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def analyze(*words: str) -> "subprocess.CompletedProcess[str]":
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI installs systemd")
-        pytest.skip("systemd-analyze is not on this machine")
+    program = program_or_skip("systemd-analyze")
     return subprocess.run([program, *words], capture_output=True, text=True, check=False)
 
 

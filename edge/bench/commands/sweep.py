@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from edge.sim.result import Result
 from edge.sim.study import Study
 
 TEXT = "Run the variants and the grid of scenario files in parallel; resume, compare, draw, check what was expected."
+
+Planned = tuple[str, str, jobs.Job]
+"""a point's label, the name of the run's file, the run"""
 
 
 class Point(BaseModel):
@@ -92,7 +95,8 @@ def run(args: argparse.Namespace, progress: Progress) -> Sweep:
             args.out.mkdir(parents=True, exist_ok=True)
         except OSError as reason:
             raise ConfigError(f"--out {args.out}: {reason.strerror}") from None
-    todo = {name: job for one in studies for name, job in _jobs(one)}
+    plans = [list(_jobs(one)) for one in studies]
+    todo = {name: job for plan in plans for _, name, job in plan}
     found = {name: result for name, job in todo.items() if (result := _kept(args.out, name, job))}
     resumed = len(found)
     progress(resumed, len(todo), "starting")
@@ -103,7 +107,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Sweep:
         if args.out:
             write_text(args.out / f"{name}.json", outcome.result.model_dump_json(indent=1) + "\n")
         progress(len(found), len(todo), outcome.job.name)
-    made = Sweep(answers=[_answer(one, found) for one in studies], resumed=resumed)
+    made = Sweep(answers=[_answer(one, plan, found) for one, plan in zip(studies, plans, strict=True)], resumed=resumed)
     if args.out:
         for kind in ("html", "csv"):
             path = args.out / f"sweep.{kind}"
@@ -111,12 +115,12 @@ def run(args: argparse.Namespace, progress: Progress) -> Sweep:
     return made
 
 
-def _jobs(one: Study) -> Iterator[tuple[str, jobs.Job]]:
+def _jobs(one: Study) -> Iterator[Planned]:
     for label, point in one.points.items():
         for seed in range(one.seeds):
             values = study.scenario(point, seed).model_dump(mode="json")
             job = jobs.Job(f"{one.name}: {label}", values["seed"], values)
-            yield _name(job), job
+            yield label, _name(job), job
 
 
 def _name(job: jobs.Job) -> str:
@@ -137,9 +141,9 @@ def _kept(folder: Path | None, name: str, job: jobs.Job) -> Result | None:
     return found if found.scenario == job.scenario and not found.interrupted else None
 
 
-def _answer(one: Study, found: Mapping[str, Result]) -> Answer:
+def _answer(one: Study, plan: Sequence[Planned], found: Mapping[str, Result]) -> Answer:
     by_label: dict[str, list[Result]] = {}
-    for (name, _), label in zip(_jobs(one), (label for label in one.points for _ in range(one.seeds)), strict=True):
+    for label, name, _ in plan:
         by_label.setdefault(label, []).append(found[name])
     measured = {label: study.measures(results) for label, results in by_label.items()}
     return Answer(
