@@ -12,21 +12,28 @@ and, where it needs them,
     centre_objective(settings)   the terms of the centre's own model; it has no model if absent
     CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
     DATA                         the only data set it runs on, if there is one
+    sends(settings)              the kinds of message that devices send (`edge.kinds`)
+    PERTURBS, AGGREGATES         kinds made of distributions, which the protocol itself passes through `setup.perturb`
+                                 before it makes them, and through `setup.aggregate` after it has taken them apart
+    only_largest(settings)       True if of distributions only the largest entry's place is sent
     ASKS_CENTRE                  True if what a device answers needs its centre's model (`heads`)
     SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from edge import plugins
 from edge.bundle import Bundle
-from edge.config import protocol_settings
+from edge.config import Coding, Privacy, protocol_settings
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, NodeId, Protocol, Setup
+from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, Setup
+from edge.kinds import SOFT_LABELS
+from edge.privacy import TEMPERED, find_noise
 from edge.reference import ReferenceSet
+from edge.robust import find as find_rule
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,55 @@ class Algorithm:
     def same_model(self) -> bool:
         """Whether all devices must have one architecture."""
         return getattr(self.module, "SAME_MODEL", False)
+
+    @property
+    def sends(self) -> tuple[MessageKind, ...]:
+        """The kinds of message that devices send."""
+        kinds: tuple[MessageKind, ...] = self.module.sends(self.settings)
+        return kinds
+
+    def refuse_inapplicable(self, privacy: Privacy, robust: str, coding: Coding) -> None:
+        """Raise ConfigError if noise, temperature or an aggregation rule would do nothing to what devices send."""
+        perturbs = getattr(self.module, "PERTURBS", ())
+        if privacy.noise:
+            self.require_applicable(f"noise '{privacy.noise}'", find_noise(privacy.noise).applies, perturbs)
+        if privacy.temperature != 1:
+            self.require_applicable(f"temperature {privacy.temperature:g}", TEMPERED, perturbs)
+            if self.only_largest or (SOFT_LABELS in self.sends and coding.soft_labels == "probability1"):
+                raise ConfigError(
+                    f"temperature {privacy.temperature:g}: {self.name} in 1 bit sends the most likely class and "
+                    "nothing else, which no temperature changes; leave it out, or send more bits"
+                )
+        if (rule := find_rule(robust)).applies != frozenset(PrivacyClass):
+            self.require_applicable(f"robust '{robust}'", rule.applies, getattr(self.module, "AGGREGATES", ()))
+
+    def attackable(self, setting: str, applies: Collection[PrivacyClass]) -> None:
+        """Raise ConfigError if an attack on messages of these classes would do nothing to what devices send."""
+        self.require_applicable(setting, applies, getattr(self.module, "PERTURBS", ()))
+
+    @property
+    def only_largest(self) -> bool:
+        """Whether of distributions it sends the first largest entry's place and nothing else."""
+        only = getattr(self.module, "only_largest", None)
+        return only is not None and only(self.settings)
+
+    def require_applicable(
+        self, setting: str, applies: Collection[PrivacyClass], itself: Collection[MessageKind] = ()
+    ) -> None:
+        """Raise ConfigError unless a setting for messages of these classes applies to all that devices send.
+
+        All: what some messages hide, or filter, and others give away or let in, is neither hidden nor filtered.
+        itself: kinds made of distributions, to which the protocol applies it before it makes them.
+        """
+        suits = " or ".join(sorted(kind.value for kind in applies))
+        if not self.sends:
+            raise ConfigError(f"{setting}: devices of {self.name} send nothing that it could apply to; leave it out")
+        for kind in self.sends:
+            if kind.privacy not in applies and not (kind in itself and PrivacyClass.DISTRIBUTION in applies):
+                raise ConfigError(
+                    f"{setting} applies to {suits}; with these settings {self.name} sends {kind.name} "
+                    f"({kind.privacy.value}), to which it does not: leave it out, or choose another protocol"
+                )
 
     def rows(self, objective: Sequence[str]) -> tuple[int, ...]:
         """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term."""

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
@@ -51,7 +51,9 @@ def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Pa
     """The file's settings, `role` over the file's, what it runs, and the folder its paths are relative to."""
     values = read_toml(path)
     config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
-    return config, algorithm.load(config.protocol, config.settings, f"{path}: settings"), path.resolve().parent
+    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    found.refuse_inapplicable(config.privacy, config.robust, config.coding)
+    return config, found, path.resolve().parent
 
 
 def _tune(path: Path, role: str | None, as_json: bool) -> int:
@@ -100,7 +102,9 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     """From where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
     setup, own, test = _setup(config, found, here)
     engine = _engine(config, setup, own, home)
-    protocol = found.create(setup)
+    publish = config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0)
+    aggregate = robust.load(config.robust)
+    protocol = found.create(replace(setup, perturb=privacy.perturbation(publish), aggregate=aggregate))
     coding = config.coding.by_kind()
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
@@ -117,8 +121,8 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             first=first,
             last=config.rounds,
             patience=patience(setup, config.patience),
-            robust=robust.load(config.robust),
-            publish=config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0),
+            robust=aggregate,
+            publish=publish,
         )
         unkept = 0
         steps = chain(steps, post.farewell(config.rounds, config.patience))

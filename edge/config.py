@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edge import plugins
-from edge.codec import KINDS
+from edge import kinds, plugins
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
 from edge.privacy import Publish, as_it_is, publisher
@@ -39,7 +38,7 @@ class Coding(BaseModel):
             carried = getattr(plugins.load("edge.codec", name), "KINDS", (kind,))
             if kind not in carried:
                 raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
-        return {**dict.fromkeys(KINDS, "float32"), "labels": "integer8", "codes": "deflate8", **chosen}
+        return {name: kind.coding for name, kind in kinds.declared().items()} | chosen
 
 
 class Privacy(BaseModel):

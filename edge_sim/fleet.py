@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
@@ -16,6 +16,7 @@ from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Setup, Traf
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row
+from edge.privacy import perturbation
 from edge_sim import lies
 from edge_sim.network import Network
 from edge_sim.world import Bundles, World
@@ -133,6 +134,10 @@ class Maker:
         """What a device has in memory beside its model."""
         scenario = self.world.scenario
         lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
+        publish = scenario.privacy.publisher(setup.role, setup.seed)
+        setup = replace(setup, perturb=perturbation(publish), aggregate=robust.load(scenario.robust))
+        if i < liars:
+            setup = lies.lying(setup, lie)
         protocol = self.algorithm.create(setup)
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)

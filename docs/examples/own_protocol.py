@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge import plugins
-from edge.interfaces import Exchange, Format
+from edge.interfaces import Exchange
+from edge.kinds import SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, train
 from edge_sim import Scenario, run
@@ -33,7 +34,7 @@ class MostCertain(Stateful):
 
     @property
     def form(self):
-        return Format("soft-labels", self.setup.reference_digest, self.target.shape)
+        return SOFT_LABELS.format(self.setup.reference_digest, self.target.shape)
 
     def round(self, number, engine):
         mine = engine.predict(self.setup.reference_x)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Setup
+from edge.interfaces import Array, Engine, Exchange, Format, Heard, MessageKind, Metrics, NodeId, Setup
+from edge.kinds import STATUS, WEIGHTS
 from edge.protocols._base import PLAUSIBLE, Stateless, adopt, control, flatten, message, weights
 from edge.protocols._local import LocalSettings, shared, train
 
@@ -27,6 +28,11 @@ class AveragingSettings(LocalSettings):
         super().__post_init__()
         if self.every < 1 or not 0 < self.fraction <= 1:
             raise ValueError("every must be at least 1, fraction above 0 and at most 1")
+
+
+def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
+    """What devices send: weights, and how many samples are behind them where that counts."""
+    return (WEIGHTS, STATUS) if settings.weighted else (WEIGHTS,)
 
 
 @dataclass
@@ -56,7 +62,7 @@ class Learner(Stateless):
         form = weights(self.setup)
         said = [message(form, number, flatten(parameters))]
         if self.settings.weighted:
-            said.append(message(control(self.setup, "status"), number, [[len(self.setup.x)]]))
+            said.append(message(control(self.setup, STATUS), number, [[len(self.setup.x)]]))
         heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
         return metrics | {"implausible": adopt(engine, parameters, heard.of(form.kind))}
 
@@ -70,7 +76,7 @@ class Averager(Stateless):
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The weights, and the number of samples behind them."""
-        forms = (weights(self.setup), control(self.setup, "status"))
+        forms = (weights(self.setup), control(self.setup, STATUS))
         return dict.fromkeys(self.setup.neighbours, forms)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
@@ -78,12 +84,12 @@ class Averager(Stateless):
         if number % self.settings.every:
             return {}
         form = weights(self.setup)
-        kinds = (form.kind, "status") if self.settings.weighted else (form.kind,)
+        kinds = (form.kind, STATUS.name) if self.settings.weighted else (form.kind,)
         asked = drawn(self.setup, self.settings, number)
         heard = yield Exchange({}, dict.fromkeys(asked, kinds))
         rows = heard.of(form.kind)
         believed = agreeing(rows)
-        samples = {j: float(n[0, 0]) for j, n in heard.of("status").items() if 0 < n[0, 0] < 1e9}
+        samples = {j: float(n[0, 0]) for j, n in heard.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
         if self.settings.weighted:
             believed = {j: w for j, w in believed.items() if j in samples}
         if believed:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.interfaces import Array, Engine, Floats, Format, Message, NodeId, Setup
+from edge.interfaces import Array, Engine, Floats, Format, Message, MessageKind, NodeId, Setup
+from edge.kinds import WEIGHTS
 
 PLAUSIBLE = 100.0
 """Weights that are this many times longer than ours (plus one) are not averaged with."""
@@ -63,12 +64,12 @@ def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
 
 def weights(setup: Setup) -> Format:
     """The format of a model of our architecture."""
-    return Format("weights", setup.model_digest, (1, setup.parameters))
+    return WEIGHTS.format(setup.model_digest, (1, setup.parameters))
 
 
-def control(setup: Setup, kind: str, numbers: int = 1) -> Format:
+def control(setup: Setup, kind: MessageKind, numbers: int = 1) -> Format:
     """The format of a few numbers between a device and its centre."""
-    return Format(kind, setup.model_digest, (1, numbers))
+    return kind.format(setup.model_digest, (1, numbers))
 
 
 def message(form: Format, number: int, values: Any) -> Message:

@@ -20,13 +20,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+    everybody,
+)
+from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 from edge.quantiser import codes
 
 CENTRE = "server"
-KIND = "codes"
+KIND = CODES.name
+PERTURBS = AGGREGATES = (CODES,)
 TERM = "soft_cross_entropy(reference)"
 
 
@@ -63,6 +78,16 @@ def objective(_settings: Settings) -> tuple[str, ...]:
 
 centre_objective = objective
 """The same bundle; its labelled term is given no weight."""
+
+
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (CODES,)
+
+
+def only_largest(settings: Settings) -> bool:
+    """Whether a device's codes are its most likely classes."""
+    return settings.up_bits == 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,7 @@ def channel(setup: Setup, bits: int) -> Delta:
     """For soft labels of the reference set in `bits` bits."""
     digest = sha256(setup.reference_digest + bytes([bits])).digest()[:8]
     width = 1 if bits == 1 else setup.classes
-    return Delta(bits, Format(KIND, digest, (len(setup.reference_x), width)))
+    return Delta(bits, CODES.format(digest, (len(setup.reference_x), width)))
 
 
 @dataclass
@@ -153,7 +178,7 @@ class Device(_End):
             hyper={f"weight/{TERM}": self.settings.pull * bool(len(self.labels))},
         )
         key = is_key(number, self.settings)
-        new = self.up.quantise(engine.predict(setup.reference_x))
+        new = self.up.quantise(setup.perturb(engine.predict(setup.reference_x), number))
         change = self.up.change(new, None if key or not len(self.said) else self.said, setup.classes)
         self.said = new
         heard = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
@@ -187,18 +212,21 @@ class Server(_End):
         setup, settings, names = self.setup, self.settings, self.setup.neighbours
         received = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
         key = is_key(number, settings)
-        tables = []
+        tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
             old = None if key or not self.known[i] else self.heard[i]
             found = take(self.up, received.get(j), old, setup.classes)
             self.known[i] = found is not None
             if found:
                 self.heard[i] = found[0]
-                tables.append(found[1].astype(np.float64))
+                tables[j] = found[1]
         metrics: Metrics = {"implausible": float(len(received) - len(tables))}
         if not tables:
             return metrics
-        mean = np.mean(tables, axis=0)
+        aggregated = setup.aggregate(tables, None)
+        if setup.aggregate is not everybody:
+            metrics["doubted"] = float(len(tables) - len(aggregated))
+        mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
         if settings.dual:
             metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(setup.reference_x)

@@ -30,10 +30,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import Array, Engine, Exchange, Format, Heard, MessageKind, Metrics, NodeId, Protocol, Setup
+from edge.kinds import MASS, SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, shared, train
 
+PERTURBS = (MASS,)
 TERM = "squared_error(reference)"
 PULL = f"weight/{TERM}"
 SMALLEST = 1e-6
@@ -72,6 +74,11 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: their estimates, or running sums of their outputs."""
+    return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
+
+
 @dataclass
 class DDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -93,10 +100,10 @@ class DDistillation(Stateful):
         """What is talked about: the reference set, or a part of it that changes from round to round."""
         setup, rows = self.setup, len(self.setup.reference_x)
         if not self.settings.subset:
-            return Format("soft-labels", setup.reference_digest, (rows, setup.classes))
+            return SOFT_LABELS.format(setup.reference_digest, (rows, setup.classes))
         drawn = [setup.shared_seed, self.settings.subset]
         digest = sha256(setup.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
-        return Format("soft-labels", digest, (min(rows, self.settings.subset), setup.classes))
+        return SOFT_LABELS.format(digest, (min(rows, self.settings.subset), setup.classes))
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' estimates."""
@@ -168,14 +175,14 @@ class PushSum(DDistillation):
     @property
     def form(self) -> Format:
         """The running sums: the reference set's rows, and the weight."""
-        return Format("mass", self.setup.reference_digest, (len(self.setup.reference_x) + 1, self.setup.classes))
+        return MASS.format(self.setup.reference_digest, (len(self.setup.reference_x) + 1, self.setup.classes))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """Give, tell the total, train while it travels, take, update z."""
         setup, form = self.setup, self.form
         neighbours = setup.neighbours
         if not self.z.size:
-            self.s = self._outputs(engine)
+            self.s = self._shared(number - 1, engine)
             self.z = self.s.copy()
             self.mass = np.concatenate([self.s, np.ones((1, setup.classes))])
             self.given = np.zeros_like(self.mass)
@@ -189,7 +196,7 @@ class PushSum(DDistillation):
         yield Exchange(dict.fromkeys(neighbours, (said,)), {})
 
         metrics = self._train(number, engine)
-        s = self._outputs(engine)
+        s = self._shared(number, engine)
 
         heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
         believed = 0
@@ -206,6 +213,10 @@ class PushSum(DDistillation):
         metrics["disagreement"] = float(np.abs(self.z - s).mean())
         metrics["implausible"] = float(len(heard) - believed)
         return metrics
+
+    def _shared(self, number: int, engine: Engine) -> Array:
+        """The outputs that go into the sums: what noise and temperature do to them stays in the network's mean."""
+        return self.setup.perturb(self._outputs(engine), number).astype(np.float64)
 
 
 def plausible(rows: Array) -> bool:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import Array, Engine, Exchange, Format, Heard, MessageKind, Metrics, NodeId, Protocol, Setup
+from edge.kinds import WEIGHTS
 from edge.protocols._base import Stateful, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, train
 
@@ -43,6 +44,11 @@ class Settings(LocalSettings):
 def objective(_settings: Settings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
+
+
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (WEIGHTS,)
 
 
 @dataclass

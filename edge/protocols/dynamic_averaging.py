@@ -19,7 +19,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Message, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    Message,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import OUTCOME, STATUS, VERDICT, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, control, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, shared, train
@@ -67,6 +81,11 @@ centre_objective = objective
 """The coordinator starts from the same model: it is the first reference."""
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (STATUS, WEIGHTS)
+
+
 @dataclass
 class Learner(Stateful):
     """A device. reference: (1, P) float32, the last common model. version: the round in which it became that."""
@@ -80,7 +99,7 @@ class Learner(Stateful):
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The coordinator's verdict on each check; after a balancing, the mean and what it stands for."""
-        told = [control(self.setup, "verdict"), control(self.setup, "outcome"), weights(self.setup)]
+        told = [control(self.setup, VERDICT), control(self.setup, OUTCOME), weights(self.setup)]
         return {self.setup.neighbours[0]: told}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
@@ -95,22 +114,22 @@ class Learner(Stateful):
         parameters = engine.parameters()
         mine, form = flatten(parameters), weights(setup)
         away = squared_distance(mine, self.reference)
-        status = message(control(setup, "status", 3), number, [[away, self.version[0], self.seen[0]]])
+        status = message(control(setup, STATUS, 3), number, [[away, self.version[0], self.seen[0]]])
         model = message(form, number, mine)
         violated = away > settings.threshold
         metrics |= {"distance": away, "violated": float(violated)}
         if violated:
-            heard = yield Exchange({centre: (status, model)}, {centre: ("outcome", form.kind)})
+            heard = yield Exchange({centre: (status, model)}, {centre: (OUTCOME.name, form.kind)})
         else:
-            heard = yield Exchange({centre: (status,)}, {centre: ("verdict",)})
-            verdict = number_of(heard, "verdict", centre, GO_ON)
+            heard = yield Exchange({centre: (status,)}, {centre: (VERDICT.name,)})
+            verdict = number_of(heard, VERDICT.name, centre, GO_ON)
             if verdict == GO_ON:
                 return metrics
-            heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: ("outcome", form.kind)})
+            heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: (OUTCOME.name, form.kind)})
         received = heard.of(form.kind)
         believed = near(received, mine)
         for mean in believed.values():
-            if (outcome := number_of(heard, "outcome", centre, np.nan)) != outcome:
+            if (outcome := number_of(heard, OUTCOME.name, centre, np.nan)) != outcome:
                 break  # weights without a word on what they are: not used
             engine.load_parameters(unflatten(mean, parameters))
             if outcome != PARTIAL:
@@ -131,7 +150,7 @@ class Coordinator(Stateful):
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """Distance, reference version and samples seen, at each check; weights, when they are needed."""
-        told = (control(self.setup, "status", 3), weights(self.setup))
+        told = (control(self.setup, STATUS, 3), weights(self.setup))
         return dict.fromkeys(self.setup.neighbours, told)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
@@ -141,8 +160,8 @@ class Coordinator(Stateful):
             self.reference = flatten(engine.parameters())
         if number % settings.every:
             return {}
-        heard = yield Exchange({}, dict.fromkeys(setup.neighbours, ("status",)))
-        said = {j: row[0] for j, row in heard.of("status").items()}
+        heard = yield Exchange({}, dict.fromkeys(setup.neighbours, (STATUS.name,)))
+        said = {j: row[0] for j, row in heard.of(STATUS.name).items()}
         status = {j: row for j, row in said.items() if self._possible(row, number)}
         stale = {j for j, row in status.items() if row[1] != self.version[0]}
         fresh = [j for j in status if j not in stale]
@@ -167,8 +186,8 @@ class Coordinator(Stateful):
         """Who missed a synchronisation, or has joined since, starts from the reference."""
         said: Told = {}
         for j in sorted(stale):
-            take = [message(control(self.setup, "verdict"), number, [[TAKE]])]
-            outcome = message(control(self.setup, "outcome"), number, [self.version])
+            take = [message(control(self.setup, VERDICT), number, [[TAKE]])]
+            outcome = message(control(self.setup, OUTCOME), number, [self.version])
             violated = status[j][0] > self.settings.threshold
             said[j] = [*([] if violated else take), outcome, message(weights(self.setup), number, self.reference)]
         return said
@@ -212,11 +231,11 @@ class _Balance:
     def told(self) -> Told:
         """Members: the mean and whether it is the new reference; the others: go on."""
         setup = self.centre.setup
-        go_on = message(control(setup, "verdict"), self.number, [[GO_ON]])
+        go_on = message(control(setup, VERDICT), self.number, [[GO_ON]])
         said: dict[NodeId, Sequence[Message]] = dict.fromkeys(self.others, (go_on,))
         if self.models:
             full = self.centre.version[0] == self.number
-            outcome = message(control(setup, "outcome"), self.number, [[self.number if full else PARTIAL]])
+            outcome = message(control(setup, OUTCOME), self.number, [[self.number if full else PARTIAL]])
             said |= dict.fromkeys(self.models, (outcome, message(weights(setup), self.number, self.mean())))
         return said
 
@@ -227,10 +246,10 @@ class _Balance:
         )
 
     def _collect(self, members: Sequence[NodeId], *, ask: bool) -> Generator[Exchange, Heard, None]:
-        verdict = message(control(self.centre.setup, "verdict"), self.number, [[SEND]])
+        verdict = message(control(self.centre.setup, VERDICT), self.number, [[SEND]])
         asked = dict.fromkeys(members, (verdict,)) if ask else {}
-        heard = yield Exchange(asked, dict.fromkeys(members, ("weights",)))
-        together = {**self.models, **heard.of("weights")}
+        heard = yield Exchange(asked, dict.fromkeys(members, (WEIGHTS.name,)))
+        together = {**self.models, **heard.of(WEIGHTS.name)}
         self.models = agreeing(together)
         self.refused += len(together) - len(self.models)
 

@@ -14,13 +14,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import CLASS_OUTPUTS, SAMPLES
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import message
 from edge.protocols._local import generator
 
 CENTRE = "server"
-SEEDS = "samples"
+SEEDS = SAMPLES.name
 objective = fd.objective
 
 
@@ -43,10 +56,15 @@ class Settings(fd.Settings):
             raise ValueError("seeds must be at least 1, lacking above 0 and at most 1, noise not negative")
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: seeds once, then mean outputs."""
+    return (SAMPLES, CLASS_OUTPUTS)
+
+
 def seeds_format(setup: Setup, settings: Settings, devices: int) -> Format:
     """Samples with their label behind them: (at most seeds x labels x devices, |x| + 1)."""
     size = prod(setup.reference_x.shape[1:])
-    return Format(SEEDS, setup.reference_digest, (settings.seeds * setup.classes * devices, size + 1), fewer=True)
+    return SAMPLES.format(setup.reference_digest, (settings.seeds * setup.classes * devices, size + 1), fewer=True)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edge.interfaces import DEVICE, Protocol, Setup
 from edge.protocols._averaging import Averager, AveragingSettings, Learner
+from edge.protocols._averaging import sends as sends
 
 CENTRE = "server"
 SAME_MODEL = True

@@ -19,12 +19,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Message, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    Message,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import CLASS_OUTPUTS
 from edge.protocols._base import Stateful, Stateless, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
-KIND = "class-outputs"
+KIND = CLASS_OUTPUTS.name
 TERM = "soft_cross_entropy"
 
 
@@ -48,9 +62,14 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (CLASS_OUTPUTS,)
+
+
 def table(setup: Setup) -> Format:
     """Mean outputs by label."""
-    return Format(KIND, setup.reference_digest, (setup.classes, setup.classes))
+    return CLASS_OUTPUTS.format(setup.reference_digest, (setup.classes, setup.classes))
 
 
 class Observed:

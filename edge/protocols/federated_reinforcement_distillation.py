@@ -21,19 +21,32 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
 from edge.protocols._local import generator
 
 CENTRE = "server"
 DATA = "cartpole"
-KIND = "proxies"
+KIND = PROXIES.name
 ENVIRONMENT = "CartPole-v1"
 ACTIONS = 2
 EDGES: tuple[tuple[float, ...], ...] = ((-0.8, 0.8), (-0.5, 0.5), (-0.10, -0.02, 0.0, 0.02, 0.10), (-0.87, 0.87))
 """Where position, velocity, angle and angular velocity are cut into proxy states (Michie and Chambers 1968)."""
-PROXIES = int(np.prod([len(edges) + 1 for edges in EDGES]))
+STATES = int(np.prod([len(edges) + 1 for edges in EDGES]))
 TERM = "soft_cross_entropy"
 DISTIL = "soft_cross_entropy(reference)"
 
@@ -68,9 +81,14 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return (TERM, DISTIL)
 
 
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What agents send: policies, weights, or nothing."""
+    return {"proxies": (PROXIES,), "weights": (WEIGHTS,), "nothing": ()}[settings.share]
+
+
 def table(setup: Setup) -> Format:
     """Visited proxy states: their number, and the policy there."""
-    return Format(KIND, setup.reference_digest, (PROXIES, 1 + ACTIONS), fewer=True)
+    return PROXIES.format(setup.reference_digest, (STATES, 1 + ACTIONS), fewer=True)
 
 
 def proxy(states: Array) -> Array:
@@ -81,7 +99,7 @@ def proxy(states: Array) -> Array:
 
 
 def centres() -> Array:
-    """(PROXIES, 4) float32: a state in the middle of each cell; the outer cells are as wide as their neighbours."""
+    """(STATES, 4) float32: a state in the middle of each cell; the outer cells are as wide as their neighbours."""
     middles = []
     for edges in EDGES:
         wide = [2 * edges[0] - edges[1], *edges, 2 * edges[-1] - edges[-2]]
@@ -92,13 +110,13 @@ def centres() -> Array:
 
 @dataclass
 class Agent(Stateful):
-    """A device. values: (PROXIES,) the critic. memory: (n, 1 + A) what the server last said."""
+    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last said."""
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
     setup: Setup
     settings: Settings
     environment: Any
-    values: Array = field(default_factory=lambda: np.zeros(PROXIES))
+    values: Array = field(default_factory=lambda: np.zeros(STATES))
     memory: Array = field(default_factory=lambda: np.zeros((0, 1 + ACTIONS), np.float32))
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -108,7 +126,7 @@ class Agent(Stateful):
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """Play and learn; tell what was done in each proxy state; take the memory."""
         (server,) = self.setup.neighbours
-        sums, counts = np.zeros((PROXIES, ACTIONS)), np.zeros(PROXIES)
+        sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
         lengths, losses = [], []
         for episode in range(self.settings.episodes):
             random = generator(self.setup, number, 10 + episode)
@@ -207,7 +225,7 @@ class Server(Stateless):
         devices, share = self.setup.neighbours, self.settings.share
         if share == "nothing":
             return {}
-        kind = KIND if share == "proxies" else "weights"
+        kind = KIND if share == "proxies" else WEIGHTS.name
         received = (yield Exchange({}, dict.fromkeys(devices, (kind,)))).of(kind)
         if share == "weights":
             believed = agreeing(received)
@@ -222,7 +240,7 @@ class Server(Stateless):
 
 def memory_of(tables: Mapping[NodeId, Array]) -> Array:
     """The mean policy of each proxy state over the agents that were there: (n, 1 + A), by number."""
-    sums, counts = np.zeros((PROXIES, ACTIONS)), np.zeros(PROXIES)
+    sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
     for name in sorted(tables):
         at = tables[name][:, 0].astype(np.int64)
         sums[at] += tables[name][:, 1:]
@@ -234,7 +252,7 @@ def memory_of(tables: Mapping[NodeId, Array]) -> Array:
 def plausible(rows: Array) -> bool:
     """Whether (n, 1 + A) names proxy states, each once, with a distribution over the actions."""
     numbers = rows[:, 0]
-    known = np.isin(numbers, np.arange(PROXIES)).all() and len(np.unique(numbers)) == len(numbers)
+    known = np.isin(numbers, np.arange(STATES)).all() and len(np.unique(numbers)) == len(numbers)
     return bool(known and distributions(rows[:, 1:]))
 
 

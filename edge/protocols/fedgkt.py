@@ -22,16 +22,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.bundle import EMBEDDING, LOGITS
+from edge import bundle
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Floats,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import FEATURES, LABELS, LOGITS
 from edge.protocols._base import Stateful, few_enough, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 
 CENTRE = "server"
 ASKS_CENTRE = True
 CENTRE_MODEL = "rest"
-FEATURES, SAID, LABELS = "features", "logits", "labels"
 TERM = "kullback_leibler"
 LARGEST = 1e4
 """A feature or logit beyond this is nonsense."""
@@ -75,11 +88,16 @@ def centre_objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (FEATURES, LOGITS, LABELS)
+
+
 def uploads(setup: Setup, settings: Settings) -> tuple[Format, Format, Format]:
     """Features (n, |H|), logits (n, K), labels (n, 1)."""
     digest, n = setup.model_digest, settings.most
-    shapes = {FEATURES: setup.features, SAID: setup.classes, LABELS: 1}
-    one, two, three = (Format(kind, digest, (n, width), fewer=True) for kind, width in shapes.items())
+    shapes = {FEATURES: setup.features, LOGITS: setup.classes, LABELS: 1}
+    one, two, three = (kind.format(digest, (n, width), fewer=True) for kind, width in shapes.items())
     return one, two, three
 
 
@@ -95,7 +113,7 @@ class Device(Stateful):
     @property
     def answer(self) -> Format:
         """The server's logits of all private samples."""
-        return Format(SAID, self.setup.model_digest, (len(self.setup.x), self.setup.classes))
+        return LOGITS.format(self.setup.model_digest, (len(self.setup.x), self.setup.classes))
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's logits."""
@@ -106,7 +124,7 @@ class Device(Stateful):
         own = engine.predict(x)
         if centre is None:
             return [own]
-        (features,) = engine.outputs(x, EMBEDDING)
+        (features,) = engine.outputs(x, bundle.EMBEDDING)
         return [own, centre.predict(features)]
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
@@ -115,14 +133,14 @@ class Device(Stateful):
         metrics: Metrics = {}
         if not self.settings.asynchronous:
             metrics = self._train(number, engine)
-        features, logits = engine.outputs(self.setup.x, EMBEDDING, LOGITS)
+        features, logits = engine.outputs(self.setup.x, bundle.EMBEDDING, bundle.LOGITS)
         parts = features, logits, self.setup.y
         forms = uploads(self.setup, self.settings)
         said = [message(form, number, part) for form, part in zip(forms, parts, strict=True)]
         yield Exchange({server: said}, {})
         if self.settings.asynchronous:
             metrics = self._train(number, engine)
-        heard = (yield Exchange({}, {server: (SAID,)})).of(SAID)
+        heard = (yield Exchange({}, {server: (LOGITS.name,)})).of(LOGITS.name)
         believed = [rows for rows in heard.values() if np.abs(rows).max() < LARGEST]
         if believed:
             self.teacher = believed[0]
@@ -155,7 +173,7 @@ class Server(Stateful):
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """Collect, train, and tell each device what the large model makes of its samples."""
-        kinds = (FEATURES, SAID, LABELS)
+        kinds = (FEATURES.name, LOGITS.name, LABELS.name)
         heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, kinds))
         sent = {j: tuple(heard.of(kind).get(j) for kind in kinds) for j in heard.received}
         whole = {j: _rows(*parts) for j, parts in sent.items()}
@@ -167,8 +185,8 @@ class Server(Stateful):
         metrics |= self._train(number, engine, x, data)
         said = {}
         for j, features in x.items():
-            (logits,) = engine.outputs(features, LOGITS)
-            form = Format(SAID, self.setup.model_digest, logits.shape)
+            (logits,) = engine.outputs(features, bundle.LOGITS)
+            form = LOGITS.format(self.setup.model_digest, (len(logits), self.setup.classes))
             said[j] = (message(form, number, logits),)
         yield Exchange(said, {})
         return metrics

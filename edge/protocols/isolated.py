@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from edge.interfaces import Engine, Exchange, Heard, Metrics, Protocol, Setup
+from edge.interfaces import Engine, Exchange, Heard, MessageKind, Metrics, Protocol, Setup
 from edge.protocols._base import Stateless
 from edge.protocols._local import LocalSettings, train
 
@@ -16,6 +16,11 @@ class Settings(LocalSettings):
 def objective(_settings: Settings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
+
+
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """Nothing."""
+    return ()
 
 
 @dataclass

@@ -21,14 +21,27 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import CLASS_OUTPUTS, SAMPLES, WEIGHTS
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import Stateful, Stateless, adopt, flatten, message, weights
 from edge.protocols._local import generator, train
 
 CENTRE = "server"
 SAME_MODEL = True
-SEEDS = "samples"
+SEEDS = SAMPLES.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +76,15 @@ def centre_objective(_settings: Settings) -> tuple[str, ...]:
     return ("soft_cross_entropy",)
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: mixed-up seeds once, and mean outputs."""
+    return (SAMPLES, CLASS_OUTPUTS)
+
+
 def seeds_format(setup: Setup, settings: Settings) -> Format:
     """Mixed-up samples, with the label of the part `ratio`, and of the rest, behind them: (n, |x| + 2)."""
     size = prod(setup.reference_x.shape[1:])
-    return Format(SEEDS, setup.reference_digest, (settings.seeds, size + 2), fewer=True)
+    return SAMPLES.format(setup.reference_digest, (settings.seeds, size + 2), fewer=True)
 
 
 @dataclass
@@ -89,8 +107,8 @@ class Device(Stateless):
             mixed = mixed_up(self.setup.x, self.setup.y, self.settings, generator(self.setup, 0, 6))
             said += [message(seeds_format(self.setup, self.settings), number, mixed)] if len(mixed) else []
         parameters, (server,) = engine.parameters(), self.setup.neighbours
-        heard = yield Exchange({server: said}, {server: ("weights",)})
-        return metrics | {"implausible": adopt(engine, parameters, heard.of("weights"))}
+        heard = yield Exchange({server: said}, {server: (WEIGHTS.name,)})
+        return metrics | {"implausible": adopt(engine, parameters, heard.of(WEIGHTS.name))}
 
 
 @dataclass

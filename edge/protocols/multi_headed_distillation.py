@@ -25,12 +25,24 @@ from hashlib import sha256
 import numpy as np
 
 from edge.bundle import EMBEDDING, PROBABILITIES, of_head
-from edge.interfaces import Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    Floats,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import FEATURES, SOFT_LABELS
 from edge.protocols._base import Stateful, distributions, message
 from edge.protocols._local import LocalSettings, generator, train
 
 EMBEDDING_TERM = "embedding_distance(reference)"
-LABELS, FEATURES = "soft-labels", "features"
 LONGEST = 1e6
 """Length of an embedding beyond which it is nonsense."""
 
@@ -75,6 +87,11 @@ def objective(settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", *heads, *((EMBEDDING_TERM,) if settings.embedding_weight else ()))
 
 
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: predictions, and embeddings where they count."""
+    return (SOFT_LABELS, FEATURES) if settings.embedding_weight else (SOFT_LABELS,)
+
+
 @dataclass
 class MultiHeadedDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -93,9 +110,9 @@ class MultiHeadedDistillation(Stateful):
         """Predictions, and embeddings where they count."""
         setup, rows, heads = self.setup, len(self.setup.reference_x), self.settings.heads
         digest = sha256(setup.reference_digest + bytes([heads])).digest()[:8]
-        told = [Format(LABELS, digest, (heads * rows, setup.classes))]
+        told = [SOFT_LABELS.format(digest, (heads * rows, setup.classes))]
         if self.settings.embedding_weight:
-            told.append(Format(FEATURES, digest, (rows, setup.features)))
+            told.append(FEATURES.format(digest, (rows, setup.features)))
         return tuple(told)
 
     def hears(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -154,7 +171,7 @@ class MultiHeadedDistillation(Stateful):
 
     def _refresh(self, heard: Heard) -> int:
         """Put what was heard into the pool, in the order of names; returns how much of it was refused."""
-        labels, features = heard.of(LABELS), heard.of(FEATURES)
+        labels, features = heard.of(SOFT_LABELS.name), heard.of(FEATURES.name)
         believed = [j for j in labels if distributions(labels[j])]
         if self.settings.embedding_weight:
             believed = [j for j in believed if j in features and np.abs(features[j]).max() < LONGEST]

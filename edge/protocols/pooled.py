@@ -10,13 +10,26 @@ from math import prod
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    Floats,
+    Format,
+    Heard,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    Setup,
+)
+from edge.kinds import LABELS, SAMPLES
 from edge.protocols._base import Stateful, Stateless, few_enough, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
 ASKS_CENTRE = True
-SAMPLES, LABELS = "samples", "labels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +55,17 @@ def objective(_settings: Settings) -> tuple[str, ...]:
 centre_objective = objective
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send, once."""
+    return (SAMPLES, LABELS)
+
+
 def forms(setup: Setup, settings: Settings) -> tuple[Format, Format]:
     """Samples (n, |x|), and their labels (n, 1)."""
     digest, size = setup.reference_digest, prod(setup.reference_x.shape[1:])
     return (
-        Format(SAMPLES, digest, (settings.most, size), fewer=True),
-        Format(LABELS, digest, (settings.most, 1), fewer=True),
+        SAMPLES.format(digest, (settings.most, size), fewer=True),
+        LABELS.format(digest, (settings.most, 1), fewer=True),
     )
 
 
@@ -91,8 +109,8 @@ class Server(Stateful):
     def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
         """Collect, once; then train."""
         if number == 1:
-            heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (SAMPLES, LABELS)))
-            x, labels = heard.of(SAMPLES), heard.of(LABELS)
+            heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (SAMPLES.name, LABELS.name)))
+            x, labels = heard.of(SAMPLES.name), heard.of(LABELS.name)
             fit = [j for j in x if j in labels and honest(x[j], labels[j], self.setup.classes)]
             if fit:
                 shape = self.setup.reference_x.shape[1:]
