@@ -16,7 +16,7 @@ from edge.errors import ConfigError
 from edge.sim import world as worlds
 from edge.sim.result import Result
 from edge.sim.scenario import Scenario
-from export.show import distillation
+from export.report.show import distillation
 
 Goal = Literal["accuracy_all", "accuracy_own"]
 

@@ -25,9 +25,9 @@ from edge.bench.record import Finding, Progress
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Array
 from export import zoo
-from export.assemble import assemble
-from export.cost import cost
 from export.model import Model
+from export.report.cost import cost
+from export.training.assemble import assemble
 from export.write import export
 
 PRODUCT = 1024

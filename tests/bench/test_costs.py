@@ -15,7 +15,7 @@ from edge.bench.models import SHAPES
 from edge.codec import payload_size
 from edge.sim.scenario import Scenario
 from export import zoo
-from export.cost import cost
+from export.report.cost import cost
 from export.write import export
 from tests.refusals import refusal
 

@@ -10,7 +10,7 @@ from edge.bench.figures import Point
 from edge.bench.protocols import ROWS, Comparison, Line, Moment
 from edge.bench.record import Progress
 from edge.sim.scenario import read
-from export.cost import PHASES
+from export.report.cost import PHASES
 
 TEXT = "All protocols on one job, on equal terms."
 FINDING = Comparison
