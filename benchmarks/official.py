@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from edge.bench.intervals import BURST
-from edge.bench.models import CLASSES, RATE, SHAPES
 from edge.engines.onnx_runtime import create
+from edge_bench.intervals import BURST
+from edge_bench.models import CLASSES, RATE, SHAPES
 from export import zoo
 from export.model import Model
 from export.transforms.batch_norm import select

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge import store
 from edge.errors import ConfigError, EngineError
 from edge.interfaces import Array, Engine, Protocol
-from edge.post import Post
+from edge.messaging.mailbox import Post
+from edge.storage import checkpoint_files
 
 
 def gather(engine: Engine, protocol: Protocol, post: Post) -> dict[str, Array]:
@@ -24,12 +24,12 @@ def restore(values: Mapping[str, Array], engine: Engine, protocol: Protocol, pos
 
 def write(folder: Path, number: int, engine: Engine, protocol: Protocol, post: Post) -> None:
     """Keep the state after round `number`. Raises ConfigError if the folder takes no files."""
-    store.write(folder, number, gather(engine, protocol, post))
+    checkpoint_files.write(folder, number, gather(engine, protocol, post))
 
 
 def resume(folder: Path, engine: Engine, protocol: Protocol, post: Post) -> int:
     """Put back the newest checkpoint; returns its round, 0 if there is none. Raises ConfigError: it does not fit."""
-    found = store.read(folder)
+    found = checkpoint_files.read(folder)
     if found is None:
         return 0
     number, values = found

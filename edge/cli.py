@@ -10,22 +10,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from edge import (
-    algorithm,
-    checkpoint,
-    data,
-    field,
-    health,
-    history,
-    homeassistant,
-    mixing,
-    plugins,
-    privacy,
-    robust,
-    split,
-    topology,
-    watchdog,
-)
+from edge import algorithm, checkpoint, data, plugins, privacy, robust, split
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -33,11 +18,14 @@ from edge.command import guarded
 from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError
-from edge.field import OPERATOR, Attended, NewBundleError
-from edge.inbox import Inbox
+from edge.graph import mixing, topology
 from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
+from edge.messaging.inbox import Inbox
+from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row, patience, rounds, run, telemetry
-from edge.post import Post, Waiting
+from edge.operations import health, home_assistant, remote, systemd
+from edge.operations.remote import OPERATOR, Attended, NewBundleError
+from edge.storage import metrics_log
 from edge.transports import mqtt
 
 _log = logging.getLogger(__name__)
@@ -101,7 +89,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     home = here / config.checkpoint if config.checkpoint else None
     while True:
-        field.finish(here / config.bundle, home)
+        remote.finish(here / config.bundle, home)
         try:
             return _work(config, found, here, home, as_json)
         except NewBundleError as name:
@@ -116,7 +104,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     coding = config.coding.by_kind()
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
-        broker.retain(homeassistant.discovery(config.fleet, config.id))
+        broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _attended(broker, config, found, here, home)
     inbox = Inbox(protocol.hears())
     post = Post(transport, inbox, coding, time.monotonic)
@@ -135,9 +123,9 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
         unkept = 0
         steps = chain(steps, post.farewell(config.rounds, config.patience))
         if home:
-            history.log_to(home)
-        watchdog.tell("READY=1")
-        for row in run(steps, transport, time.monotonic, alive=lambda: watchdog.tell("WATCHDOG=1")):
+            metrics_log.log_to(home)
+        systemd.tell("READY=1")
+        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
             if home:
                 try:
                     checkpoint.write(home, int(row["round"]), engine, protocol, post)
@@ -156,8 +144,8 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             row |= health.read(here)
             transport.report(row)
             if home:
-                history.append(home, row)
-            watchdog.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+                metrics_log.append(home, row)
+            systemd.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()
@@ -180,7 +168,7 @@ def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path
         setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
         _engine(config, setup, own, None)
 
-    kept = tuple(home / name for name in history.FILES) if home else ()
+    kept = tuple(home / name for name in metrics_log.FILES) if home else ()
     authority = here / config.tls.ca if config.tls else None
     return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
 

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edge import files, plugins
+from edge import plugins
 from edge.codec import KINDS
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
 from edge.privacy import Publish, as_it_is, publisher
+from edge.storage import atomic
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -111,7 +112,7 @@ class NodeConfig(BaseModel):
 def write_text(path: Path, text: str) -> None:
     """All of the file, or nothing. Raises ConfigError."""
     try:
-        files.write_text(path, text)
+        atomic.write_text(path, text)
     except OSError as reason:
         raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
 

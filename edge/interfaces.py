@@ -175,7 +175,7 @@ class Traffic:
     """What one device has sent and received so far.
 
     payload bytes: our header and body. wire bytes: the whole MQTT 5 PUBLISH packets that carry them
-    (`edge.topics.publish_size`); acknowledgements, TCP and TLS are not in it.
+    (`edge.messaging.topics.publish_size`); acknowledgements, TCP and TLS are not in it.
     """
 
     messages_sent: int = 0

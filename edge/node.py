@@ -24,7 +24,7 @@ from edge.interfaces import (
     Traffic,
     Transport,
 )
-from edge.post import Post, Waiting
+from edge.messaging.mailbox import Post, Waiting
 from edge.privacy import Publish, as_it_is
 from edge.robust import Rule
 from edge.robust.mean import believed as everybody

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.interfaces import DEVICE
-from edge.sim import fleet as fleets
-from edge.sim import world as worlds
-from edge.sim.fleet import Device
-from edge.sim.network import Network, in_memory
-from edge.sim.scenario import Scenario
-from edge.sim.world import Bundles, World
+from edge_sim import fleet as fleets
+from edge_sim import world as worlds
+from edge_sim.fleet import Device
+from edge_sim.network import Network, in_memory
+from edge_sim.scenario import Scenario
+from edge_sim.world import Bundles, World
 
 
 @dataclass

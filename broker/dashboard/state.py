@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from broker import monitor
-from edge import topics
 from edge.errors import ConfigError
+from edge.messaging import topics
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""

@@ -9,7 +9,7 @@ from edge import plugins
 from edge.interfaces import Exchange, Format
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, train
-from edge.sim import Scenario, run
+from edge_sim import Scenario, run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import files, plugins
+from edge import plugins
 from edge.errors import ConfigError
 from edge.interfaces import SOFT, Array, Floats, Message
+from edge.storage import atomic
 
 Publish = Callable[[Message], Message]
 
@@ -89,7 +90,7 @@ def secret(home: Path | None) -> int:
     key = secrets.randbits(128)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        files.write_private(path, f"{key:032x}".encode())
+        atomic.write_private(path, f"{key:032x}".encode())
     except OSError as reason:
         raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
     return key

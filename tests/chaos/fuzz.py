@@ -27,8 +27,8 @@ from edge.bundle import Bundle
 from edge.codec import HEADER, decode, encode, join, requested
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import MessageError, MurmurError
-from edge.inbox import Inbox
 from edge.interfaces import Delivery, Format, Message
+from edge.messaging.inbox import Inbox
 from export import zoo
 from export.write import export
 from tests.vectors.make_wire import DIGEST, PATH

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import checkpoint, node, store
-from edge.post import Waiting
-from edge.sim import fleet as fleets
-from edge.sim import world as worlds
-from edge.sim.network import in_memory
-from edge.sim.scenario import Scenario
-from edge.sim.world import Bundles, World
+from edge import checkpoint, node
+from edge.messaging.mailbox import Waiting
+from edge.storage import checkpoint_files
+from edge_sim import fleet as fleets
+from edge_sim import world as worlds
+from edge_sim.network import in_memory
+from edge_sim.scenario import Scenario
+from edge_sim.world import Bundles, World
 
 ROUNDS = 60
 LONGEST = 0.4
@@ -137,7 +138,7 @@ def _contents(homes: Path) -> dict[str, tuple[int, dict[str, bytes]]]:
     """Everything that every device's newest checkpoint holds."""
     found = {}
     for home in sorted(homes.iterdir()):
-        newest = store.read(home)
+        newest = checkpoint_files.read(home)
         assert newest is not None
         number, values = newest
         held = {k: np.ascontiguousarray(v).tobytes() for k, v in values.items() if not k.startswith("post/")}

@@ -11,7 +11,7 @@ import pytest
 from edge import plugins
 from edge.codec import encode
 from edge.interfaces import Array, Delivery, Message
-from edge.sim import fleet as fleets
+from edge_sim import fleet as fleets
 from tests.fleets import Fleet, fleet
 
 PROTOCOLS = plugins.names("edge.protocols")
@@ -124,7 +124,7 @@ def test_two_architectures_in_one_run(name: str, tmp_path: Path) -> None:
 
 
 def _alone(whole: Fleet, index: int) -> Iterator[dict[str, float]]:
-    from edge.post import Waiting
+    from edge.messaging.mailbox import Waiting
 
     device = whole.devices[index]
     for step in device.steps:

@@ -12,8 +12,8 @@ from edge import backbone, data, reference
 from edge import bundle as bundles
 from edge.bundle import Backbone, Bundle
 from edge.errors import BundleError, DataError
-from edge.sim.run import run
-from edge.sim.scenario import Scenario
+from edge_sim.run import run
+from edge_sim.scenario import Scenario
 from export import cli
 from export.errors import ExportError
 from export.transforms import backbone as cutting

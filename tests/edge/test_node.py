@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge.codec import AGAIN, decode, encode
-from edge.inbox import Inbox
 from edge.interfaces import Engine, Exchange, Format, Heard, Message, Metrics, NodeId
+from edge.messaging.inbox import Inbox
+from edge.messaging.mailbox import ASK_EVERY, LINGER, Post, Waiting
 from edge.node import Row, rounds, run
-from edge.post import ASK_EVERY, LINGER, Post, Waiting
 from edge.transports.memory import Memory, Network
 from tests.conformance.test_codec import distributions
 

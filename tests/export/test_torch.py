@@ -22,7 +22,7 @@ from tests.export.directional import graph_of
 from tests.export.gradients.test_elementwise import random
 
 torch = pytest.importorskip("torch")
-Twin = importlib.import_module("edge.bench.twin").Twin
+Twin = importlib.import_module("edge_bench.twin").Twin
 pytestmark = pytest.mark.oracle
 
 

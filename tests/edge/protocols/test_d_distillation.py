@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import mixing
+from edge.graph import mixing
 from edge.interfaces import Array
 from edge.protocols.d_distillation import DDistillation, Settings, plausible
 from tests.fleets import Fleet, fleet
