@@ -4,7 +4,7 @@ A module of `edge.protocols` has
 
     Settings                     a frozen dataclass of the algorithm's own knobs, with defaults
     objective(settings)          the terms a device's bundle must have been exported with
-    create(setup, settings)      -> edge.interfaces.Protocol, for a device or (setup.role) the centre
+    create(context, settings)      -> edge.interfaces.Protocol, for a device or (context.role) the centre
 
 and, where it needs them,
 
@@ -13,8 +13,8 @@ and, where it needs them,
     CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
     DATA                         the only data set it runs on, if there is one
     sends(settings)              the kinds of message that devices send (`edge.kinds`)
-    PERTURBS, AGGREGATES         kinds made of distributions, which the protocol itself passes through `setup.perturb`
-                                 before it makes them, and through `setup.aggregate` after it has taken them apart
+    PERTURBS, AGGREGATES         kinds made of distributions, which the protocol itself passes through `context.perturb`
+                                 before it makes them, and through `context.aggregate` after it has taken them apart
     only_largest(settings)       True if of distributions only the largest entry's place is sent
     ASKS_CENTRE                  True if what a device answers needs its centre's model (`heads`)
     SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
@@ -29,7 +29,7 @@ from edge import plugins
 from edge.bundle import Bundle
 from edge.config import Coding, Privacy, protocol_settings
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, Setup
+from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, ProtocolContext
 from edge.kinds import SOFT_LABELS
 from edge.privacy import TEMPERED, find_noise
 from edge.reference import ReferenceSet
@@ -147,7 +147,7 @@ class Algorithm:
             return {me: 0.0, **dict.fromkeys(devices, 1 / len(devices))}
         return {me: 1.0, self.centre: 0.0}
 
-    def setup(
+    def context(
         self,
         me: NodeId,
         devices: Sequence[NodeId],
@@ -158,7 +158,7 @@ class Algorithm:
         *,
         classes: int,
         seed: int,
-    ) -> Setup:
+    ) -> ProtocolContext:
         """What node `me` is told.
 
         devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
@@ -169,7 +169,7 @@ class Algorithm:
             raise ConfigError(f"no device may be called '{self.centre}': that is the {self.centre} of {self.name}")
         manifest = bundle.manifest
         index = len(devices) if me == self.centre else devices.index(me)
-        return Setup(
+        return ProtocolContext(
             me=me,
             weights=self.around(me, devices, weights),
             x=share[0],
@@ -186,9 +186,9 @@ class Algorithm:
             role=self.centre if self.centre and me == self.centre else DEVICE,
         )
 
-    def create(self, setup: Setup) -> Protocol:
+    def create(self, context: ProtocolContext) -> Protocol:
         """The algorithm on one node. Raises ConfigError if it cannot run there."""
-        made: Protocol = self.module.create(setup, self.settings)
+        made: Protocol = self.module.create(context, self.settings)
         return made
 
 

@@ -19,7 +19,7 @@ from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing, topology
-from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
+from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row, patience, rounds, run, telemetry
@@ -110,7 +110,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _attended(broker, config, found, here, home)
-    inbox = Inbox(protocol.hears())
+    inbox = Inbox(protocol.accepts())
     post = Post(transport, inbox, coding, time.monotonic)
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
@@ -156,7 +156,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     return 0
 
 
-def _engine(config: NodeConfig, setup: Setup, own: Bundle | None, home: Path | None) -> Engine:
+def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home: Path | None) -> Engine:
     """What trains the bundle of this node; one without a model has nothing to train."""
     if own is None:
         return NoModel()
@@ -191,7 +191,9 @@ def _id(config: NodeConfig, found: Algorithm) -> str:
     return config.role
 
 
-def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bundle | None, tuple[Array, Array]]:
+def _setup(
+    config: NodeConfig, found: Algorithm, here: Path
+) -> tuple[ProtocolContext, Bundle | None, tuple[Array, Array]]:
     """What the protocol is told about this node, what the node trains, and the test set."""
     bundle = bundles.read(here / config.bundle)
     bundle.require(found.objective, config.protocol)
@@ -215,7 +217,7 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         from edge.backbone import featured  # only now: a device without a backbone may have no TFLite
 
         reference, (x, x_test) = featured(bundle, reference, (x, x_test), config.threads or 1)
-    setup = found.setup(
+    setup = found.context(
         config.id,
         config.peers,
         mixing.metropolis(graph),

@@ -116,7 +116,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ExchangeResult:
     """The outcome of an `Exchange`.
 
     received: sender -> kind -> message, for those of `wait_for` that came in time.
@@ -184,13 +184,13 @@ class Protocol(Interface):
     What a module of `edge.protocols` must have is in `edge.algorithm`.
     """
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """All that this device may be told, by sender; anything else is refused."""
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """One round, as a generator: train, `yield` each exchange, mix what was heard.
 
-        The caller performs the exchange and sends back a `Heard`. Returns the round's metrics.
+        The caller performs the exchange and sends back a `ExchangeResult`. Returns the round's metrics.
         """
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
@@ -257,7 +257,7 @@ class Transport(Interface):
 
 
 @dataclass(frozen=True)
-class Setup:
+class ProtocolContext:
     """What a protocol is told about the device it runs on.
 
     fleet: all devices, in the order that all agree on; the centre is not among them.

@@ -14,14 +14,14 @@ from edge.interfaces import (
     Aggregation,
     Engine,
     Exchange,
+    ExchangeResult,
     Floats,
-    Heard,
     Message,
     Metrics,
     NodeId,
     PrivacyClass,
     Protocol,
-    Setup,
+    ProtocolContext,
     Traffic,
     Transport,
     everybody,
@@ -36,7 +36,7 @@ SIGN = 30.0
 """Seconds, at most, between two signs of life while a node waits."""
 
 
-def patience(setup: Setup, seconds: float) -> float:
+def patience(setup: ProtocolContext, seconds: float) -> float:
     """Seconds a node waits for the silent: a centre a quarter, so that its devices still hear what came of it."""
     return seconds if setup.role == DEVICE else seconds / 4
 
@@ -99,7 +99,7 @@ def rounds(
                 missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
                 believed = _believed(heard, mine, robust, kinds)
                 doubted += sum(map(len, heard.values())) - sum(map(len, believed.values()))
-                exchange = talk.send(Heard(believed, sent))
+                exchange = talk.send(ExchangeResult(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
         if robust is not everybody:
@@ -119,7 +119,7 @@ def _published(exchange: Exchange, publish: Publish) -> Exchange:
 
 def _distributions(protocol: Protocol) -> set[str]:
     """The kinds that a protocol's rule of belief is for."""
-    forms = (form for several in protocol.hears().values() for form in several)
+    forms = (form for several in protocol.accepts().values() for form in several)
     return {form.kind for form in forms if form.privacy is PrivacyClass.DISTRIBUTION}
 
 

@@ -12,7 +12,7 @@ from edge import checkpoint, node, plugins, robust
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.engines._none import NoModel
-from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Setup, Traffic, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row
@@ -29,7 +29,7 @@ class Device:
     """One emulated node. own: weights of the test rows that make their classes as frequent as on the device."""
 
     id: NodeId
-    setup: Setup
+    setup: ProtocolContext
     own: Array
     bundle: Bundle | None
     engine: Engine
@@ -101,7 +101,7 @@ class Maker:
         is_centre = me == algorithm.centre
         rows = np.empty(0, np.int64) if is_centre else world.shares[i]
         bundle = self.bundles.centre(algorithm) if is_centre else self.bundles.device(algorithm, i)
-        setup = algorithm.setup(
+        setup = algorithm.context(
             me,
             world.names,
             world.weights,
@@ -129,7 +129,7 @@ class Maker:
         self.resume(device, number + 1)
 
     def _process(
-        self, i: int, setup: Setup, transport: Transport, now: Callable[[], float]
+        self, i: int, setup: ProtocolContext, transport: Transport, now: Callable[[], float]
     ) -> tuple[Protocol, Inbox, Post]:
         """What a device has in memory beside its model."""
         scenario = self.world.scenario
@@ -141,7 +141,7 @@ class Maker:
         protocol = self.algorithm.create(setup)
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)
-        inbox = Inbox(protocol.hears())
+        inbox = Inbox(protocol.accepts())
         return protocol, inbox, Post(transport, inbox, self.coding, now)
 
     def resume(self, device: Device, first: int) -> None:

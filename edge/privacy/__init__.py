@@ -2,7 +2,7 @@
 
 A file has `SPEC = NoiseSpec(draw=..., sensitivity=...)`; `edge-bench privacy` turns the sensitivity into (epsilon,
 delta). The loop does it to messages of class DISTRIBUTION; a protocol whose messages are only made of distributions
-does it to those (`Setup.perturb`).
+does it to those (`ProtocolContext.perturb`).
 
 What is protected is everything a device holds: whatever its data, a row of probabilities moves by at most 2 in the sum
 of absolute differences, and by the square root of 2 in the Euclidean norm. D-Distillation's z is the device's own

@@ -26,13 +26,13 @@ from edge.interfaces import (
     Array,
     Engine,
     Exchange,
+    ExchangeResult,
     Format,
-    Heard,
     MessageKind,
     Metrics,
     NodeId,
     Protocol,
-    Setup,
+    ProtocolContext,
 )
 from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
@@ -86,9 +86,9 @@ def sends(settings: Settings) -> tuple[MessageKind, ...]:
     return {"proxies": (PROXIES,), "weights": (WEIGHTS,), "nothing": ()}[settings.share]
 
 
-def table(setup: Setup) -> Format:
+def table(context: ProtocolContext) -> Format:
     """Visited proxy states: their number, and the policy there."""
-    return PROXIES.format(setup.reference_digest, (STATES, 1 + ACTIONS), fewer=True)
+    return PROXIES.format(context.reference_digest, (STATES, 1 + ACTIONS), fewer=True)
 
 
 def proxy(states: Array) -> Array:
@@ -113,23 +113,23 @@ class Agent(Stateful):
     """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last said."""
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     environment: Any
     values: Array = field(default_factory=lambda: np.zeros(STATES))
     memory: Array = field(default_factory=lambda: np.zeros((0, 1 + ACTIONS), np.float32))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The memory, or the mean of all policies."""
-        return {self.setup.neighbours[0]: (table(self.setup), weights(self.setup))}
+        return {self.context.neighbours[0]: (table(self.context), weights(self.context))}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Play and learn; tell what was done in each proxy state; take the memory."""
-        (server,) = self.setup.neighbours
+        (server,) = self.context.neighbours
         sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
         lengths, losses = [], []
         for episode in range(self.settings.episodes):
-            random = generator(self.setup, number, 10 + episode)
+            random = generator(self.context, number, 10 + episode)
             states, actions, policies, rewards = self._play(engine, random)
             np.add.at(sums, proxy(states), policies)
             np.add.at(counts, proxy(states), 1)
@@ -141,7 +141,7 @@ class Agent(Stateful):
         if self.settings.share == "weights":
             return metrics | (yield from self._average(number, engine, server))
         been = np.flatnonzero(counts)
-        said = message(table(self.setup), number, np.column_stack([been, sums[been] / counts[been, None]]))
+        said = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
         heard = (yield Exchange({server: (said,)}, {server: (KIND,)})).of(KIND)
         believed = [rows for rows in heard.values() if plausible(rows)]
         if believed:
@@ -202,9 +202,9 @@ class Agent(Stateful):
             policies = np.concatenate([policies, share * policies[i] + (1 - share) * policies[j]])
         return states, policies
 
-    def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, Heard, Metrics]:
+    def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, ExchangeResult, Metrics]:
         parameters = engine.parameters()
-        said = message(weights(self.setup), number, flatten(parameters))
+        said = message(weights(self.context), number, flatten(parameters))
         heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
         return {"implausible": adopt(engine, parameters, heard.of(said.kind))}
 
@@ -213,26 +213,26 @@ class Agent(Stateful):
 class Server(Stateless):
     """The centre: the memory of all, or the mean of all policies."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """What agents did where, or their weights."""
-        return dict.fromkeys(self.setup.neighbours, (table(self.setup), weights(self.setup)))
+        return dict.fromkeys(self.context.neighbours, (table(self.context), weights(self.context)))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, average, tell all."""
-        devices, share = self.setup.neighbours, self.settings.share
+        devices, share = self.context.neighbours, self.settings.share
         if share == "nothing":
             return {}
         kind = KIND if share == "proxies" else WEIGHTS.name
         received = (yield Exchange({}, dict.fromkeys(devices, (kind,)))).of(kind)
         if share == "weights":
             believed = agreeing(received)
-            said = message(weights(self.setup), number, average(believed)) if believed else None
+            said = message(weights(self.context), number, average(believed)) if believed else None
         else:
             believed = {j: rows for j, rows in received.items() if plausible(rows)}
-            said = message(table(self.setup), number, memory_of(believed)) if believed else None
+            said = message(table(self.context), number, memory_of(believed)) if believed else None
         if said:
             yield Exchange(dict.fromkeys(devices, (said,)), {})
         return {"implausible": float(len(received) - len(believed))}
@@ -256,14 +256,14 @@ def plausible(rows: Array) -> bool:
     return bool(known and distributions(rows[:, 1:]))
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """An agent or the server. Raises ConfigError without gymnasium, or for data that are not CartPole's."""
-    if setup.role != DEVICE:
-        return Server(setup, settings)
-    if setup.reference_x.shape[1:] != (len(EDGES),) or setup.classes != ACTIONS:
+    if context.role != DEVICE:
+        return Server(context, settings)
+    if context.reference_x.shape[1:] != (len(EDGES),) or context.classes != ACTIONS:
         raise ConfigError(f"federated-reinforcement-distillation plays {ENVIRONMENT}; say data = 'cartpole'")
     try:
         import gymnasium
     except ImportError:
         raise ConfigError("reinforcement learning needs gymnasium: pip install 'murmur-edge[rl]'") from None
-    return Agent(setup, settings, gymnasium.make(ENVIRONMENT).unwrapped)
+    return Agent(context, settings, gymnasium.make(ENVIRONMENT).unwrapped)

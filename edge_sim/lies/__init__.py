@@ -15,13 +15,13 @@ from edge.interfaces import (
     Array,
     Engine,
     Exchange,
+    ExchangeResult,
     Floats,
-    Heard,
     Message,
     Metrics,
     PrivacyClass,
     Protocol,
-    Setup,
+    ProtocolContext,
 )
 from edge.kinds import find
 from edge.specs import DISTRIBUTIONS
@@ -53,7 +53,7 @@ def parse(spec: str) -> tuple[str, int]:
     return name, int(count)
 
 
-def lying(setup: Setup, name: str) -> Setup:
+def lying(setup: ProtocolContext, name: str) -> ProtocolContext:
     """The same for a protocol whose messages are only made of distributions: those are replaced."""
     attack = load(name).attack
 
@@ -74,7 +74,7 @@ class Liar:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.honest, name)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """The honest round, with other words."""
         spec = load(self.name)
         random = np.random.default_rng([self.seed, number])

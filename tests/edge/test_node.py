@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.codec import AGAIN, decode, encode
-from edge.interfaces import Engine, Exchange, Heard, Message, Metrics, NodeId
+from edge.interfaces import Engine, Exchange, ExchangeResult, Message, Metrics, NodeId
 from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import ASK_EVERY, LINGER, Post, Waiting
@@ -31,7 +31,7 @@ class Echo:
     heard: dict[int, dict[str, float]] = field(default_factory=dict)
     shape: tuple[int, int] = (1, 1)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         values = np.full((1, 1), number, np.float32) if self.shape == (1, 1) else distributions(*self.shape, 0)
         message = Message("soft-labels", number, DIGEST, values)
         answers = yield Exchange(
