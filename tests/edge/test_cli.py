@@ -131,7 +131,7 @@ def test_bad_input_is_one_line(
 
 def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     """Two devices whose head and backbone both run on TFLite learn the other's digits."""
-    from export.backbone import read
+    from export.transforms.backbone import read
     from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
 
     cut = read(MODEL, FEATURES, 0.0, 1.0)
