@@ -120,12 +120,12 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             post,
             first=first,
             last=config.rounds,
-            patience=patience(setup, config.patience),
+            patience=patience(setup, config.round_timeout),
             robust=aggregate,
             publish=publish,
         )
         unkept = 0
-        steps = chain(steps, post.farewell(config.rounds, config.patience))
+        steps = chain(steps, post.farewell(config.rounds, config.round_timeout))
         if home:
             metrics_log.log_to(home)
         systemd.tell("READY=1")

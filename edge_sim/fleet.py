@@ -147,7 +147,7 @@ class Maker:
     def resume(self, device: Device, first: int) -> None:
         """From now on it plays from round `first`."""
         scenario, setup = self.world.scenario, device.setup
-        patience = node.patience(setup, scenario.patience)
+        patience = node.patience(setup, scenario.round_timeout)
         steps = node.rounds(
             device.protocol,
             device.engine,

@@ -48,7 +48,7 @@ reference = "300"
 protocol = "d-distillation"
 robust = "trimmed-mean:0.2"
 rounds = 10
-patience = 30.0
+round_timeout = 30.0
 [settings]
 pull = 5.0
 [coding]

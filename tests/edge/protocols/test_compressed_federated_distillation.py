@@ -55,7 +55,13 @@ def test_a_change_to_what_is_not_there_is_seen() -> None:
 
 def test_a_lost_message_is_forgotten_with_the_next_keyframe(tmp_path: Path) -> None:
     settings = {"up_bits": 8, "down_bits": 8, "keyframe_every": 4}
-    changes: dict[str, Any] = {"devices": 3, "patience": 1.0, "rounds": 9, "split": "classes:5", "settings": settings}
+    changes: dict[str, Any] = {
+        "devices": 3,
+        "round_timeout": 1.0,
+        "rounds": 9,
+        "split": "classes:5",
+        "settings": settings,
+    }
     with fleet(tmp_path, "compressed-federated-distillation", **changes) as whole:
         device, refused = whole.members[0], []
         send = device.transport.send
