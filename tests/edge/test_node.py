@@ -127,7 +127,7 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     """Coded as changes over a link that loses rounds 2 and 5: all is heard, and only the lost ones take time."""
     network, clock = Network("f"), [0.0]
     a, b = (
-        Party(network, me, (other,), clock, last=7, coding="delta15", shape=(200, 10))
+        Party(network, me, (other,), clock, last=7, coding="delta:15", shape=(200, 10))
         for me, other in (("a", "b"), ("b", "a"))
     )
     send = a.transport.send
@@ -166,11 +166,11 @@ def test_how_long_a_device_waits_before_it_asks_again(shape: tuple[int, int], pa
     assert list(np.diff(times)) == pauses
 
 
-@pytest.mark.parametrize("coding", ["float32", "difference8"])
+@pytest.mark.parametrize("coding", ["float32", "int8-delta"])
 def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
     """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""
     network, clock = Network("f"), [0.0]
-    form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
+    form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "int8-delta" else 300_000))
     posts = []
     for me, other in (("a", "b"), ("b", "a")):
         inbox = Inbox({other: (form,)})

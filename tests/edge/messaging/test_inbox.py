@@ -224,7 +224,7 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
     values = distributions(200, 10, 0)
     for number in (5, 6, 7, 8):
         message = Message("soft-labels", number, DIGEST, values)
-        (payload,) = encode(message, "delta15", heard[::-1][:2])
+        (payload,) = encode(message, "delta:15", heard[::-1][:2])
         heard.append(join([decode(payload)], heard[::-1][:2]))
         sent.append([Delivery("b", "soft-labels", payload)])
     put(inbox, sent[0])
@@ -236,7 +236,7 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
     assert counted(inbox) == {"baseless": 1}
     assert inbox.baseless("b", "soft-labels")
     assert not inbox.baseless("b", "soft-labels")  # once
-    (whole,) = encode(heard[2], "delta15")
+    (whole,) = encode(heard[2], "delta:15")
     put(inbox, [Delivery("b", "soft-labels", whole)])
     found = inbox.take("b", "soft-labels")
     assert found is not None
@@ -252,7 +252,7 @@ def test_a_change_waits_for_nothing_where_its_base_came_early() -> None:
     heard: list[Message] = []
     for number in (5, 6, 7):
         message = Message("soft-labels", number, DIGEST, distributions(200, 10, 0))
-        (payload,) = encode(message, "delta15", heard[::-1][:2])
+        (payload,) = encode(message, "delta:15", heard[::-1][:2])
         heard.append(join([decode(payload)], heard[::-1][:2]))
         put(inbox, [Delivery("b", "soft-labels", payload)])
     for number, said_then in zip((5, 6, 7), heard, strict=True):
