@@ -44,7 +44,7 @@ KINDS = {
     "codes": 12,  # integer codes of soft labels, or their change: (R, K)
     "proxies": 13,  # proxy states and the policy there: (n, 1 + actions)
 }
-AGAIN = "again"
+RETRANSMIT = "again"
 """Topic kind of a request: send your message of that kind and round again."""
 CHUNK = 512_000
 """Longest payload, bytes, header included: brokers of today take at least this."""

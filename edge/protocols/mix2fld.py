@@ -90,7 +90,7 @@ class Device(Stateless):
             said += [message(seeds_format(self.setup, self.settings), number, mixed)] if len(mixed) else []
         parameters, (server,) = engine.parameters(), self.setup.neighbours
         heard = yield Exchange({server: said}, {server: ("weights",)})
-        return metrics | {"implausible": adopt(engine, parameters, heard.of("weights"))}
+        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of("weights"))}
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Server(Stateful):
             seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, setup.classes)}
             x, self.y = unmixed(seeds, settings.ratio)
             self.x = x.reshape(len(x), *setup.reference_x.shape[1:])
-        metrics = {"implausible": float(len(received) - len(tables)), "seeds": float(len(self.x))}
+        metrics = {"rejected_invalid": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
             metrics["loss"] = self._convert(number, engine, tables)
             said = message(weights(setup), number, flatten(engine.parameters()))
