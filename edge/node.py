@@ -6,28 +6,28 @@ metrics after each round, which checkpoints, telemetry, tables and tests consume
 `time.monotonic` on a board, virtual time in the emulator.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from edge.interfaces import (
     DEVICE,
-    SOFT,
+    Aggregation,
     Engine,
     Exchange,
+    ExchangeResult,
     Floats,
-    Heard,
     Message,
     Metrics,
     NodeId,
+    PrivacyClass,
     Protocol,
-    Setup,
+    ProtocolContext,
     Traffic,
     Transport,
+    everybody,
 )
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.privacy import Publish, as_it_is
-from edge.robust import Rule
-from edge.robust.mean import believed as everybody
 
 Row = Metrics
 MOST_RECEIVERS = 32
@@ -36,7 +36,7 @@ ALIVE_INTERVAL = 30.0
 """Seconds, at most, between two calls of `alive` while a node waits (systemd's watchdog)."""
 
 
-def round_timeout(setup: Setup, seconds: float) -> float:
+def round_timeout(setup: ProtocolContext, seconds: float) -> float:
     """Seconds for which a node waits for silent neighbours: a centre a quarter of them, so that its devices are still
     collecting when it sends them the result."""
     return seconds if setup.role == DEVICE else seconds / 4
@@ -60,7 +60,7 @@ def rounds(
     first: int,
     last: int,
     round_timeout: float,
-    robust: Rule = everybody,
+    robust: Aggregation = everybody,
     publish: Publish = as_it_is,
 ) -> Iterator[Waiting | Row]:
     """Run rounds `first` to `last` and yield one row of metrics after each.
@@ -79,6 +79,7 @@ def rounds(
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
     """
     now, inbox = mailbox.now, mailbox.inbox
+    kinds = set() if robust is everybody else _distributions(protocol)
     number = first
     while number <= last:
         started = now()
@@ -96,14 +97,14 @@ def rounds(
                 begin = now()
                 received = yield from mailbox.collect(exchange.wait_for, number, deadline=begin + round_timeout)
                 wait_seconds += now() - begin
-                timeouts += sum(received.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
-                believed = _believed(received, mine, robust)
+                timeouts += sum(received.get(j, {}).keys() != set(wanted) for j, wanted in exchange.wait_for.items())
+                believed = _believed(received, mine, robust, kinds)
                 doubted += sum(map(len, received.values())) - sum(map(len, believed.values()))
-                exchange = talk.send(Heard(believed, sent))
+                exchange = talk.send(ExchangeResult(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
         if robust is not everybody:
-            metrics["doubted"] = float(doubted)
+            metrics["doubted"] = metrics.get("doubted", 0.0) + doubted
         times = {"seconds": now() - started, "wait_seconds": wait_seconds}
         yield {"round": float(number), **metrics, "timeouts": float(timeouts), **times}
         number = max(number + 1, inbox.majority_round())
@@ -117,15 +118,22 @@ def _published(exchange: Exchange, publish: Publish) -> Exchange:
     return replace(exchange, send={j: tuple(once[id(m)] for m in several) for j, several in exchange.send.items()})
 
 
+def _distributions(protocol: Protocol) -> set[str]:
+    """The kinds that a protocol's rule of belief is for."""
+    forms = (form for several in protocol.accepts().values() for form in several)
+    return {form.kind for form in forms if form.privacy is PrivacyClass.DISTRIBUTION}
+
+
 def _believed(
-    heard: Mapping[NodeId, Mapping[str, Message]], mine: Mapping[str, Floats], robust: Rule
+    heard: Mapping[NodeId, Mapping[str, Message]],
+    mine: Mapping[str, Floats],
+    robust: Aggregation,
+    kinds: Collection[str],
 ) -> dict[NodeId, dict[str, Message]]:
-    """What is left of what was heard. Of one voice alone, a centre's or an only neighbour's, nobody can tell."""
+    """What is left of the kinds that are distributions, and all else that was heard."""
     found = {sender: dict(said) for sender, said in heard.items()}
-    for kind in SOFT:
+    for kind in kinds:
         tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
-        if len(tables) < 2:
-            continue
         believed = robust(tables, mine.get(kind))
         for sender in tables:
             if sender in believed:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge.interfaces import Exchange, Format, Message
+from edge.interfaces import Exchange, Message
+from edge.kinds import SOFT_LABELS
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, MailboxSnapshot, Waiting
 from edge.transports.memory import Memory, Network
 from tests.conformance.test_codec import distributions
 
 DIGEST = b"12345678"
-FORMS = {"float32": Format("soft-labels", DIGEST, (20, 10)), "delta15": Format("soft-labels", DIGEST, (200, 10))}
+FORMS = {"float32": SOFT_LABELS.format(DIGEST, (20, 10)), "delta15": SOFT_LABELS.format(DIGEST, (200, 10))}
 Log = list[tuple[str, str, bytes]]
 
 

@@ -8,17 +8,17 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edge.bundle as names
-from export import toeplitz
-from export.batch_norm import is_training
 from export.errors import ExportError
-from export.fold import Folder
+from export.graph.builder import Ops, Value
+from export.graph.node import Node
+from export.graph.prune import prune
+from export.graph.shape_folding import Folder
+from export.graph.window import explicit
 from export.lowering import lower
 from export.model import Model
-from export.node import Node
-from export.ops import Ops, Value
 from export.passes import optimize
-from export.prune import prune
-from export.window import explicit
+from export.training import depthwise_product as toeplitz
+from export.transforms.batch_norm import is_training
 
 IR_VERSION = 8
 """What the oldest supported runtime reads; the graphs need nothing newer."""
@@ -194,8 +194,8 @@ def predict(model: Model, target: str = "onnxruntime") -> onnx.ModelProto:
     placed = place(op, model, "x")
     results: dict[str, Value] = {}
     for i, head in enumerate(placed.heads):
-        results[names.of_head(names.LOGITS, i)] = head
-        results[names.of_head(names.PROBABILITIES, i)] = op("Softmax", head, axis=1)
+        results[names.head_name(names.LOGITS, i)] = head
+        results[names.head_name(names.PROBABILITIES, i)] = op("Softmax", head, axis=1)
     if placed.embedding is not None:
         results[names.EMBEDDING] = placed.embedding
     return model_proto(op, "predict", ["x", *(names.PARAMETER + p for p in model.parameters)], results)
