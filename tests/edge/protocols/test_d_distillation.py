@@ -198,7 +198,7 @@ def test_push_sum_loses_nothing(tmp_path: Path) -> None:
                         send(*message)
 
                 device.transport.send = lossy if number < 30 else send  # type: ignore[method-assign, assignment]
-        assert sum(d.row["missed"] for d in whole.devices) == 0
+        assert sum(d.row["timeouts"] for d in whole.devices) == 0
         away = np.abs(tables(whole, "z") - tables(whole, "s").mean(axis=0)).mean()
         assert away < 0.05
 
