@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge.sim.run import run
-from edge.sim.scenario import Scenario, read
+from edge_sim.run import run
+from edge_sim.scenario import Scenario, read
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "demo.toml"
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from edge.bench.intervals import BURST
-from edge.bench.models import CLASSES, RATE, SHAPES
 from edge.engines.onnx_runtime import create
+from edge_bench.intervals import BURST
+from edge_bench.models import CLASSES, RATE, SHAPES
 from export import zoo
-from export.batch_norm import select
 from export.model import Model
+from export.transforms.batch_norm import select
 from export.write import export
 
 WORKER = Path(".venv-ort-training/bin/python")

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.official import burst, data, model_of, ours
-from edge.bench.models import RATE
 from edge.errors import MurmurError
+from edge_bench.models import RATE
 from export.write import export
 
 

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge.bench import step, wire
-from edge.bench.intervals import ratio, ratio_interval
-from edge.bench.record import environment
+from edge_bench import step, wire
+from edge_bench.intervals import ratio, ratio_interval
+from edge_report.finding import environment
 
 HISTORY = Path(__file__).with_name("history.jsonl")
 STEPS = (("mlp:200", 8), ("mlp:200", 32), ("small-cnn", 8), ("small-cnn", 32), ("resnet8", 8), ("tcn", 8))

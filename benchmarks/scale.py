@@ -16,17 +16,17 @@ from functools import partial
 import numpy as np
 from pydantic import BaseModel
 
-from edge.bench import delivery, figures
-from edge.bench.document import Section, count, fixed, seconds, size
-from edge.bench.record import Finding
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge_report import delivery, figures
+from edge_report.document import Section, count, fixed, seconds, size
+from edge_report.finding import Finding
 
 SIZES = "10,30,100,300,1000,2000"
 WORKER = """
 import json, resource, sys, time
 import numpy as np
-from edge.sim import Scenario, run
+from edge_sim import Scenario, run
 n, model, rounds = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 marks = [time.perf_counter()]
 local = {"local_steps": 5, "batch_size": 16, "learning_rate": 0.1, "reference_batch": 16}

@@ -19,9 +19,9 @@ import onnx
 import onnxruntime as ort  # noqa: TID251 - what is measured
 from onnx import helper
 
-from edge.bench.intervals import in_turns, ratio
 from edge.bundle import NEXT, Bundle
 from edge.engines import onnx_runtime
+from edge_bench.intervals import in_turns, ratio
 from export import zoo
 from export.write import export
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from edge import files
 from edge.errors import ConfigError
+from edge.storage import atomic
 
 SKEW = timedelta(days=1)
 """how far back a certificate is already valid: boards without a battery wake up in the past"""
@@ -36,7 +36,7 @@ class Pair:
         private = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        files.write_private(stem.with_name(stem.name + ".key"), private)
+        atomic.write_private(stem.with_name(stem.name + ".key"), private)
         stem.with_name(stem.name + ".crt").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
 

@@ -17,8 +17,8 @@ from broker import certificates, fleet, mosquitto
 from broker.fleet import Fleet
 from broker.process import free_port
 from broker.visitor import Papers, Visitor, visit
-from edge import topics
 from edge.errors import ConfigError, TransportError
+from edge.messaging import topics
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from broker import embedded
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.url import parse
+from edge.messaging.broker_url import parse
 
 DEVICE_DAYS = 730
 

@@ -24,8 +24,9 @@ from pathlib import Path, PurePosixPath
 from cryptography import x509
 
 from broker import certificates
-from edge import files, topics
 from edge.errors import ConfigError
+from edge.messaging import topics
+from edge.storage import atomic
 
 PACKET = 520_000
 """Bytes of the largest packet: a payload of 512 kB, its topic and properties."""
@@ -33,7 +34,7 @@ YEARS = 10
 MONITOR = "monitor"
 """the name that may read what devices report about themselves, and nothing else"""
 OPERATOR = "operator"
-"""the name that may also ask devices for reports, and bring them models (`edge.field`)"""
+"""the name that may also ask devices for reports, and bring them models (`edge.operations.remote`)"""
 BRIDGE = "bridge"
 """the name of another broker, which carries everybody's messages (docs/recipes/bridge.conf)"""
 CENTRES = ("server", "coordinator")
@@ -168,7 +169,7 @@ def card(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> i
             archive.add(path, name, filter=_nobodys)
     try:
         target.unlink(missing_ok=True)
-        files.write_private(target, packed.getvalue())
+        atomic.write_private(target, packed.getvalue())
     except OSError as reason:
         raise ConfigError(f"cannot write {target}: {reason.strerror}") from None
     return len(packed.getvalue())
@@ -191,7 +192,7 @@ def revoke(fleet: Fleet, device: str) -> Path:
     path = fleet.broker / "revoked.pem"
     before = x509.load_pem_x509_crl(path.read_bytes())
     target = fleet.folder / "revoked" / f"{device}-{serial:x}"
-    files.write_text(path, certificates.revocations(fleet.authority(), before, [serial]).decode())
+    atomic.write_text(path, certificates.revocations(fleet.authority(), before, [serial]).decode())
     source.rename(target)
     _write_rules(fleet)
     return target
@@ -201,7 +202,7 @@ def _write_rules(fleet: Fleet) -> None:
     """The access rules as they follow from who is enrolled and who no longer is."""
     enrolled = {path.name for path in (fleet.folder / "devices").iterdir()}
     revoked = {path.name.rpartition("-")[0] for path in (fleet.folder / "revoked").iterdir()}
-    files.write_text(fleet.broker / "acl", access_rules(fleet.name, sorted(revoked - enrolled)))
+    atomic.write_text(fleet.broker / "acl", access_rules(fleet.name, sorted(revoked - enrolled)))
 
 
 def reload(fleet: Fleet) -> bool:
@@ -305,7 +306,7 @@ def _whole(target: Path) -> Iterator[Path]:
     if target.exists():
         raise ConfigError(f"{target} is there already; choose another folder, or remove it")
     try:
-        with files.whole(target) as part:
+        with atomic.whole(target) as part:
             yield part
     except OSError as reason:
         raise ConfigError(f"cannot write {target}: {reason.strerror}") from None

@@ -12,9 +12,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.visitor import Papers
-from edge import topics
 from edge.errors import ConfigError, TransportError
-from edge.url import parse
+from edge.messaging import topics
+from edge.messaging.broker_url import parse
 
 PATIENCE = 10.0
 """Seconds to wait for the broker when connecting."""

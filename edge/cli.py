@@ -6,26 +6,11 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
-from edge import (
-    algorithm,
-    checkpoint,
-    data,
-    field,
-    health,
-    history,
-    homeassistant,
-    mixing,
-    plugins,
-    privacy,
-    robust,
-    split,
-    topology,
-    watchdog,
-)
+from edge import algorithm, checkpoint, data, plugins, privacy, robust, split
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -33,11 +18,14 @@ from edge.command import guarded
 from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError
-from edge.field import OPERATOR, Attended, NewBundleError
-from edge.inbox import Inbox
-from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
-from edge.node import Row, patience, rounds, run, telemetry
-from edge.post import Post, Waiting
+from edge.graph import mixing, topology
+from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
+from edge.messaging.inbox import Inbox
+from edge.messaging.mailbox import Mailbox, Waiting
+from edge.node import Row, round_timeout, rounds, run, telemetry
+from edge.operations import health, home_assistant, remote, systemd
+from edge.operations.remote import OPERATOR, Attended, NewBundleError
+from edge.storage import metrics_log
 from edge.transports import mqtt
 
 _log = logging.getLogger(__name__)
@@ -63,7 +51,9 @@ def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Pa
     """The file's settings, `role` over the file's, what it runs, and the folder its paths are relative to."""
     values = read_toml(path)
     config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
-    return config, algorithm.load(config.protocol, config.settings, f"{path}: settings"), path.resolve().parent
+    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    found.refuse_inapplicable(config.privacy, config.robust, config.coding)
+    return config, found, path.resolve().parent
 
 
 def _tune(path: Path, role: str | None, as_json: bool) -> int:
@@ -101,7 +91,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     home = here / config.checkpoint if config.checkpoint else None
     while True:
-        field.finish(here / config.bundle, home)
+        remote.finish(here / config.bundle, home)
         try:
             return _work(config, found, here, home, as_json)
         except NewBundleError as name:
@@ -112,35 +102,37 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     """From where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
     setup, own, test = _setup(config, found, here)
     engine = _engine(config, setup, own, home)
-    protocol = found.create(setup)
+    publish = config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0)
+    aggregate = robust.load(config.robust)
+    protocol = found.create(replace(setup, perturb=privacy.perturbation(publish), aggregate=aggregate))
     coding = config.coding.by_kind()
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
-        broker.retain(homeassistant.discovery(config.fleet, config.id))
+        broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _attended(broker, config, found, here, home)
-    inbox = Inbox(protocol.hears())
-    post = Post(transport, inbox, coding, time.monotonic)
+    inbox = Inbox(protocol.accepts())
+    mailbox = Mailbox(transport, inbox, coding, time.monotonic)
     try:
-        first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
+        first = 1 + (checkpoint.resume(home, engine, protocol, mailbox) if home else 0)
         steps: Iterator[Waiting | Row] = rounds(
             protocol,
             engine,
-            post,
+            mailbox,
             first=first,
             last=config.rounds,
-            patience=patience(setup, config.patience),
-            robust=robust.load(config.robust),
-            publish=config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0),
+            round_timeout=round_timeout(setup, config.round_timeout),
+            robust=aggregate,
+            publish=publish,
         )
         unkept = 0
-        steps = chain(steps, post.farewell(config.rounds, config.patience))
+        steps = chain(steps, mailbox.linger(config.rounds, config.round_timeout))
         if home:
-            history.log_to(home)
-        watchdog.tell("READY=1")
-        for row in run(steps, transport, time.monotonic, alive=lambda: watchdog.tell("WATCHDOG=1")):
+            metrics_log.log_to(home)
+        systemd.tell("READY=1")
+        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
             if home:
                 try:
-                    checkpoint.write(home, int(row["round"]), engine, protocol, post)
+                    checkpoint.write(home, int(row["round"]), engine, protocol, mailbox)
                 except ConfigError as reason:
                     if row["round"] == 1:
                         raise  # nothing is lost yet, and somebody is there to put it right
@@ -156,15 +148,15 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             row |= health.read(here)
             transport.report(row)
             if home:
-                history.append(home, row)
-            watchdog.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+                metrics_log.append(home, row)
+            systemd.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()
     return 0
 
 
-def _engine(config: NodeConfig, setup: Setup, own: Bundle | None, home: Path | None) -> Engine:
+def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home: Path | None) -> Engine:
     """What trains the bundle of this node; one without a model has nothing to train."""
     if own is None:
         return NoModel()
@@ -180,7 +172,7 @@ def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path
         setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
         _engine(config, setup, own, None)
 
-    kept = tuple(home / name for name in history.FILES) if home else ()
+    kept = tuple(home / name for name in metrics_log.FILES) if home else ()
     authority = here / config.tls.ca if config.tls else None
     return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
 
@@ -199,7 +191,9 @@ def _id(config: NodeConfig, found: Algorithm) -> str:
     return config.role
 
 
-def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bundle | None, tuple[Array, Array]]:
+def _setup(
+    config: NodeConfig, found: Algorithm, here: Path
+) -> tuple[ProtocolContext, Bundle | None, tuple[Array, Array]]:
     """What the protocol is told about this node, what the node trains, and the test set."""
     bundle = bundles.read(here / config.bundle)
     bundle.require(found.objective, config.protocol)
@@ -223,7 +217,7 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         from edge.backbone import featured  # only now: a device without a backbone may have no TFLite
 
         reference, (x, x_test) = featured(bundle, reference, (x, x_test), config.threads or 1)
-    setup = found.setup(
+    setup = found.context(
         config.id,
         config.peers,
         mixing.metropolis(graph),
@@ -271,7 +265,7 @@ def _line(me: str, row: Row) -> str:
     accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  missed {row['missed']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 

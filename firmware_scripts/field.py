@@ -16,16 +16,16 @@ from rich.console import Console
 
 from broker import fleet as fleets
 from broker.check import address
-from edge.bench.document import Section, show
 from edge.command import guarded
 from edge.errors import ConfigError
+from edge_report.document import Section, show
 from firmware_scripts import operating
 from firmware_scripts.operating import Operator, Row
 
 COLUMNS = {
     "round": ("round", "{:.0f}"),
     "accuracy_all": ("accuracy", "{:.3f}"),
-    "missed": ("missed", "{:.0f}"),
+    "timeouts": ("timeouts", "{:.0f}"),
     "bundle": ("model", "{:.8}"),
     "board": ("board", "{}"),
     "image": ("image", "{}"),

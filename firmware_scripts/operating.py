@@ -1,4 +1,4 @@
-"""What an operator does with a fleet in the field, over its broker: ask, bring models, fetch. `edge.field` answers."""
+"""What an operator does with a fleet over its broker: ask, bring models, fetch. `edge.operations.remote` answers."""
 
 import io
 import json
@@ -16,10 +16,12 @@ from broker import certificates
 from broker.fleet import OPERATOR, Fleet
 from broker.visitor import Papers, Visitor, visit
 from edge import bundle as bundles
-from edge import files, topics
 from edge.errors import ConfigError, MessageError, TransportError
-from edge.field import ABOUT, fingerprint
-from edge.parts import Parts, cut
+from edge.messaging import topics
+from edge.messaging.chunked import Parts, cut
+from edge.operations.remote import ABOUT, fingerprint
+from edge.storage import atomic
+from edge.storage.metrics_log import current_names
 
 Row = dict[str, float | str]
 Told = Callable[[str], None]
@@ -200,10 +202,10 @@ def collect(operator: Operator, devices: Sequence[str], target: Path, patience: 
     operator.until(lambda: all(device in operator.files for device in devices), patience)
     for device, content in operator.files.items():
         folder = target / device
-        files.remove(folder)
+        atomic.remove(folder)
         try:
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                files.unpack(archive, folder, 100_000_000)
+                atomic.unpack(archive, folder, 100_000_000)
         except (tarfile.TarError, EOFError, ValueError, OSError) as reason:
             raise ConfigError(f"{device} sent no archive of files ({reason})") from None
     return {device: len(content) for device, content in operator.files.items()}
@@ -231,8 +233,10 @@ def _flat(payload: bytes) -> Row:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {
-        str(k): v[:300] if isinstance(v, str) else float(v)
-        for k, v in found.items()
-        if isinstance(v, int | float | str)
-    }
+    return current_names(
+        {
+            str(k): v[:300] if isinstance(v, str) else float(v)
+            for k, v in found.items()
+            if isinstance(v, int | float | str)
+        }
+    )

@@ -16,9 +16,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge import files
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge.storage import atomic
 
 ROOT = Path(__file__).parents[1]
 PIP = "pip==26.2"
@@ -77,7 +77,7 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
         raise ConfigError(f"{folder} is there already; name another, or remove it")
     if not folder.parent.is_dir():
         raise ConfigError(f"-o {folder}: there is no folder {folder.parent}")
-    with files.whole(folder) as aside:
+    with atomic.whole(folder) as aside:
         _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
         (ours,) = aside.glob("*.whl")
         constraint = ["--constraint", str(ROOT / "constraints.txt")]

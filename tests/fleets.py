@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.interfaces import DEVICE
-from edge.sim import fleet as fleets
-from edge.sim import world as worlds
-from edge.sim.fleet import Device
-from edge.sim.network import Network, in_memory
-from edge.sim.scenario import Scenario
-from edge.sim.world import Bundles, World
+from edge_sim import fleet as fleets
+from edge_sim import world as worlds
+from edge_sim.fleet import Device
+from edge_sim.network import Network, in_memory
+from edge_sim.scenario import Scenario
+from edge_sim.world import Bundles, World
 
 
 @dataclass
@@ -50,8 +50,8 @@ def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Ite
     settings = {protocol: changes.pop("settings", {})}
     base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
     scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
+    algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
     with in_memory("test") as network:
-        algorithm = scenario.algorithm(protocol)
         nodes = list(fleets.devices(world, algorithm, Bundles(world, folder / "bundles"), network))
         yield Fleet(scenario, world, nodes, network)

@@ -12,8 +12,8 @@ import pytest
 
 from edge import plugins
 from edge.config import NodeConfig
-from edge.sim import boards
-from edge.sim.scenario import Scenario
+from edge_sim import boards
+from edge_sim.scenario import Scenario
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -92,7 +92,7 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("command", plugins.names("edge.bench.commands"))
+@pytest.mark.parametrize("command", plugins.names("edge_bench.commands"))
 def test_every_measurement_is_explained(command: str) -> None:
     said = [line.split()[1] for line in commands(ROOT / "docs" / "bench.md") if line.startswith("edge-bench")]
     assert command in said or command in ("privacy", "reproduce", "sweep")  # trust.md; the first block; emulator.md
@@ -125,7 +125,7 @@ def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
         "edge.split",
         "edge.robust",
         "edge.privacy",
-        "edge.sim.lies",
+        "edge_sim.lies",
         "export.zoo",
         "export.optimizers",
     ],

@@ -38,11 +38,11 @@ from pydantic import BaseModel
 
 from benchmarks.peers.tree import Tree
 from edge import data, split
-from edge.bench import delivery
-from edge.bench.document import Cell, Section, fixed, seconds, size
-from edge.bench.record import Finding
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge_report import delivery
+from edge_report.document import Cell, Section, fixed, seconds, size
+from edge_report.finding import Finding
 
 WORKERS = Path(__file__).parent / "workers"
 CLIENTS = 10

@@ -27,11 +27,11 @@ from benchmarks.peers.tree import Tree
 from broker import embedded
 from broker.process import free_port
 from edge import plugins
-from edge.bench import delivery
-from edge.bench.document import Section, fixed, size
-from edge.bench.record import Finding
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge_report import delivery
+from edge_report.document import Section, fixed, size
+from edge_report.finding import Finding
 from export import zoo
 from export.write import export
 

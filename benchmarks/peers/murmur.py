@@ -10,8 +10,8 @@ import time
 import numpy as np
 
 from benchmarks.peers.workers.account import began, tell
-from edge.sim.run import Frame, run
-from edge.sim.scenario import Scenario
+from edge_sim.run import Frame, run
+from edge_sim.scenario import Scenario
 
 BATCH, RATE = 32, 0.05
 MODELS = {"cnn": "zoo:small-cnn:64", "mlp": "zoo:mlp:64"}

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge import plugins
 from edge.data import Dataset
-from edge.sim import Scenario, run
+from edge_sim import Scenario, run
 
 
 def load(argument, seed):

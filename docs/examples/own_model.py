@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from edge import plugins
-from edge.sim import Scenario, run
+from edge_sim import Scenario, run
 
 
 def build(layers, argument):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import onnxruntime as ort  # noqa: TID251 - only its version
 
-from edge import files
 from edge.bundle import Bundle
 from edge.command import last_line
 from edge.engines._session import Options
 from edge.errors import EngineError
 from edge.interfaces import Trial
+from edge.storage import atomic
 
 FILE = "tuned.json"
 CLOSE = 1.05
@@ -46,7 +46,7 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Tria
     text = json.dumps({"options": chosen.options, "of": _of(bundle)}, indent=1)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        files.write_text(home / FILE, text + "\n")
+        atomic.write_text(home / FILE, text + "\n")
     except OSError as reason:
         raise EngineError(f"cannot write {home / FILE}: {reason.strerror}") from None
     return sorted(trials, key=lambda t: t is not chosen)

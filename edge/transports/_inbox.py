@@ -4,7 +4,7 @@ import threading
 from collections import deque
 
 from edge.interfaces import Delivery, NodeId, Traffic
-from edge.topics import publish_size
+from edge.messaging.topics import publish_size
 
 PER_SENDER = 256
 """Deliveries kept of one sender."""

@@ -9,8 +9,8 @@ report the same figures.
 
 from collections.abc import Callable, Mapping
 
-from edge import topics
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
+from edge.messaging import topics
 from edge.transports._inbox import Inbox, count_sent
 
 Carry = Callable[[NodeId, str, Delivery], None]

@@ -20,11 +20,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: TID251
 from paho.mqtt.packettypes import PacketTypes  # noqa: TID251
 from paho.mqtt.properties import Properties  # noqa: TID251
 
-from edge import topics
 from edge.errors import ConfigError, TransportError
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
+from edge.messaging import topics
+from edge.messaging.broker_url import Url, parse
 from edge.transports._inbox import LARGEST, Inbox, count_sent
-from edge.url import Url, parse
 
 KEEPALIVE = 30
 """Seconds of silence after which the broker takes us for dead and publishes our last will."""

@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge import files, store
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import ConfigError
-from edge.field import ABOUT, fingerprint
+from edge.operations.remote import ABOUT, fingerprint
+from edge.storage import atomic, checkpoint_files
 
 PAPERS = ("node.toml", "authority.crt", "device.crt", "device.key")
 LARGEST = 400_000_000
@@ -77,11 +77,11 @@ def recover(board: Board) -> None:
     before = board.home.with_name("murmur.before")
     if before.is_dir():
         if (board.home / "node.toml").is_file():
-            files.remove(before)
+            atomic.remove(before)
         else:
-            files.remove(board.home)
+            atomic.remove(board.home)
             before.rename(board.home)
-    files.remove(board.home.with_name("murmur.new"))
+    atomic.remove(board.home.with_name("murmur.new"))
 
 
 def right_board(board: Board) -> None:
@@ -105,7 +105,7 @@ def enrolment(board: Board) -> None:
         new.mkdir(mode=0o700)
     try:
         with tarfile.open(source) as archive:
-            files.unpack(archive, new, LARGEST)
+            atomic.unpack(archive, new, LARGEST)
         config = _checked(new, source.name)
         _renewed(board.home, new, config)
         _given_to(new, board.user)
@@ -115,9 +115,9 @@ def enrolment(board: Board) -> None:
     except (tarfile.TarError, EOFError, ValueError) as reason:
         raise ConfigError(f"murmur.tar on the card is not all there, or not right ({reason}): copy it anew") from None
     finally:
-        files.remove(new)
+        atomic.remove(new)
     os.sync()
-    files.remove(before)
+    atomic.remove(before)
     shutil.copy(board.home / "authority.crt", board.own / "authority.crt")
     _forget(source)
     board.said.append(f"enrolled as {config.id or config.role} of {config.fleet}")
@@ -128,7 +128,7 @@ def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
     if fingerprint(home / config.bundle) not in ("", fingerprint(new / config.bundle)):
         (new / config.bundle / ABOUT).unlink(missing_ok=True)  # of a rollout before this
         if config.checkpoint is not None:
-            store.set_aside(new / config.checkpoint)
+            checkpoint_files.set_aside(new / config.checkpoint)
 
 
 def settings(board: Board) -> None:

@@ -12,8 +12,9 @@ from cryptography import x509
 from broker import certificates, cli, fleet, mosquitto
 from broker.process import free_port
 from broker.visitor import Papers, visit
-from edge import files, plugins
+from edge import plugins
 from edge.errors import ConfigError
+from edge.storage import atomic
 from export import zoo
 from export.write import export
 
@@ -102,7 +103,7 @@ def test_nothing_is_left_of_half_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_private", full)
+    monkeypatch.setattr(atomic, "write_private", full)
     with pytest.raises(ConfigError, match="No space left"):
         fleet.init(tmp_path / "new", "new", ["h"], 8883)
     assert list(tmp_path.iterdir()) == []
@@ -160,7 +161,7 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
             out, said = node.communicate(timeout=120)
             assert node.returncode == 0, said
             rows = [json.loads(line) for line in out.splitlines()]
-            assert [row["missed"] for row in rows] == [0] * 4
+            assert [row["timeouts"] for row in rows] == [0] * 4
 
         topic = "fleet/orchard/to/b/from/a/soft-labels"
         papers = Papers(made.folder / "authority.crt", folders[0] / "device", named=True)

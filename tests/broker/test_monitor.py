@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker import embedded, monitor
-from edge import homeassistant, topics
 from edge.errors import ConfigError, TransportError
+from edge.messaging import topics
+from edge.operations import home_assistant
 from edge.transports import mqtt
 from tests.waiting import eventually
 
@@ -84,6 +85,11 @@ def test_a_flood_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fleet.rows["d3"] == {"round": 2}
 
 
+def test_names_of_the_release_before_are_read_as_those_of_today() -> None:
+    row = monitor.told_by("fleet/f/telemetry/a", b'{"round": 2, "missed": 1, "waited": 3, "refused_baseless": 4}')
+    assert row == ("a", {"round": 2.0, "timeouts": 1.0, "wait_seconds": 3.0, "refused_missing_base": 4.0})
+
+
 @pytest.mark.parametrize(
     ("url", "error", "complaint"),
     [
@@ -98,8 +104,8 @@ def test_brokers_that_cannot_be(url: str, error: type[Exception], complaint: str
 
 def test_home_assistant_is_told_where_to_look() -> None:
     """By the letter of its MQTT discovery: one retained configuration a sensor, availability from the status."""
-    found = {topic: json.loads(payload) for topic, payload in homeassistant.discovery("f", "a").items()}
-    assert set(found) == {f"homeassistant/sensor/f-a/{key}/config" for key in homeassistant.SENSORS}
+    found = {topic: json.loads(payload) for topic, payload in home_assistant.discovery("f", "a").items()}
+    assert set(found) == {f"homeassistant/sensor/f-a/{key}/config" for key in home_assistant.SENSORS}
     for about in found.values():
         assert about["state_topic"] == topics.telemetry("f", "a")
         assert (about["availability_topic"], about["payload_available"]) == (topics.status("f", "a"), "online")
@@ -112,10 +118,10 @@ def test_home_assistant_is_told_where_to_look() -> None:
 def test_it_is_there_for_whoever_comes_later() -> None:
     with embedded.running() as broker:
         device = mqtt.create(url=broker.url, fleet="f", me="a")
-        device.retain(homeassistant.discovery("f", "a"))
+        device.retain(home_assistant.discovery("f", "a"))
         device.close()
         from broker.visitor import Papers, visit
 
         with visit("127.0.0.1", broker.port, Papers(), "assistant") as reader:
             reader.subscribe("homeassistant/#")
-            assert reader.until(lambda: len(reader.heard) == len(homeassistant.SENSORS))
+            assert reader.until(lambda: len(reader.heard) == len(home_assistant.SENSORS))

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import checkpoint, node, store
-from edge.post import Waiting
-from edge.sim import fleet as fleets
-from edge.sim import world as worlds
-from edge.sim.network import in_memory
-from edge.sim.scenario import Scenario
-from edge.sim.world import Bundles, World
+from edge import checkpoint, node
+from edge.messaging.mailbox import Waiting
+from edge.storage import checkpoint_files
+from edge_sim import fleet as fleets
+from edge_sim import world as worlds
+from edge_sim.network import in_memory
+from edge_sim.scenario import Scenario
+from edge_sim.world import Bundles, World
 
 ROUNDS = 60
 LONGEST = 0.4
@@ -51,7 +52,7 @@ def main() -> int:
         split="classes:4",
         reference="60",
         coding={"soft_labels": args.coding},
-        patience=1e9,
+        round_timeout=1e9,
     )
     world = worlds.build(scenario)
     kills = {"in a child": 0, "that left a checkpoint half written": 0, "before the first checkpoint": 0}
@@ -104,9 +105,9 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
     with in_memory("test") as network:
         devices = list(fleets.devices(world, scenario.algorithm(scenario.protocol), bundles, network))
         for device in devices:
-            first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.post)
+            first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.mailbox)
             device.steps = node.rounds(
-                device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=1e9
+                device.protocol, device.engine, device.mailbox, first=first, last=scenario.rounds, round_timeout=1e9
             )
         running, before = list(devices), None
         while running:
@@ -118,10 +119,12 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
                 elif isinstance(step, Waiting):
                     now[device.id] = step
                 else:
-                    checkpoint.write(homes / device.id, int(step["round"]), device.engine, device.protocol, device.post)
+                    checkpoint.write(
+                        homes / device.id, int(step["round"]), device.engine, device.protocol, device.mailbox
+                    )
             for device in devices:
                 if device not in running:
-                    device.post.read()  # whoever is done still answers
+                    device.mailbox.read()  # whoever is done still answers
             if not network.release() and now and now == before:
                 network.idle([device.transport for device in devices], min(now.values(), key=lambda w: w.until))
             before = now if len(now) == len(running) else None
@@ -137,7 +140,7 @@ def _contents(homes: Path) -> dict[str, tuple[int, dict[str, bytes]]]:
     """Everything that every device's newest checkpoint holds."""
     found = {}
     for home in sorted(homes.iterdir()):
-        newest = store.read(home)
+        newest = checkpoint_files.read(home)
         assert newest is not None
         number, values = newest
         held = {k: np.ascontiguousarray(v).tobytes() for k, v in values.items() if not k.startswith("post/")}

@@ -12,11 +12,11 @@ from edge import backbone, data, reference
 from edge import bundle as bundles
 from edge.bundle import Backbone, Bundle
 from edge.errors import BundleError, DataError
-from edge.sim.run import run
-from edge.sim.scenario import Scenario
-from export import backbone as cutting
+from edge_sim.run import run
+from edge_sim.scenario import Scenario
 from export import cli
 from export.errors import ExportError
+from export.transforms import backbone as cutting
 
 MODEL = Path(__file__).parents[1] / "models" / "digits-int8.tflite"
 FEATURES = "sequential_1_1/sequential_1/global_average_pooling2d_1/Mean"

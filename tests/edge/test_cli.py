@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker import embedded
-from edge import cli, plugins, store
+from edge import cli, plugins
+from edge.storage import checkpoint_files
 from export import zoo
 from export.write import export
 
@@ -78,7 +79,7 @@ def test_two_processes_learn_from_each_other(pair: list[Path]) -> None:
     for mine in rows:
         assert mine[-1]["round"] == 60
         assert mine[-1]["accuracy_all"] > 0.7  # alone, five classes of ten are at most about 0.5
-        assert sum(row["missed"] for row in mine) == 0
+        assert sum(row["timeouts"] for row in mine) == 0
 
 
 def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path
         second.stdout.readline()
     second.kill()
     second.communicate()
-    kept = store.read(tmp_path / "state-b")
+    kept = checkpoint_files.read(tmp_path / "state-b")
     assert kept is not None
     assert kept[0] >= 20
     again = finish(start(pair[1]))
@@ -130,7 +131,7 @@ def test_bad_input_is_one_line(
 
 def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     """Two devices whose head and backbone both run on TFLite learn the other's digits."""
-    from export.backbone import read
+    from export.transforms.backbone import read
     from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
 
     cut = read(MODEL, FEATURES, 0.0, 1.0)
@@ -143,7 +144,7 @@ def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     for device in rows:
         assert device[-1]["round"] == 60
         assert device[-1]["accuracy_all"] > 0.8
-    assert store.read(tmp_path / "state-a") is not None
+    assert checkpoint_files.read(tmp_path / "state-a") is not None
 
 
 def test_tuning(pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +187,7 @@ def test_a_checkpoint_of_another_model(
 ) -> None:
     import numpy as np
 
-    store.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
+    checkpoint_files.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
     assert "is of another model or protocol" in refusal(monkeypatch, capsys, "--config", str(pair[0]))
 
 
@@ -207,7 +208,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
             split = "classes:5"
             protocol = "dynamic-averaging"
             rounds = 40
-            patience = 12
+            round_timeout = 12
             checkpoint = "state-{me}"
             [settings]
             threshold = 0.05
@@ -226,7 +227,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
         centre.stdout.readline()
     centre.kill()
     centre.communicate()
-    kept = store.read(tmp_path / "state-centre")
+    kept = checkpoint_files.read(tmp_path / "state-centre")
     assert kept is not None
     rows = finish(coordinator())
     assert rows[0]["round"] == kept[0] + 1

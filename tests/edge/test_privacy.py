@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge import plugins, privacy
-from edge.bench import cli
-from edge.bench.privacy import epsilon
 from edge.errors import ConfigError
 from edge.interfaces import Message
+from edge_bench import cli
+from edge_bench.privacy import epsilon
 from tests.conformance.test_codec import DIGEST, distributions
 from tests.fleets import fleet
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge import plugins, robust
 from edge.errors import ConfigError
 from edge.interfaces import Floats
-from edge.sim import lies
+from edge_sim import lies
 from tests.conformance.test_codec import distributions
 
 RULES = plugins.names("edge.robust")
@@ -63,13 +63,13 @@ def test_estimates_outside_the_simplex_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(RULES) - {"mean"}))
-@pytest.mark.parametrize("lie", plugins.names("edge.sim.lies"))
+@pytest.mark.parametrize("lie", plugins.names("edge_sim.lies"))
 def test_one_in_four_lies(name: str, lie: str) -> None:
     """What is believed is as near to what honest devices say as they are to one another; a mean is not."""
     tables, own = opinions(8), opinions(9)["d8"]
     honest = np.mean([tables[f"d{i}"] for i in range(2, 8)], axis=0)
     for liar in ("d0", "d1"):
-        tables[liar] = plugins.load("edge.sim.lies", lie).lie(tables[liar], np.random.default_rng(0))
+        tables[liar] = lies.load(lie).attack(tables[liar], np.random.default_rng(0))
 
     def error(rule: str) -> float:
         found = robust.load(rule)(tables, own)

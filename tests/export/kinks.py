@@ -16,7 +16,7 @@ from onnx import helper
 from edge.interfaces import Array
 from export.model import Model
 
-twins = importlib.import_module("edge.bench.twin")
+twins = importlib.import_module("edge_bench.twin")
 SAFETY = 4
 """A kink must be this many times farther away than the largest rounding error that float32 makes in the layer."""
 

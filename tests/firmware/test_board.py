@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from broker import certificates, fleet
-from edge import store
 from edge.errors import ConfigError
+from edge.storage import checkpoint_files
 from firmware_scripts import board as boards
 from firmware_scripts.system import board as device
 from firmware_scripts.system.board import Board
@@ -86,18 +86,18 @@ def test_a_new_enrolment_with_another_model(board: Board, orchard: fleet.Fleet, 
     """Checkpoints of the model before would keep the node from starting."""
     put(board, tar)
     started(board)
-    store.write(board.home / "state", 7, {"x": np.zeros(1)})
+    checkpoint_files.write(board.home / "state", 7, {"x": np.zeros(1)})
     (board.home / "bundle" / "rollout.json").write_text("{}")
     put(board, tar)
     assert started(board).wrong == []
-    assert store.read(board.home / "state") is not None
+    assert checkpoint_files.read(board.home / "state") is not None
     assert (board.home / "bundle" / "rollout.json").exists()
     (tmp_path / "exported" / "manifest.json").write_text('{"another": 1}')
     fleet.card(orchard, "a", {"bundle": tmp_path / "exported"}, tar)
     put(board, tar)
     assert started(board).wrong == []
-    assert store.read(board.home / "state") is None
-    assert store.read(board.home / "state.before") is not None
+    assert checkpoint_files.read(board.home / "state") is None
+    assert checkpoint_files.read(board.home / "state.before") is not None
     assert not (board.home / "bundle" / "rollout.json").exists()
 
 

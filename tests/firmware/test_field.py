@@ -15,12 +15,12 @@ import pytest
 from broker import certificates, fleet, mosquitto
 from broker.fleet import Fleet
 from broker.process import free_port
-from edge import field as device
-from edge import history, store
 from edge.errors import BundleError, ConfigError, MessageError
-from edge.field import Attended, NewBundleError
 from edge.interfaces import Delivery, Traffic
-from edge.parts import SIZE, Parts, cut
+from edge.messaging.chunked import SIZE, Parts, cut
+from edge.operations import remote as device
+from edge.operations.remote import Attended, NewBundleError
+from edge.storage import checkpoint_files, metrics_log
 from export import zoo
 from export.write import export
 from firmware_scripts import field as command
@@ -114,7 +114,7 @@ def test_a_field_test(
 
     code, out, _ = call(monkeypatch, capsys, running, "collect", "-o", str(tmp_path / "collected"))
     assert code == 0
-    rows = history.read(tmp_path / "collected" / "a")
+    rows = metrics_log.read(tmp_path / "collected" / "a")
     assert rows[-1]["round"] >= 1
     assert "the operator has installed model-2" in (tmp_path / "collected" / "a" / "log.txt").read_text()
 
@@ -195,7 +195,7 @@ def test_power_cuts_while_installing(
     home = bench.attended.here
     assert bench.brings(operating.packed(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
     for number in (6, 7):
-        store.write(home / "state", number, {"x": np.zeros(1)})
+        checkpoint_files.write(home / "state", number, {"x": np.zeros(1)})
     (home / "state" / "log.txt").touch()
     allowed = [0]
 

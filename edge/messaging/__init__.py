@@ -1,0 +1,1 @@
+"""Messages between neighbours: sending, collecting, retransmission, topics, and transfer in chunks."""

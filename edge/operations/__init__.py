@@ -1,0 +1,1 @@
+"""What an operator and the system see of a device: remote administration, health, systemd, Home Assistant."""

@@ -1,0 +1,79 @@
+"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, a row of telemetry a line, and log.txt.
+
+Bounded: the file before is kept, the one before that is not. Nothing here can stop the node; a line that a power cut
+tore is for its reader to skip.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TypeVar
+
+LARGEST = 4_000_000
+"""Bytes of a file."""
+METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
+FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
+"""all that there may be"""
+Value = TypeVar("Value")
+RENAMED = {
+    "missed": "timeouts",
+    "waited": "wait_seconds",
+    "implausible": "rejected_invalid",
+    "refused_baseless": "refused_missing_base",
+}
+"""keys of telemetry of nodes up to the release before this one -> their names now"""
+
+
+def current_names(row: Mapping[str, Value]) -> dict[str, Value]:
+    """A row of telemetry under the names of today, whichever release wrote it.
+
+    >>> current_names({"round": 3.0, "missed": 1.0})
+    {'round': 3.0, 'timeouts': 1.0}
+    """
+    return {RENAMED.get(key, key): value for key, value in row.items()}
+
+
+def append(folder: Path, row: Mapping[str, float]) -> None:
+    """One more round."""
+    path = folder / METRICS
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size > LARGEST:
+            path.replace(folder / METRICS_BEFORE)
+        with path.open("a") as file:
+            file.write(json.dumps(dict(row)) + "\n")
+
+
+class _Log(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full card; the rest hears of it all the same."""
+
+
+def log_to(folder: Path) -> None:
+    """From now on what is logged goes to log.txt too; once, however often it is said."""
+    root = logging.getLogger()
+    if any(isinstance(handler, _Log) for handler in root.handlers):
+        return
+    if not root.handlers and logging.lastResort is not None:
+        root.addHandler(logging.lastResort)  # which brings warnings to stderr only as long as there is no other
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = _Log(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
+
+
+def read(folder: Path) -> list[dict[str, float]]:
+    """All rows that are there, oldest first."""
+    rows = []
+    for name in (METRICS_BEFORE, METRICS):
+        if (folder / name).is_file():
+            text = (folder / name).read_text(errors="replace").replace("\0", "")  # ext4, of what a power cut took
+            for line in text.splitlines():
+                with contextlib.suppress(ValueError):
+                    row = json.loads(line)
+                    if isinstance(row, dict):
+                        rows.append(current_names({k: float(v) for k, v in row.items() if isinstance(v, int | float)}))
+    return rows

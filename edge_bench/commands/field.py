@@ -1,0 +1,108 @@
+"""`edge-bench field FOLDER`: what boards in the field have measured, as `firmware_scripts.field collect` left it."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from pydantic import BaseModel
+
+from edge.errors import ConfigError
+from edge.storage import metrics_log
+from edge_report import figures
+from edge_report.document import Cell, Section, count, fixed, size
+from edge_report.finding import Finding, Progress
+
+TEXT = "A field test: metrics that were collected from boards, as tables and curves."
+CURVES = {
+    "accuracy_all": "accuracy",
+    "loss": "loss",
+    "disagreement": "disagreement",
+    "temperature": "degrees Celsius",
+    "memory_mb": "resident memory, MB",
+}
+"""key of a row -> axis"""
+MOST = 12
+"""curves in a picture"""
+
+
+class Device(BaseModel):
+    """One device's rows, oldest first; a round that was done again after a power cut is there twice."""
+
+    device: str
+    rows: list[dict[str, float]]
+
+
+class FieldTest(Finding):
+    """What was collected."""
+
+    command: str = "field"
+    devices: list[Device]
+
+
+FINDING = FieldTest
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """See `edge_bench.commands`."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of firmware_scripts.field collect")
+
+
+def run(args: argparse.Namespace, _progress: Progress) -> FieldTest:
+    """See `edge_bench.commands`."""
+    if not args.folder.is_dir():
+        raise ConfigError(f"{args.folder}: there is no such folder; collect one with firmware_scripts.field collect")
+    found = [(path.name, metrics_log.read(path)) for path in sorted(args.folder.iterdir()) if path.is_dir()]
+    devices = [Device(device=name, rows=rows) for name, rows in found if rows]
+    if not devices:
+        raise ConfigError(f"{args.folder}: no folder in it has a {metrics_log.METRICS} with rows")
+    return FieldTest(devices=devices)
+
+
+def sections(found: FieldTest) -> list[Section]:
+    """A table, and a picture of each thing that was measured."""
+    pictures = [_curves(key, axis, found.devices) for key, axis in CURVES.items()]
+    return [_table(found), *(section for section in pictures if section is not None)]
+
+
+def _table(found: FieldTest) -> Section:
+    return Section(
+        "field",
+        f"{len(found.devices)} devices, {max(_last(d, 'round') or 0 for d in found.devices):.0f} rounds",
+        columns=("device", "round", "accuracy", "s a round", "timeouts", "sent", "hottest", "MB", "refused"),
+        rows=[_line(device) for device in found.devices],
+        after="Seconds are the median of all rounds; refused are messages that were malformed, foreign or late.",
+    )
+
+
+def _line(device: Device) -> tuple[Cell, ...]:
+    def most(key: str) -> Cell:
+        values = [row[key] for row in device.rows if key in row]
+        return fixed(max(values), 0) if values else ""
+
+    accuracy, sent = _last(device, "accuracy_all"), _last(device, "payload_bytes_sent")
+    last = device.rows[-1]
+    return (
+        device.device,
+        count(_last(device, "round") or 0),
+        fixed(accuracy) if accuracy is not None else "",
+        fixed(median(row.get("seconds", 0.0) for row in device.rows), 2),
+        count(sum(row.get("timeouts", 0.0) for row in device.rows)),
+        size(sent or 0.0),
+        most("temperature"),
+        most("memory_mb"),
+        count(sum(value for key, value in last.items() if key.startswith("refused_"))),
+    )
+
+
+def _curves(key: str, axis: str, devices: list[Device]) -> Section | None:
+    series = {d.device: [(row["round"], row[key]) for row in d.rows if key in row and "round" in row] for d in devices}
+    series = {name: points for name, points in list(series.items())[:MOST] if points}
+    if not series:
+        return None
+    of = "" if len(devices) <= MOST else f" (the first {MOST} of {len(devices)} devices)"
+    return Section(f"field-{key}", f"{axis} by round{of}", picture=partial(figures.lines, series, "round", axis))
+
+
+def _last(device: Device, key: str) -> float | None:
+    return next((row[key] for row in reversed(device.rows) if key in row), None)

@@ -1,0 +1,204 @@
+"""All protocols on one job, on equal terms: what they reach, and what that costs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import onnx
+from pydantic import BaseModel
+
+from edge import plugins
+from edge.errors import ConfigError
+from edge_report.finding import Finding, Progress, mean
+from edge_sim import jobs, meter
+from edge_sim import world as worlds
+from edge_sim.result import Result
+from edge_sim.scenario import Scenario
+from export.report.show import distillation
+
+Goal = Literal["accuracy_all", "accuracy_own"]
+
+SUITED: dict[str, dict[str, Any]] = {
+    "d-distillation": {"pull": 10.0, "reference_batch": 128},
+    "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "pull": 3.0},
+}
+"""Settings other than the defaults, where those are known to do badly; the table says so."""
+
+
+ROWS = 32
+OBSERVED = ("macs", *(f"memory/{part}" for part in meter.PARTS))
+BOUNDS = ("isolated", "pooled")
+"""What says nothing, and what gives the data away: to compare with, not to choose from."""
+
+
+class Moment(BaseModel):
+    """After a round; means over the seeds. bytes: payload, a device, so far."""
+
+    round: int
+    accuracy_all: float
+    disagreement: float | None
+    payload_bytes: float
+
+
+class Layer(BaseModel):
+    """Of one training step: multiply-accumulates by phase, of all nodes that serve one parameter."""
+
+    name: str
+    macs: dict[str, int]
+
+
+class Line(BaseModel):
+    """One protocol; means over the seeds, but for the accuracies, which are there by seed too.
+
+    bytes and messages: a device, the centre's divided among them. macs: of all that one device computed.
+    memory: bytes its largest step needs by plan, by part (`edge_sim.meter`); without the runtime.
+    pareto: nobody else reaches as much accuracy on all classes with as few bytes, the bounds aside.
+    """
+
+    protocol: str
+    settings: dict[str, Any]
+    accuracy_all: float
+    accuracy_worst: float
+    accuracy_own: float
+    by_seed: list[float]
+    payload_bytes: float
+    wire_bytes: float
+    messages: float
+    macs: float
+    memory: dict[str, float]
+    curve: list[Moment] = []
+    pareto: bool
+
+
+class Comparison(Finding):
+    """All of them, and the job they did."""
+
+    command: str = "protocols"
+    scenario: dict[str, Any]
+    seeds: list[int]
+    lines: list[Line]
+    left_out: dict[str, str]
+    """protocol -> why it could not take part"""
+    edges: list[tuple[str, str]]
+    """of the devices' graph, by the first seed"""
+    dearest: str
+    """the protocol with the most work"""
+    layers: list[Layer]
+    """of a step of it, with ROWS private rows and as many of the reference set"""
+    distillation_macs: int
+    """of those, what is for the reference rows' sake"""
+
+
+def compare(
+    base: dict[str, Any],
+    seeds: Sequence[int],
+    *,
+    names: Sequence[str] = (),
+    local: dict[str, Any],
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Comparison:
+    """Run `names`, or all protocols that fit, on the scenario `base`.
+
+    local: the settings of local training, the same for all.
+    Raises ConfigError for an unknown protocol or an impossible scenario, before anything runs.
+    """
+    left_out: dict[str, str] = {}
+    todo = []
+    chosen = {name: {**local, **SUITED.get(name, {})} for name in names or plugins.names("edge.protocols")}
+    for name, settings in chosen.items():
+        scenario = {**base, "protocol": name, "settings": {name: settings}}
+        try:
+            Scenario(**scenario).algorithm(name)
+        except ConfigError as reason:
+            if names:
+                raise
+            left_out[name] = str(reason)
+            continue
+        todo += [jobs.Job(name, seed, scenario, OBSERVED) for seed in seeds]
+    outcomes: dict[tuple[str, int], jobs.Outcome] = {}
+    for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
+        outcomes[outcome.job.name, outcome.job.seed] = outcome
+        progress(done, len(todo), outcome.job.name)
+    lines = [
+        _line(name, settings, [outcomes[name, seed] for seed in seeds])
+        for name, settings in chosen.items()
+        if name not in left_out
+    ]
+    dearest = max(lines, key=lambda line: line.macs).protocol
+    world = worlds.build(Scenario(**base, seed=seeds[0]))
+    layers, macs = _layers(world, dearest)
+    return Comparison(
+        scenario=base,
+        seeds=list(seeds),
+        lines=[line.model_copy(update={"pareto": optimal(line, lines)}) for line in lines],
+        left_out=left_out,
+        edges=list(world.topology.edges),
+        dearest=dearest,
+        layers=layers,
+        distillation_macs=macs,
+    )
+
+
+def optimal(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether nobody is at least as accurate with at most as many bytes, and better in one of them; bounds aside."""
+    return line.protocol not in BOUNDS and not any(
+        other.accuracy_all >= line.accuracy_all
+        and other.payload_bytes <= line.payload_bytes
+        and (other.accuracy_all, other.payload_bytes) != (line.accuracy_all, line.payload_bytes)
+        for other in lines
+        if other.protocol not in BOUNDS
+    )
+
+
+def _line(name: str, settings: dict[str, Any], outcomes: Sequence[jobs.Outcome]) -> Line:
+    results = [o.result for o in outcomes]
+    summaries = [r.summary() for r in results]
+    wire = [sum(d.wire_bytes_sent for d in [*r.devices, *([r.centre] if r.centre else [])]) for r in results]
+    return Line(
+        protocol=name,
+        settings=settings,
+        accuracy_all=mean([s.mean_accuracy for s in summaries]),
+        accuracy_worst=mean([s.worst_accuracy for s in summaries]),
+        accuracy_own=mean([s.mean_accuracy_own for s in summaries]),
+        by_seed=[s.mean_accuracy for s in summaries],
+        payload_bytes=mean([s.payload_bytes_per_device for s in summaries]),
+        wire_bytes=mean([w / len(r.devices) for w, r in zip(wire, results, strict=True)]),
+        messages=mean([s.messages_per_device for s in summaries]),
+        macs=mean([o.observed["macs"][-1] for o in outcomes]),
+        memory={part: mean([o.observed[f"memory/{part}"][-1] for o in outcomes]) for part in meter.PARTS},
+        curve=_curve(results),
+        pareto=False,
+    )
+
+
+def _curve(results: Sequence[Result]) -> list[Moment]:
+    """Of the rounds in which all seeds were evaluated."""
+    found = []
+    for rounds in zip(*(r.rounds for r in results), strict=True):
+        accuracies = [r.accuracy_all for r in rounds if r.accuracy_all is not None]
+        apart = [r.disagreement for r in rounds if r.disagreement is not None]
+        if len(accuracies) == len(rounds):
+            payload = [r.payload_bytes_total / len(whole.devices) for r, whole in zip(rounds, results, strict=True)]
+            found.append(
+                Moment(
+                    round=rounds[0].round,
+                    accuracy_all=mean(accuracies),
+                    disagreement=mean(apart) if len(apart) == len(rounds) else None,
+                    payload_bytes=mean(payload),
+                )
+            )
+    return found
+
+
+def _layers(world: worlds.World, name: str) -> tuple[list[Layer], int]:
+    """(of the first device's model under this protocol's objective, in order; how much is for the reference rows)."""
+    with TemporaryDirectory() as folder:
+        bundle = worlds.Bundles(world, Path(folder)).device(world.scenario.algorithm(name), 0)
+        found: dict[str, Counter[str]] = {}
+        for layer in meter.layers(bundle, ROWS, ROWS):
+            found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
+        pulled = distillation(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
+    return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()], pulled

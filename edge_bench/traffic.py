@@ -1,0 +1,225 @@
+"""What learning costs on the network, layer by layer, on a real broker on loopback.
+
+    payload        header and body of every message, by sender, receiver, kind and round
+    publish        the MQTT packets around them, by their closed form (`edge.messaging.topics.publish_size`)
+    acknowledge    a PUBACK of 4 bytes for each that has arrived
+    tcp            what TCP carried, by the kernel's counters: the MQTT stream itself, or TLS records around it
+    ip             with the headers of every segment, HEADERS bytes each
+
+Without TLS the closed forms, with `control` for connecting and subscribing, add up to what the kernel has counted, to
+the byte. With TLS the same job is run again, and the difference is what TLS costs, its handshake included.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import BaseModel
+
+from broker import embedded, fleet, mosquitto
+from broker.process import free_port
+from edge.codec import RETRANSMIT, decode, requested
+from edge.interfaces import NodeId, Transport
+from edge.messaging import topics
+from edge.messaging.broker_url import parse
+from edge.transports.mqtt import Identity, Mqtt
+from edge_bench.tcp import HEADERS, Carried, carried
+from edge_report.finding import Finding, Progress
+from edge_sim import fleet as fleets
+from edge_sim import world as worlds
+from edge_sim.network import over_mqtt
+from edge_sim.scenario import Scenario
+
+FLEET, DAYS = "bytes", 1
+ACKNOWLEDGE = 4
+QUIET = 0.2
+"""Seconds without a byte more, after which the last acknowledgements are taken to have arrived"""
+
+
+class Edge(BaseModel):
+    """From one device to another, of one kind: in all, and the payload bytes by round."""
+
+    sender: str
+    receiver: str
+    kind: str
+    coding: str
+    messages: int
+    payload: int
+    publish: int
+    by_round: list[int]
+
+
+class Line(BaseModel):
+    """One device: bytes sent, and received, by layer; and how many messages and segments."""
+
+    device: str
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+class Run(BaseModel):
+    """Of one kind of connection."""
+
+    tls: bool
+    devices: list[Line]
+
+
+class Bytes(Finding):
+    """The plain run, and the one with TLS if there was one."""
+
+    command: str = "bytes"
+    scenario: dict[str, Any]
+    edges: list[Edge]
+    runs: list[Run]
+
+
+class Recorder(Mqtt):
+    """A transport that notes every message on its way out."""
+
+    def __init__(self, url: str, fleet: str, me: NodeId, identity: Identity | None) -> None:
+        super().__init__(parse(url), fleet, me, lasting=False, identity=identity, version=5)
+        self.me = me
+        self.said: list[tuple[int, NodeId, str, int]] = []
+        """(round, receiver, kind, payload bytes)"""
+        self.wire = Carried(0, 0, 0, 0)
+        """by its connection, in the end"""
+
+    def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
+        """Note, and send."""
+        number = requested(payload).round if kind == RETRANSMIT else decode(payload).round
+        self.said.append((number, receiver, kind, len(payload)))
+        super().send(receiver, kind, payload)
+
+
+def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: None) -> Bytes:
+    """Run the scenario's protocol over a broker, and again with TLS if that is asked for.
+
+    Raises ConfigError, TransportError: no broker, or a system that does not tell.
+    """
+    runs: list[Run] = []
+    edges: list[Edge] = []
+    for secure in (False, True) if tls else (False,):
+        with _broker(secure) as (url, identity):
+            recorders = _play(scenario, url, identity, progress)
+        runs.append(Run(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
+        edges = edges or _edges(scenario, recorders)
+    return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
+
+
+@contextmanager
+def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | None]]]:
+    """(its URL, a device's certificate) on loopback; with TLS as `edge-broker init` sets it up."""
+    if not secure:
+        with embedded.running() as broker:
+            yield broker.url, lambda _: None
+        return
+    with TemporaryDirectory() as folder:
+        port = free_port(None)
+        made = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
+
+        def identity(me: NodeId) -> Identity:
+            papers = fleet.enrol(made, me, DAYS)
+            return Identity(papers / "authority.crt", papers / "device.crt", papers / "device.key")
+
+        with mosquitto.run(fleet.configuration(made.broker, port, "127.0.0.1"), made.broker, port):
+            yield f"mqtts://127.0.0.1:{port}", identity
+
+
+def _play(
+    scenario: Scenario,
+    url: str,
+    identity: Callable[[NodeId], Identity | None],
+    progress: Progress,
+) -> list[Recorder]:
+    """All rounds, until nothing has moved for QUIET seconds."""
+    world, algorithm = worlds.build(scenario), scenario.algorithm(scenario.protocol)
+    recorders: list[Recorder] = []
+
+    def connect(*, url: str, fleet: str, me: NodeId, **_: object) -> Transport:
+        recorders.append(Recorder(url, fleet, me, identity(me)))
+        return recorders[-1]
+
+    with TemporaryDirectory() as folder, over_mqtt(FLEET, url, time.monotonic, connect) as network:
+        members = list(fleets.devices(world, algorithm, worlds.Bundles(world, Path(folder)), network))
+        for done, _ in enumerate(fleets.play(members, network), start=1):
+            progress(done, scenario.rounds, "TLS" if parse(url).tls else "plain")
+        while True:
+            before = [recorder.wire for recorder in recorders]
+            for recorder in recorders:
+                recorder.wire = carried(recorder.connection())
+            if before == [recorder.wire for recorder in recorders]:
+                return recorders
+            time.sleep(QUIET)
+
+
+def _line(recorder: Recorder, everybody: list[Recorder]) -> Line:
+    """What others said to a device it has received, each once."""
+    me, wire = recorder.me, recorder.wire
+    arrived = [
+        (topics.Address(FLEET, me, other.me, kind).topic, size)
+        for other in everybody
+        for _, receiver, kind, size in other.said
+        if receiver == me
+    ]
+    left = [(topics.Address(FLEET, receiver, me, kind).topic, size) for _, receiver, kind, size in recorder.said]
+    return Line(
+        device=me,
+        sent={**_layers(left, len(arrived), wire.sent, wire.segments_sent), "connect": control(me)},
+        received=_layers(arrived, len(left), wire.received, wire.segments_received),
+    )
+
+
+def _layers(messages: list[tuple[str, int]], acknowledged: int, stream: int, segments: int) -> dict[str, int]:
+    return {
+        "messages": len(messages),
+        "payload": sum(size for _, size in messages),
+        "publish": sum(topics.publish_size(topic, size) for topic, size in messages),
+        "acknowledge": ACKNOWLEDGE * acknowledged,
+        "tcp": stream,
+        "segments": segments,
+        "ip": stream + HEADERS * segments,
+    }
+
+
+def _edges(scenario: Scenario, recorders: list[Recorder]) -> list[Edge]:
+    coding = scenario.coding.by_kind()
+    found = []
+    for me in recorders:
+        for receiver, kind in sorted({(receiver, kind) for _, receiver, kind, _ in me.said}):
+            said = [(number, size) for number, r, k, size in me.said if (r, k) == (receiver, kind)]
+            topic = topics.Address(FLEET, receiver, me.me, kind).topic
+            by_round = Counter[int]()
+            for number, size in said:
+                by_round[number] += size
+            found.append(
+                Edge(
+                    sender=me.me,
+                    receiver=receiver,
+                    kind=kind,
+                    coding=coding.get(kind, ""),
+                    messages=len(said),
+                    payload=sum(size for _, size in said),
+                    publish=sum(topics.publish_size(topic, size) for _, size in said),
+                    by_round=[by_round[number] for number in range(1, scenario.rounds + 1)],
+                )
+            )
+    return found
+
+
+def control(device: NodeId, fleet: str = FLEET) -> int:
+    """Bytes a device sends beside messages: CONNECT, SUBSCRIBE and its status, in MQTT 5 without a user's name."""
+    status, inbox, client = topics.status(fleet, device), topics.inbox(fleet, device), f"{fleet}-{device}"
+    # protocol name, version, flags, keep alive; session expiry; client; the will with its (no) properties
+    connect = 10 + 6 + (2 + len(client)) + 1 + (2 + len(status)) + (2 + len("offline"))
+    subscribe = 2 + 1 + (2 + len(inbox)) + 1
+    online = (2 + len(status)) + 2 + 1 + len("online")
+    return sum(1 + _length(rest) + rest for rest in (connect, subscribe, online))
+
+
+def _length(rest: int) -> int:
+    """Bytes of a remaining length."""
+    return 1 if rest < 128 else 2

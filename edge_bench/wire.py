@@ -1,0 +1,221 @@
+"""Codings of soft labels on what half-trained models really say, over successive rounds.
+
+A model trains; after every round its probabilities on the same rows are coded and decoded again. Ten classes are
+digits; more are classes of a Gaussian each, in 64 dimensions. Figures are means over the measured rounds:
+
+    bytes        of the body
+    divergence   mean over rows of KL(what was to be said || what is decoded), in nats
+    error        the largest difference of a probability
+    argmax       share of the rows whose class is decoded as it was
+    entropy      of the codes, in bytes: of each alone (zero-order), and given the code that the same entry had in the
+                 round before (conditional), with this message's own frequencies: what an entropy coder can hope for
+    MB/s         of float32 coded and decoded, one thread; the table shows medians
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from edge import data, plugins
+from edge.codec import bases_of
+from edge.codec._bits import length, unpacked
+from edge.engines import onnx_runtime
+from edge.errors import ConfigError
+from edge.interfaces import Array, Floats
+from edge_report.finding import Finding, Progress, mean
+from export import zoo
+from export.write import export
+
+T = TypeVar("T")
+FEATURES, PER_CLASS, APART = 64, 30, 0.5
+"""of the synthetic classes: dimensions, samples a class, deviation of the centres over that around them"""
+BATCH, RATE = 64, 0.1
+WARM = 2
+"""rounds before the measured ones: the most that a coding looks back"""
+
+
+class Line(BaseModel):
+    """One coding; see the module."""
+
+    coding: str
+    bytes: float
+    smaller: float
+    """times than float32"""
+    divergence: float
+    error: float
+    argmax: float
+    zero_order: float | None
+    conditional: float | None
+    encode_mb_s: list[float]
+    decode_mb_s: list[float]
+    """by round"""
+
+
+class Stream(BaseModel):
+    """All codings on one stream of messages."""
+
+    classes: int
+    rows: int
+    rounds: list[int]
+    accuracy: list[float]
+    """of the model, in the first and the last of the measured rounds"""
+    lines: list[Line]
+
+
+class Wire(Finding):
+    """By number of classes."""
+
+    command: str = "wire"
+    streams: list[Stream]
+
+
+def codings() -> list[str]:
+    """All that can carry soft labels."""
+    names = plugins.names("edge.codec")
+    return [n for n in names if "soft-labels" in getattr(plugins.load("edge.codec", n), "KINDS", ("soft-labels",))]
+
+
+def measure(
+    classes: int, rows: int, first: int, rounds: int, *, seed: int = 0, progress: Progress = lambda *_: None
+) -> Stream:
+    """Measure every coding on rounds `first` to `first + rounds - 1`.
+
+    Raises ConfigError: numbers that cannot be.
+    """
+    if classes < 2 or rows < 1 or first < 2 or rounds < 1:
+        raise ConfigError("expected 2 classes and 1 row or more, rounds from the second on, and at least one")
+    said, accuracy = _said(classes, rows, first + rounds, seed)
+    measured = range(first, first + rounds)
+    lines = []
+    for done, name in enumerate(codings()):
+        progress(done, len(codings()), name)
+        lines.append(_line(name, said[first - WARM : first + rounds]))
+    return Stream(
+        classes=classes,
+        rows=len(said[0]),
+        rounds=list(measured),
+        accuracy=[accuracy[first], accuracy[first + rounds - 1]],
+        lines=lines,
+    )
+
+
+def divergence(p: Array, q: Array) -> float:
+    """Mean over rows of KL(p || q), in nats; an entry that q makes impossible counts as 1e-30."""
+    p, q = p.astype(np.float64), q.astype(np.float64)
+    terms = p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-30)))
+    return float(terms.sum(axis=1).mean())
+
+
+def entropy(codes: Array, given: Array | None = None) -> float:
+    """Bytes: the codes' entropy by their own frequencies, or by those among equal `given`."""
+    symbols = codes.astype(np.int64).ravel()
+    groups = np.zeros_like(symbols) if given is None else given.astype(np.int64).ravel()
+    pairs = np.bincount(groups * 256 + symbols, minlength=65536).reshape(256, 256)
+    totals = pairs.sum(axis=1, keepdims=True)
+    used = pairs > 0
+    shares = np.divide(pairs, totals, out=np.ones(pairs.shape), where=used)
+    return float(-(pairs[used] * np.log2(shares[used])).sum() / 8)
+
+
+def _line(name: str, said: Sequence[Floats]) -> Line:
+    """The first two messages are only what those after them may be coded with."""
+    module = plugins.load("edge.codec", name)
+    found: dict[str, list[float]] = {}
+
+    def add(**figures: float) -> None:
+        for key, value in figures.items():
+            found.setdefault(key, []).append(value)
+
+    heard: list[tuple[int, Floats]] = []  # the newest first
+    for number, now in enumerate(said, start=1):
+        bases = heard[: bases_of(name)]
+        known = (([*bases],), (dict(bases),)) if bases_of(name) else ((), ())
+        body, spent = _timed(partial(module.encode, now, *known[0]))
+        decoded, taken = _timed(partial(module.decode, body, *now.shape, *known[1]))
+        heard = [(number, decoded), *heard[:1]]
+        if number <= WARM:
+            continue
+        add(
+            bytes=len(body),
+            divergence=divergence(now, decoded),
+            error=float(np.abs(now - decoded).max()),
+            argmax=float((now.argmax(axis=1) == decoded.argmax(axis=1)).mean()),
+            encode=now.nbytes / spent / 1e6,
+            decode=now.nbytes / taken / 1e6,
+        )
+        codes, given = (_codes(module, values) for _, values in heard)
+        if codes is not None:
+            add(zero=entropy(codes), conditional=entropy(codes, given))
+    size = mean(found["bytes"])
+    return Line(
+        coding=name,
+        bytes=size,
+        smaller=said[0].nbytes / size,
+        divergence=mean(found["divergence"]),
+        error=max(found["error"]),
+        argmax=mean(found["argmax"]),
+        zero_order=mean(found["zero"]) if "zero" in found else None,
+        conditional=mean(found["conditional"]) if "zero" in found else None,
+        encode_mb_s=found["encode"],
+        decode_mb_s=found["decode"],
+    )
+
+
+def _codes(module: ModuleType, values: Floats) -> Array | None:
+    """The codes of what was decoded; none of a coding whose entries have no codes of their own."""
+    coding: Any = getattr(module, "CODING", None)
+    if hasattr(coding, "codes"):
+        found: Array = coding.codes(values)
+        return found
+    if not hasattr(coding, "bits"):
+        return None
+    body = module.encode(values)  # they come last
+    return unpacked(body[len(body) - length(values.size, coding.bits) :], values.size, coding.bits)
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    begin = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - begin
+
+
+def _said(classes: int, rows: int, rounds: int, seed: int) -> tuple[list[Floats], list[float]]:
+    """What a model says about the same rows after each round, and how often that is right."""
+    x, y = _samples(classes, seed)
+    known, asked = (x[rows:], y[rows:]), (x[:rows], y[:rows])
+    if len(known[0]) < BATCH:
+        raise ConfigError(f"--rows {rows}: {len(x)} samples leave {len(known[0])} to train on; ask for fewer")
+    model = zoo.build("mlp:128-64", shape=x.shape[1:], classes=classes, seed=seed)
+    said, right = [], []
+    with TemporaryDirectory() as folder:
+        engine = onnx_runtime.create(export(model, Path(folder) / "bundle"))
+        batches = _batches(len(known[0]), seed)
+        for _ in range(rounds):
+            for at in (next(batches) for _ in range(max(10, classes // 10))):
+                engine.step({"x": known[0][at], "labels": known[1][at]}, learning_rate=RATE)
+            said.append(engine.predict(asked[0]))
+            right.append(float((said[-1].argmax(axis=1) == asked[1]).mean()))
+    return said, right
+
+
+def _samples(classes: int, seed: int) -> tuple[Array, Array]:
+    if classes == 10:
+        digits = data.load("digits", seed)
+        return digits.x_train, digits.y_train
+    random = np.random.default_rng(seed)
+    centres = APART * random.standard_normal((classes, FEATURES))
+    y = random.permutation(np.repeat(np.arange(classes), PER_CLASS))
+    return (centres[y] + random.standard_normal((len(y), FEATURES))).astype(np.float32), y
+
+
+def _batches(rows: int, seed: int) -> Iterator[Array]:
+    random = np.random.default_rng(seed)
+    while True:
+        yield random.integers(0, rows, BATCH)

@@ -1,0 +1,23 @@
+"""Every number of a report in a line of its own: section, row, column, value."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from edge_report.document import Number, Section
+from edge_report.finding import Finding
+
+
+def render(sections: Sequence[Section], _finding: Finding) -> str:
+    """With a header. A row is called by its words, a value is as measured: bytes, seconds, shares."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["section", "row", "column", "value"])
+    for section in sections:
+        for row in section.rows:
+            name = " / ".join(str(cell) for cell in row[: section.words])
+            for column, cell in list(zip(section.columns, row, strict=True))[section.words :]:
+                value = cell.value if isinstance(cell, Number) else cell
+                if value != "":
+                    writer.writerow([section.name, name, column, value])
+    return out.getvalue()

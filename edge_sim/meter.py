@@ -1,0 +1,51 @@
+"""What a device's work cost: multiply-accumulates of all it was asked to do, and the memory that needs."""
+
+from edge.bundle import Bundle
+from edge_sim import work
+from edge_sim.fleet import Device
+from export.report.cost import Layer
+
+
+def macs(device: Device) -> float:
+    """Multiply-accumulates of all training steps and predictions so far, evaluations by the emulator included not."""
+    if device.bundle is None:
+        return 0.0
+    return float(work.macs(device.bundle.path, device.engine.work))
+
+
+PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
+
+
+def memory(device: Device) -> dict[str, float]:
+    """Bytes a step needs at its highest, by plan: PARTS, parameters and optimizer state as they are, twice.
+
+    The runtime and the interpreter come on top (`edge-bench memory`).
+    """
+    held = float(sum(value.nbytes for value in device.protocol.state().values()))
+    steps = [key for key in device.engine.work if key[0] == "train"]
+    if device.bundle is None or not steps:
+        return dict.fromkeys(PARTS, 0.0) | {"protocol": held}
+    _, n, r = max(steps, key=lambda key: key[1] + key[2])
+    return planned(device.bundle, n, r) | {"protocol": held}
+
+
+def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
+    """Bytes of one training step with `n` private and `r` reference rows, by PARTS but for the protocol's."""
+    spent, manifest = work.of(bundle.path, "train", n, r), bundle.manifest
+    parameters, state = 4.0 * manifest.size, 4.0 * sum(s.size for s in manifest.state)
+    return {
+        "parameters": 2 * parameters,
+        "optimizer": 2 * state,
+        "batch": spent.inputs - parameters - state,
+        "activations": float(spent.activations),
+    }
+
+
+def outputs(bundle: Bundle, n: int) -> int:
+    """Bytes of the activations when the outputs of `n` rows are computed at once, by plan."""
+    return work.of(bundle.path, "predict", n, 0).activations
+
+
+def layers(bundle: Bundle, n: int, r: int = 0) -> list[Layer]:
+    """The nodes of one training step that multiply."""
+    return [layer for layer in work.of(bundle.path, "train", n, r).layers if layer.macs]

@@ -1,0 +1,121 @@
+"""What an emulation found. The names are those of the JSON file and stay."""
+
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from edge.errors import ConfigError
+
+Accuracy = tuple[float, float]
+"""(on the whole test set, on it with its classes as frequent as on the device)"""
+
+
+class DeviceResult(BaseModel):
+    """One device after the last round. Accuracies are fractions of the test set.
+
+    accuracy_own: of the head for the device's own distribution, with the test classes as frequent as there;
+    accuracy_all: of the head for everybody's, on the whole test set. accuracy_by_head: both of every head.
+    payload bytes: our header and body; wire bytes: the whole MQTT PUBLISH packets.
+    """
+
+    id: str
+    accuracy_all: float
+    accuracy_own: float
+    accuracy_by_head: list[Accuracy] = []
+    samples: int = 0
+    """private ones"""
+    round: int = 0
+    """the last it finished"""
+    payload_bytes_sent: int
+    payload_bytes_received: int
+    wire_bytes_sent: int
+    messages_sent: int
+
+
+class RoundResult(BaseModel):
+    """Means over the devices after one round. Accuracies are absent where it was not evaluated."""
+
+    round: int
+    loss: float | None
+    """absent in a round in which nobody trained"""
+    accuracy_all: float | None
+    accuracy_own: float | None
+    disagreement: float | None = None
+    """of the devices about the test set (`edge_sim.run.disagreement`), where it was evaluated"""
+    payload_bytes_total: int
+    link_seconds: float | None = None
+    """virtual seconds the round took, mean over the devices, where links, boards or absences are given"""
+    virtual_seconds: float | None = None
+    """since the start, when everybody who was there had finished it"""
+    devices: int = 0
+    """how many did it"""
+    metrics: dict[str, float]
+    """whatever else the protocol reports, e.g. "disagreement", "timeouts\""""
+    seconds: float
+
+
+class Summary(BaseModel):
+    """One protocol's line in a comparison. What a centre sends is divided among its devices."""
+
+    protocol: str
+    mean_accuracy: float
+    worst_accuracy: float
+    mean_accuracy_own: float
+    payload_bytes_per_device: float
+    messages_per_device: float
+    seconds: float
+
+
+class Result(BaseModel):
+    """One protocol's run."""
+
+    scenario: dict[str, Any]
+    protocol: str
+    parameters: int
+    """P, of the largest device's model"""
+    spectral_gap: float
+    devices: list[DeviceResult]
+    centre: DeviceResult | None = None
+    """the traffic of the node in the middle, where there is one"""
+    mean_accuracy: float
+    worst_accuracy: float
+    payload_bytes_total: int
+    rounds: list[RoundResult]
+    counts: dict[str, int]
+    """messages the inboxes refused, by cause, over all devices"""
+    virtual_seconds: float | None = None
+    """that the run took, where links, boards or absences are given"""
+    interrupted: bool = False
+    """by Ctrl-C: what there is, is of the rounds before"""
+    seconds: float
+    comparison: list[Summary] = []
+
+    def frame(self, of: Literal["rounds", "devices"] = "rounds", library: str | None = None) -> Any:
+        """The rounds, or the devices, as a data frame: a row each, what a protocol reports beside as columns.
+
+        library: pandas or polars; the first of them that is installed if absent. Raises ConfigError: none is.
+        """
+        rows = [one.model_dump() for one in (self.rounds if of == "rounds" else self.devices)]
+        rows = [{**{k: v for k, v in row.items() if k != "metrics"}, **row.get("metrics", {})} for row in rows]
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = {key: [row.get(key) for row in rows] for key in columns}
+        for name in (library,) if library else ("pandas", "polars"):
+            with suppress(ModuleNotFoundError):
+                return import_module(name).DataFrame(table)
+        raise ConfigError(f"a frame needs {library or 'pandas or polars'}, which is not installed; pip install it")
+
+    def summary(self) -> Summary:
+        """This run as a line of a comparison."""
+        n = len(self.devices)
+        centre = [self.centre] if self.centre else []
+        return Summary(
+            protocol=self.protocol,
+            mean_accuracy=self.mean_accuracy,
+            worst_accuracy=self.worst_accuracy,
+            mean_accuracy_own=sum(d.accuracy_own for d in self.devices) / n,
+            payload_bytes_per_device=self.payload_bytes_total / n,
+            messages_per_device=sum(d.messages_sent for d in [*self.devices, *centre]) / n,
+            seconds=self.seconds,
+        )

@@ -1,0 +1,169 @@
+"""What a run was like: rows and exams of single nodes, put together to rounds of the fleet and a result."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from edge.interfaces import DEVICE, Array, NodeId, Traffic
+from edge.node import Row
+from edge_sim.events import Closed
+from edge_sim.result import Accuracy, DeviceResult, RoundResult
+from edge_sim.shard import Exam
+
+KNOWN = ("round", "seconds", "wait_seconds")
+"""keys of a row that a result has a place of its own for, whoever reports them"""
+
+
+class Node(Protocol):
+    """What is reported of a node; `edge_sim.fleet.Device` is one."""
+
+    id: NodeId
+    row: Row
+
+    @property
+    def role(self) -> str:
+        """See `ProtocolContext.role`."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Of its private samples."""
+
+    @property
+    def samples(self) -> int:
+        """How many private ones it has."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has sent and received so far."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Messages its inbox refused, by cause."""
+
+    @property
+    def honest(self) -> bool:
+        """Whether it says what it believes."""
+
+
+@dataclass
+class Rounds:
+    """Collects them.
+
+    exams: the latest of every device, as accuracies by head. timed: whether virtual seconds mean anything.
+    """
+
+    nodes: Sequence[Node]
+    timed: bool
+    exams: dict[int, list[Accuracy]] = field(default_factory=dict)
+    _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
+    _exams: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
+    _spread: dict[int, "Spread"] = field(default_factory=dict)
+
+    def finished(self, index: int, row: Row) -> None:
+        """A node has finished a round; done again after a crash, the second time counts."""
+        self._rows.setdefault(int(row["round"]), {})[index] = row
+
+    def examined(self, exam: Exam) -> None:
+        """A device was examined after the round it finished last."""
+        self.exams[exam.index] = exam.accuracies
+        number = int(self.nodes[exam.index].row["round"])
+        self._exams.setdefault(number, {})[exam.index] = exam.accuracies
+        if exam.table is not None:
+            self._spread.setdefault(number, Spread()).add(exam.table)
+
+    def close(self, closed: Closed, seconds: float) -> RoundResult | None:
+        """The round, now that nobody is still in it; None if nobody was. seconds: real ones that it took."""
+        number = closed.number
+        rows = self._rows.pop(number, {})
+        found = [exam for _, exam in sorted(self._exams.pop(number, {}).items())]
+        spread = self._spread.pop(number, None)
+        for of_round in (self._rows, self._exams, self._spread):
+            for over in [n for n in of_round if n < number]:
+                del of_round[over]  # of whoever did it again
+        if not rows:
+            return None
+        means = self._means(rows)
+        return RoundResult(
+            round=number,
+            loss=means["loss"] if np.isfinite(means.get("loss", np.nan)) else None,
+            accuracy_all=float(np.mean([a[-1][0] for a in found])) if found else None,
+            accuracy_own=float(np.mean([a[0][1] for a in found])) if found else None,
+            disagreement=spread.distance if spread else None,
+            payload_bytes_total=closed.payload_bytes,
+            link_seconds=means["seconds"] if self.timed else None,
+            virtual_seconds=closed.at if self.timed else None,
+            devices=sum(self.nodes[i].role == DEVICE for i in rows),
+            metrics={k: v for k, v in means.items() if k.rsplit("/", 1)[-1] not in KNOWN and k != "loss"},
+            seconds=seconds,
+        )
+
+    def device(self, index: int) -> DeviceResult:
+        """What became of a node."""
+        node, of_heads = self.nodes[index], self.exams.get(index, [])
+        traffic = node.traffic
+        return DeviceResult(
+            id=node.id,
+            accuracy_all=of_heads[-1][0] if of_heads else 0.0,
+            accuracy_own=of_heads[0][1] if of_heads else 0.0,
+            accuracy_by_head=of_heads if len(of_heads) > 1 else [],
+            samples=node.samples,
+            round=int(node.row.get("round", 0)),
+            payload_bytes_sent=traffic.payload_bytes_sent,
+            payload_bytes_received=traffic.payload_bytes_received,
+            wire_bytes_sent=traffic.wire_bytes_sent,
+            messages_sent=traffic.messages_sent,
+        )
+
+    @property
+    def payload_bytes(self) -> int:
+        """Sent by all so far."""
+        return sum(node.traffic.payload_bytes_sent for node in self.nodes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages that inboxes refused, by cause."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            for cause, count in node.counts.items():
+                found[cause] = found.get(cause, 0) + count
+        return found
+
+    def _means(self, rows: Mapping[int, Row]) -> dict[str, float]:
+        """Over the devices that report a thing; what a centre reports beside them keeps its own names."""
+        members = [row for i, row in sorted(rows.items()) if self.nodes[i].role == DEVICE]
+        keys = dict.fromkeys(k for row in members for k in row)
+        means = {k: float(np.mean([row[k] for row in members if k in row])) for k in keys}
+        for i, row in rows.items():
+            if (role := self.nodes[i].role) != DEVICE:
+                means |= {f"{role}/{k}": v for k, v in row.items()}
+                means.setdefault("loss", row.get("loss", float("nan")))
+                means.setdefault("seconds", row["seconds"])
+        return means
+
+
+@dataclass
+class Spread:
+    """How far devices are from their mean, a table (rows, classes) at a time: a thousand of them need not be kept."""
+
+    first: Array | None = None
+    """what the others are compared with, so that nothing is lost where all are nearly alike"""
+    count: int = 0
+    total: Array = field(default_factory=lambda: np.zeros(()))
+    squares: float = 0.0
+
+    def add(self, table: Array) -> None:
+        """One device's."""
+        if self.first is None:
+            self.first = table.astype(np.float64)
+        away = table - self.first
+        self.count += 1
+        self.total = self.total + away
+        self.squares += float((away**2).sum())
+
+    @property
+    def distance(self) -> float:
+        """Root mean square over devices and rows of the distance of a device's row from the devices' mean."""
+        mean = self.total / self.count
+        return float(np.sqrt(max(0.0, self.squares / self.count - float((mean**2).sum())) / len(mean)))

@@ -1,0 +1,16 @@
+"""Scenario files as plain tables, before they are checked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+KEYS = ("question", "variants", "grid", "expect", "seeds")
+"""of a scenario file that are about its question (`edge_sim.study`)"""
+
+
+def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on top: tables are merged, everything else is replaced."""
+    found = dict(values)
+    for key, value in over.items():
+        inner = found.get(key)
+        found[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return found

@@ -1,0 +1,80 @@
+"""An emulation on the dashboard's page, or its text view where there is no browser: `edge-sim --watch`."""
+
+import os
+import sys
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from rich.console import Console
+from rich.live import Live
+
+from broker.dashboard import server, text
+from broker.dashboard.state import State
+from edge import node
+from edge_sim.run import Frame, Watch
+
+
+def browser() -> bool:
+    """Whether a page can be opened here for somebody to see."""
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    seen = sys.platform in ("darwin", "win32") or any(os.environ.get(key) for key in screens)
+    try:
+        return seen and webbrowser.get() is not None
+    except webbrowser.Error:
+        return False
+
+
+class Page:
+    """A watcher for `edge_sim.run` that tells the dashboard what devices would tell it."""
+
+    def __init__(self) -> None:
+        self.state = State("edge-sim", time.time)
+
+    def __call__(self, frame: Frame) -> None:
+        """After a round; devices that have not done it are silent."""
+        self.state.name, self.state.place = frame.protocol, frame.place
+        now = self.state.clock()
+        for device, heads in zip(frame.devices, frame.accuracies, strict=True):
+            if not device.row:
+                continue
+            row = {**device.row, **node.telemetry(device.traffic, device.counts)}
+            if heads:
+                row["accuracy_all"] = heads[-1][0]
+            self.state.report(device.id, row, now)
+
+    def end(self) -> None:
+        """Nobody is silent because it is over."""
+        ended = self.state.clock()
+        self.state.clock = lambda: ended
+
+
+@contextmanager
+def page(console: Console) -> Iterator[tuple[Page, str]]:
+    """Serve it, and open it where there is a browser; the watcher, and the page's URL."""
+    found = Page()
+    with server.serving(found.state, "127.0.0.1", 0) as url:
+        console.print(f"watch it at {url}", highlight=False, soft_wrap=True)
+        if browser():
+            webbrowser.open(url)
+        yield found, url
+
+
+@contextmanager
+def in_text(console: Console, of: Page) -> Iterator[Watch]:
+    """The text view, drawn again after every round."""
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda _: live.update(text.picture(of.state.snapshot(), console.height), refresh=True)
+    if not console.is_terminal:
+        console.print()
+
+
+def stay(console: Console, url: str) -> None:
+    """Until Ctrl-C: what is there to look at does not go away by itself."""
+    console.print(f"{url} stays until Ctrl-C", highlight=False, soft_wrap=True)
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,214 @@
+"""What all protocols of a scenario share: data, its division, the reference set, the graph, the models."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import eigsh
+
+import edge.bundle
+from edge import data, split
+from edge.algorithm import Algorithm
+from edge.backbone import featured
+from edge.bundle import BACKBONE, Bundle
+from edge.errors import ConfigError, DataError
+from edge.graph import mixing, topology
+from edge.interfaces import Array, NodeId
+from edge.reference import ReferenceSet
+from edge_sim.scenario import Scenario
+from export import load as loading
+from export import zoo
+from export.model import Model
+from export.transforms import heads
+from export.transforms import split as splits
+from export.write import export
+
+DENSE = 500
+"""Devices up to which W is looked at whole; the time for that grows with their cube."""
+
+
+@dataclass(frozen=True)
+class World:
+    """shares: per device, its rows of the training part. weights: W, by device and neighbour.
+
+    models: by what the scenario calls them; None stands for `edge_model`.
+    """
+
+    scenario: Scenario
+    dataset: data.Dataset
+    reference: ReferenceSet
+    shares: tuple[Array, ...]
+    names: tuple[NodeId, ...]
+    topology: topology.Topology
+    weights: dict[NodeId, dict[NodeId, float]]
+    models: Mapping[str | None, Model | Bundle]
+
+    @property
+    def spectral_gap(self) -> float:
+        """1 - the second largest |eigenvalue| of W. Of a large W, which is mostly zeros, by Lanczos' method."""
+        if len(self.names) <= DENSE:
+            return mixing.spectral_gap(mixing.matrix(self.weights, self.names))
+        number = {name: i for i, name in enumerate(self.names)}
+        entries = [(w, number[a], number[b]) for a, row in self.weights.items() for b, w in row.items()]
+        values, rows, columns = zip(*entries, strict=True)
+        W = csr_array((values, (rows, columns)), shape=(len(number), len(number)))
+        start = np.random.default_rng(0).normal(size=len(number))
+        return 1 - float(np.sort(np.abs(eigsh(W, k=2, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)))[0])
+
+    def own(self, index: int) -> Array:
+        """Weights of the test rows (n,), summing to 1, that make their classes as frequent as on device `index`."""
+        y, test = self.dataset.y_train[self.shares[index]], self.dataset.y_test
+        held = np.bincount(y, minlength=self.dataset.classes)
+        weights = (held / np.maximum(np.bincount(test, minlength=self.dataset.classes), 1))[test]
+        shares: Array = weights / max(weights.sum(), np.finfo(float).tiny)
+        return shares
+
+
+def build(scenario: Scenario) -> World:
+    """Load, divide and check everything, before anything runs.
+
+    Raises:
+        ConfigError, DataError, ExportError, BundleError: what does not fit, and with what.
+    """
+    names = tuple(f"device-{i:0{len(str(scenario.devices - 1))}}" for i in range(scenario.devices))
+    graph = topology.build(scenario.topology, names, scenario.seed)
+    whole = data.load(scenario.data, scenario.seed)
+    if scenario.rows is not None:
+        whole = data.subsample(whole, scenario.rows, scenario.seed)
+    reference, private = data.take_reference(scenario.reference, whole, scenario.seed)
+    shares = split.divide(scenario.split, private.y_train, private.columns, scenario.devices, scenario.seed)
+    specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
+    if scenario.edge_model is not None:
+        specs[None] = scenario.edge_model
+    models = {key: _model(spec, scenario, private) for key, spec in specs.items()}
+    shapes = {spec: m.manifest.sample if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
+    if len(set(shapes.values())) > 1:
+        said = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
+        raise ConfigError(f"model: all models of a scenario take samples of one shape; {said}")
+    private, reference = _fitted(private, reference, next(iter(shapes.values())), scenario)
+    private, reference = _featured(private, reference, list(models.values()))
+    return World(
+        scenario=scenario,
+        dataset=private,
+        reference=reference,
+        shares=tuple(shares),
+        names=names,
+        topology=graph,
+        weights=mixing.metropolis(graph),
+        models=models,
+    )
+
+
+@dataclass
+class Bundles:
+    """What the nodes of one protocol train; exported once for each model and objective."""
+
+    world: World
+    folder: Path
+    made: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
+
+    def device(self, algorithm: Algorithm, index: int) -> Bundle:
+        """The bundle of the device of that number."""
+        spec = self.world.scenario.model_of(index)
+        return self._bundle(spec, algorithm.objective, algorithm, "edge" if algorithm.split else None)
+
+    def centre(self, algorithm: Algorithm) -> Bundle | None:
+        """The bundle of the node in the middle, if it has a model."""
+        if (objective := algorithm.centre_objective) is None:
+            return None
+        spec = self.world.scenario.model_of(0)
+        return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
+
+    def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
+        rows = algorithm.rows(objective) if self.world.scenario.runtime == "tflite" else ()
+        if 0 in rows:
+            raise ConfigError(f"engine: tflite wants to know the rows of a batch, which {algorithm.name} does not fix")
+        key = (spec, objective, part, rows)
+        if key not in self.made:
+            self.made[key] = self._make(spec, objective, algorithm.name, part, rows)
+        return self.made[key]
+
+    def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
+        world, found = self.world, self.world.models[spec]
+        if isinstance(found, Bundle):
+            if part:
+                raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
+            found.require(objective, who)
+            made = found
+        else:
+            if part:
+                found = self._part(found, part)
+            made = export(
+                fitted(found, objective),
+                self.folder / f"bundle-{len(self.made)}",
+                objective=" + ".join(objective),
+                optimizer=world.scenario.optimizer,
+                rows=rows,
+                official=world.scenario.runtime == "ort-training",
+            )
+        if made.manifest.classes != world.dataset.classes:
+            raise ConfigError(
+                f"the model gives {made.manifest.classes} classes, the data has {world.dataset.classes}; "
+                "choose another model, or export this one with as many outputs as the data has classes"
+            )
+        return made
+
+    def _part(self, whole: Model, part: str) -> Model:
+        edge_model = self.world.models.get(None)
+        if isinstance(edge_model, Bundle):
+            raise ConfigError("edge_model: a bundle cannot be cut any more; name the model itself")
+        scenario = self.world.scenario
+        device, server = splits.split(whole, scenario.split_at or "", edge=edge_model, seed=scenario.seed)
+        return device if part == "edge" else server
+
+
+def fitted(found: Model, objective: tuple[str, ...]) -> Model:
+    """The model with as many heads as the objective names, and an embedding where it asks for one."""
+    count = max((int(n) for term in objective for n in re.findall(r",(\d+)\)", term)), default=0)
+    if any(term.startswith("embedding_distance") for term in objective) and found.embedding is None:
+        found = heads.embed(found, None)
+    return heads.add(found, count) if count and not found.heads else found
+
+
+def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:
+    kind, _, rest = spec.partition(":")
+    if kind == "zoo":
+        shape = dataset.x_train.shape[1:]
+        return zoo.build(rest, shape=shape, classes=dataset.classes, seed=scenario.seed)
+    path = Path(spec)
+    if path.is_dir():
+        return edge.bundle.read(path)
+    if path.suffix == ".onnx":
+        return loading.load(path)
+    raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
+
+
+def _featured(
+    dataset: data.Dataset, reference: ReferenceSet, models: Sequence[Model | Bundle]
+) -> tuple[data.Dataset, ReferenceSet]:
+    """The data as the models take them: what their backbone makes of them, if they have one."""
+    bundles = [m for m in models if isinstance(m, Bundle) and m.manifest.backbone]
+    if not bundles:
+        return dataset, reference
+    first = bundles[0]
+    digest = first.manifest.digests[BACKBONE]
+    if len(bundles) < len(models) or any(b.manifest.digests[BACKBONE] != digest for b in bundles):
+        raise ConfigError("model: all models of a scenario need the same backbone, or none")
+    reference, (x_train, x_test) = featured(first, reference, (dataset.x_train, dataset.x_test))
+    return replace(dataset, x_train=x_train, x_test=x_test), reference
+
+
+def _fitted(
+    dataset: data.Dataset, reference: ReferenceSet, shape: tuple[int, ...], scenario: Scenario
+) -> tuple[data.Dataset, ReferenceSet]:
+    """The data in the model's input shape: as it is, or flattened for a model that takes vectors."""
+    have = dataset.x_train.shape[1:]
+    if have == shape:
+        return dataset, reference
+    if len(shape) == 1 and int(np.prod(have)) == shape[0]:
+        flat = {k: getattr(dataset, k).reshape(-1, shape[0]) for k in ("x_train", "x_test")}
+        return replace(dataset, **flat), replace(reference, x=reference.x.reshape(-1, shape[0]))
+    raise DataError(f"model {scenario.model} takes samples of {list(shape)}; {scenario.data} has {list(have)}")

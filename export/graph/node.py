@@ -1,0 +1,52 @@
+"""A view of one ONNX node, as gradient rules read it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from export.graph.builder import Array, Ops, Shape, Value
+
+
+def attributes(proto: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes written on a node, by name."""
+    return {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+
+
+class Node:
+    """One node of the forward graph: inputs, outputs, attributes, and the shapes around it."""
+
+    def __init__(self, ops: Ops, proto: onnx.NodeProto, wanted: Sequence[bool]) -> None:
+        self._ops = ops
+        self.proto = proto
+        self.op_type: str = proto.op_type
+        self.inputs: list[Value] = list(proto.input)
+        self.outputs: list[Value] = list(proto.output)
+        self.wanted = list(wanted)
+        """per input: whether anybody asks for its adjoint (a rule may skip the others)"""
+        self._attributes = attributes(proto)
+
+    def __str__(self) -> str:
+        return f"'{self.proto.name or self.outputs[0]}' ({self.op_type})"
+
+    def attr(self, name: str, default: Any) -> Any:
+        """The attribute, or `default` (the operator's own, from its specification)."""
+        value = self._attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def has(self, name: str) -> bool:
+        """Whether the attribute was written on the node."""
+        return name in self._attributes
+
+    def given(self, index: int) -> bool:
+        """Whether the optional input was given."""
+        return index < len(self.inputs) and self.inputs[index] != ""
+
+    def shape(self, index: int) -> Shape:
+        """Dimensions of the input."""
+        return self._ops.shape(self.inputs[index])
+
+    def constant(self, index: int) -> Array | None:
+        """The input's value where it is known at export time."""
+        return self._ops.constants.get(self.inputs[index]) if self.given(index) else None

@@ -1,0 +1,77 @@
+"""From gradients to the next parameters and state: what may be done to gradients first, then the optimizer.
+
+    accumulate   gradients of several steps are averaged; the parameters move where `apply` is 1
+    clip_norm    all gradients together are scaled down to a norm of at most `clip_norm` (Pascanu et al. 2013)
+    weight_decay `weight_decay` times the parameter is added to its gradient (L2, as PyTorch's SGD and Adam do)
+
+in this order. Each is written into the graph only if asked for, and its number is a run-time scalar.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge.plugins import load
+from export.errors import ExportError
+from export.graph.builder import Ops, Value
+from export.optimizers import Hyper, Next, State
+
+APPLY, CLIP, DECAY = "apply", "clip_norm", "weight_decay"
+
+
+@dataclass(frozen=True)
+class Update:
+    """An optimizer by name, and what is done to gradients before; None where nothing is."""
+
+    optimizer: str = "sgd"
+    clip_norm: float | None = None
+    weight_decay: float | None = None
+    accumulate: bool = False
+
+    def hyper(self) -> dict[str, float]:
+        """The run-time scalars and their defaults.
+
+        Raises:
+            ConfigError: no such optimizer.
+            ExportError: a number out of range, or a decay the optimizer has of its own.
+        """
+        own: dict[str, float] = load("export.optimizers", self.optimizer).HYPER
+        asked = {CLIP: self.clip_norm, DECAY: self.weight_decay}
+        for name, value in asked.items():
+            if value is not None and not (value > 0 or (name == DECAY and value == 0)):
+                raise ExportError(f"{name} must be a positive number, not {value:g}")
+        given = {name: value for name, value in asked.items() if value is not None}
+        return {**own, **given, **({APPLY: 1.0} if self.accumulate else {})}
+
+    def build(self, op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+        """Append the update; returns the next value of every parameter and state tensor."""
+        module = load("export.optimizers", self.optimizer)
+        sums: Next = {}
+        if self.accumulate:
+            gradients, sums = _accumulated(op, gradients, state)
+        if self.clip_norm is not None:
+            gradients = _clipped(op, gradients, hyper[CLIP])
+        if self.weight_decay is not None and DECAY not in module.HYPER:
+            gradients = {p: op("Add", g, op("Mul", p, hyper[DECAY])) for p, g in gradients.items()}
+        after: Next = module.build(op, gradients, hyper, state)
+        if not self.accumulate:
+            return after
+        now = op("Greater", hyper[APPLY], op.like(hyper[APPLY], 0.5))
+        moved = {old: op("Where", now, new, old) for old, new in after.items()}
+        return moved | {old: op("Where", now, op.like(new, 0), new) for old, new in sums.items()}
+
+
+def _accumulated(op: Ops, gradients: Mapping[Value, Value], state: State) -> tuple[Next, Next]:
+    """(mean gradients since the last move, what to carry on with if there is none now)."""
+    count = state("accumulated", None)
+    steps = op("Add", count, op.like(count, 1))
+    sums = {p: (held := state("accumulated", p), op("Add", held, g)) for p, g in gradients.items()}
+    means = {p: op("Div", total, steps) for p, (_, total) in sums.items()}
+    return means, {count: steps} | dict(sums.values())
+
+
+def _clipped(op: Ops, gradients: Mapping[Value, Value], limit: Value) -> Next:
+    """G min(1, limit / |all g|); the small number keeps a gradient of zeros at zero, as PyTorch does."""
+    squares = [op("ReduceSumSquare", g, keepdims=0) for g in gradients.values()]
+    norm = op("Sqrt", op("Sum", *squares))
+    scale = op("Min", op("Div", limit, op("Add", norm, op.like(norm, 1e-6))), op.like(norm, 1))
+    return {p: op("Mul", g, scale) for p, g in gradients.items()}
