@@ -26,8 +26,8 @@ from edge.engines.onnx_runtime import create
 from edge_bench.intervals import BURST
 from edge_bench.models import CLASSES, RATE, SHAPES
 from export import zoo
-from export.batch_norm import select
 from export.model import Model
+from export.transforms.batch_norm import select
 from export.write import export
 
 WORKER = Path(".venv-ort-training/bin/python")

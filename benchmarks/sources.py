@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.engines.onnx_runtime import create
 from edge.errors import MurmurError
-from export.model import load
+from export.load import load
 from export.write import export
 
 

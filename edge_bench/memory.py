@@ -4,7 +4,7 @@
     session       the graphs, opened; nobody plans that either
     parameters    and optimizer state, twice, in buffers of the runtime
     batch         the arrays of one step
-    training      activations, by liveness over the order of execution (`export.cost`)
+    training      activations, by liveness over the order of execution (`export.report.cost`)
     outputs       about the reference rows, as many at once as the engine takes: what that needs beyond training, whose
                   memory it uses again
     messages      two rounds of soft labels from every neighbour, as float32, and ours

@@ -16,7 +16,7 @@ from edge_sim import jobs, meter
 from edge_sim import world as worlds
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from export.show import distillation
+from export.report.show import distillation
 
 Goal = Literal["accuracy_all", "accuracy_own"]
 

@@ -25,9 +25,9 @@ from edge_bench.intervals import BURST, in_turns
 from edge_bench.models import CLASSES, RATE, SHAPES
 from edge_report.finding import Finding, Progress
 from export import zoo
-from export.assemble import assemble
-from export.cost import cost
 from export.model import Model
+from export.report.cost import cost
+from export.training.assemble import assemble
 from export.write import export
 
 PRODUCT = 1024

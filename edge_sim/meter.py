@@ -3,7 +3,7 @@
 from edge.bundle import Bundle
 from edge_sim import work
 from edge_sim.fleet import Device
-from export.cost import Layer
+from export.report.cost import Layer
 
 
 def macs(device: Device) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from export.cost import Cost, cost
+from export.report.cost import Cost, cost
 
 Work = Mapping[tuple[str, int, int], int]
 """what was asked of an engine -> how often (`edge.interfaces.Engine`)"""

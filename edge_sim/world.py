@@ -19,9 +19,11 @@ from edge.graph import mixing, topology
 from edge.interfaces import Array, NodeId
 from edge.reference import ReferenceSet
 from edge_sim.scenario import Scenario
-from export import heads, model, zoo
-from export import split as splits
+from export import load as loading
+from export import zoo
 from export.model import Model
+from export.transforms import heads
+from export.transforms import split as splits
 from export.write import export
 
 DENSE = 500
@@ -180,7 +182,7 @@ def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bund
     if path.is_dir():
         return edge.bundle.read(path)
     if path.suffix == ".onnx":
-        return model.load(path)
+        return loading.load(path)
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
 
 

@@ -15,15 +15,17 @@ from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.plugins import load, names
-from export import backbone, batch_norm, heads, model, zoo
+from export import load as loading
+from export import zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
-from export.place import sample_shape
-from export.show import facts, plot, show
-from export.split import split
-from export.trainable import select
-from export.update import Update
+from export.report.show import facts, plot, show
+from export.training.placement import sample_shape
+from export.training.update import Update
+from export.transforms import backbone, batch_norm, heads
+from export.transforms.split import split
+from export.transforms.trainable import select
 from export.write import export, prepare, save
 
 SHAPE, CLASSES = "1x28x28", 10
@@ -200,7 +202,7 @@ def _objective(text: str) -> str:
 def _model(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
-        return model.load(Path(spec), args.logits)
+        return loading.load(Path(spec), args.logits)
     text, classes = args.shape or SHAPE, CLASSES if args.classes is None else args.classes
     try:
         shape = tuple(int(d) for d in text.split("x"))

@@ -22,15 +22,15 @@ from onnx import helper, numpy_helper
 import edge.bundle as names
 from edge.errors import EngineError
 from edge.training_package import open_package
-from export.assemble import metrics, place_objective
 from export.errors import ExportError
+from export.graph.builder import Ops
+from export.graph.node import attributes
+from export.graph.prune import prune
 from export.model import Model
-from export.node import attributes
-from export.ops import Ops
 from export.optimizers import adamw
-from export.place import IR_VERSION, sample_shape
-from export.prune import prune
-from export.update import Update
+from export.training.assemble import metrics, place_objective
+from export.training.placement import IR_VERSION, sample_shape
+from export.training.update import Update
 
 OPTIMIZERS = ("sgd", "adamw")
 

@@ -10,11 +10,11 @@ import onnx
 import edge.bundle as names
 from edge.bundle import Bundle, write
 from export import ort_artifacts, tflite
-from export.assemble import Training, assemble
-from export.backbone import Cut
 from export.errors import ExportError
 from export.model import Model
-from export.update import Update
+from export.training.assemble import Training, assemble
+from export.training.update import Update
+from export.transforms.backbone import Cut
 
 
 def export(

@@ -9,11 +9,11 @@ from edge_bench.claims import Found, Given, Setting, row
 from edge_bench.record import Row
 from edge_report.finding import mean, spread
 from export import zoo
-from export.assemble import assemble
-from export.cost import cost
-from export.heads import find
-from export.place import sample_shape
-from export.split import split
+from export.report.cost import cost
+from export.training.assemble import assemble
+from export.training.placement import sample_shape
+from export.transforms.heads import find
+from export.transforms.split import split
 
 TITLE = "He et al. 2020, FedGKT"
 DEVICES, ROUNDS, STEPS = 8, 40, 25

@@ -11,7 +11,7 @@ from edge_report.figures import Point
 from edge_report.finding import Progress
 from edge_report.flags import words
 from edge_sim.scenario import read
-from export.cost import PHASES
+from export.report.cost import PHASES
 
 TEXT = "All protocols on one job, on equal terms."
 FINDING = Comparison

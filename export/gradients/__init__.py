@@ -2,7 +2,7 @@
 
 A rule takes the operations to append to, the node, and the adjoint of each of its outputs; it
 returns one adjoint per input, `None` where there is no gradient. An adjoint may still have the
-shape broadcasting gave the output: the walk (`export.autodiff`) sums it back. What a rule emits
+shape broadcasting gave the output: the walk (`export.training.autodiff`) sums it back. What a rule emits
 and nobody uses is pruned, so a rule need not ask which inputs are trained.
 
     @gradient("Mul")
@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 
-from export.node import Node
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
+from export.graph.node import Node
 
 Adjoints = Sequence[Value | None]
 Rule = Callable[..., Adjoints]

@@ -3,14 +3,14 @@
 Shapes, with g groups:  X (N, C, *S)   W (M, C/g, *K)   B (M,)   Y (N, M, *O)
 
   dX  the transposed convolution of dY with the same W
-  dW  the product of dY with X's patches, summed over the batch (`export.weight_gradient`)
+  dW  the product of dY with X's patches, summed over the batch (`export.training.weight_gradient`)
   dB  dY summed over everything but the channel
 """
 
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
-from export.weight_gradient import weight_gradient
-from export.window import Window
+from export.graph.window import Window
+from export.training.weight_gradient import weight_gradient
 
 
 @gradient("Conv")

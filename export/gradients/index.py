@@ -4,7 +4,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
-from export.ops import Array
+from export.graph.builder import Array
 
 
 @gradient("Slice")

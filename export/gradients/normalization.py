@@ -100,7 +100,7 @@ def batch_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -
 
 @gradient("Dropout")
 def dropout(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """As exported for inference it passes everything; in training `export.place` writes a product instead."""
+    """An exported-for-inference Dropout is the identity; for training `export.training.placement` writes a product."""
     mode = node.constant(2) if node.given(2) else None
     if node.given(2) and (mode is None or mode.any()):
         raise ExportError(f"node {node}: Dropout that draws its own mask has no gradient rule")

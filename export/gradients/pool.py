@@ -7,9 +7,9 @@ import numpy as np
 
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
-from export.ops import Array
-from export.weight_gradient import one_hot
-from export.window import Window
+from export.graph.builder import Array
+from export.graph.window import Window
+from export.training.weight_gradient import one_hot
 
 
 @gradient("MaxPool")

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
 from export.gradients import Adjoints, Node, Ops, Value, gradient
-from export.ops import Array
+from export.graph.builder import Array
 
 
 @gradient("Resize")

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from edge.plugins import names
-from export.ops import Ops
+from export.graph.builder import Ops
 
 
 def lower(op: Ops, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:

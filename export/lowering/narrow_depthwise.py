@@ -8,9 +8,9 @@ rows are short; its transposed convolution does not. Measured on ONNX Runtime 1.
 import onnx
 from onnx import helper
 
-from export.node import Node
-from export.ops import Ops
-from export.window import Window
+from export.graph.builder import Ops
+from export.graph.node import Node
+from export.graph.window import Window
 
 OPERATORS = {"Conv"}
 NARROW = 8

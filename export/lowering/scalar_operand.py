@@ -7,7 +7,7 @@ weights of 1x1 convolutions have that shape, and every optimizer multiplies them
 import onnx
 from onnx import helper
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 
 OPERATORS = {"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"}
 

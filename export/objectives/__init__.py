@@ -17,7 +17,7 @@ import numpy as np
 from edge.bundle import head_name
 from edge.plugins import load, names
 from export.errors import ExportError
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 
 BATCHES = ("private", "reference")
 

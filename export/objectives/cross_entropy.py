@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from export.graph.builder import Ops, Value
 from export.objectives import Rows
-from export.ops import Ops, Value
 
 
 def build(op: Ops, rows: Rows) -> Value:

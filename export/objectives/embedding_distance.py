@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
+from export.graph.builder import Ops, Value
 from export.objectives import Rows
-from export.ops import Ops, Value
 
 SMALLEST = 1e-12
 """added to squared lengths, so that an embedding of zeros has a direction: none"""

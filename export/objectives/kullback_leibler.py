@@ -4,8 +4,8 @@ q = softmax(teacher logits / T) and p = softmax(logits / T); the factor T^2 keep
 when T changes. Gradient: T (p - q) / n. The teacher's entropy is part of the value, so that 0 means equal.
 """
 
+from export.graph.builder import Ops, Value
 from export.objectives import Rows
-from export.ops import Ops, Value
 
 
 def build(op: Ops, rows: Rows) -> Value:

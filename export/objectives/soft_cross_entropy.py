@@ -3,8 +3,8 @@
 Where the rows of target sum to 1 the gradient is (p - target) / n; it is exact for any target.
 """
 
+from export.graph.builder import Ops, Value
 from export.objectives import Rows
-from export.ops import Ops, Value
 
 
 def build(op: Ops, rows: Rows) -> Value:

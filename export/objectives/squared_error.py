@@ -4,8 +4,8 @@ The target may leave the simplex (D-Distillation's tracking variable does, algor
 is why this and not a Kullback-Leibler term pulls towards it. Gradient: 2 (p o e - p (p.e)) / n.
 """
 
+from export.graph.builder import Ops, Value
 from export.objectives import Rows
-from export.ops import Ops, Value
 
 
 def build(op: Ops, rows: Rows) -> Value:

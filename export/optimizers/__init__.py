@@ -7,7 +7,7 @@ state tensor shaped as `like` (a scalar if None), zero at first, and returns it.
 
 from collections.abc import Callable, Mapping
 
-from export.ops import Value
+from export.graph.builder import Value
 
 Hyper = Mapping[str, Value]
 State = Callable[[str, Value | None], Value]

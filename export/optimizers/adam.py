@@ -6,7 +6,7 @@ p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + epsilon)
 
 from collections.abc import Mapping
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}

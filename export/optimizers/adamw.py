@@ -5,7 +5,7 @@ p <- (1 - lr weight_decay) p before Adam's own step.
 
 from collections.abc import Mapping
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State, adam
 
 HYPER = {**adam.HYPER, "weight_decay": 0.01}

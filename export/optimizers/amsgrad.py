@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State, adam
 
 HYPER = adam.HYPER

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.1, "momentum": 0.9}

@@ -5,7 +5,7 @@ v <- a v + (1 - a) g^2        p <- p - lr g / (sqrt(v) + epsilon)
 
 from collections.abc import Mapping
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.01, "smoothing": 0.99, "epsilon": 1e-8}

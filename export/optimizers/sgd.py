@@ -7,8 +7,8 @@ pass, and g itself never exists. Measured on mlp:200 over PyTorch's time: 0.60 -
 
 from collections.abc import Mapping
 
-from export.node import attributes
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
+from export.graph.node import attributes
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.1}

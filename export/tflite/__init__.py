@@ -10,11 +10,11 @@ from typing import Any
 
 import onnx
 
-from export.assemble import assemble
 from export.errors import ExportError
-from export.fold import sized
+from export.graph.shape_folding import sized
 from export.model import Model
-from export.update import Update
+from export.training.assemble import assemble
+from export.training.update import Update
 
 
 def batches(inputs: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, int]:

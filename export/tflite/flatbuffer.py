@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
-from export.ops import Array
+from export.graph.builder import Array
 
 try:
     import flatbuffers

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
-from export.node import Node
-from export.ops import Array, Ops, Value
+from export.graph.builder import Array, Ops, Value
+from export.graph.node import Node
 from export.tflite.flatbuffer import Subgraph
 
 Order = tuple[int, ...]

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 
 from export.errors import ExportError
+from export.graph.builder import Array, Ops, Value
 from export.model import OLDEST, Model
-from export.ops import Array, Ops, Value
 
 Pads = int | Sequence[int]
 

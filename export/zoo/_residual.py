@@ -1,7 +1,7 @@
 """Residual networks for small images (He et al. 2016, section 4.2): blocks, and stages of 16, 32, 64 channels."""
 
 from export.errors import ExportError
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo._layers import Layers
 
 PLANES = (16, 32, 64)

@@ -4,7 +4,7 @@ Samples are spectrograms (1, frames, coefficients), 1x49x10 there. A 10x4 convol
 depthwise-separable blocks, mean, logits. Argument: channels, "64" if absent.
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -4,7 +4,7 @@ The stem's output, called `stem`, is what the server trains on; the bottlenecks 
 alone (He, Annavaram, Avestimehr 2020, as released).
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 from export.zoo._residual import bottleneck, stem

@@ -6,7 +6,7 @@ Reset gate after the product, as in PyTorch and cuDNN. Argument: hidden units, "
 from math import sqrt
 
 from export.errors import ExportError
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -4,7 +4,7 @@ conv 6 (5x5, padded), pool, conv 16 (5x5), pool, linear 120, linear 84, logits. 
 than 28 pixels the second convolution is padded too, so that 8x8 digits pass.
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -1,6 +1,6 @@
 """Softmax regression: one linear layer, the usual head on a frozen backbone. No argument."""
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 

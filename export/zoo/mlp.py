@@ -1,6 +1,6 @@
 """Multi-layer perceptron: Linear + ReLU per hidden width, then Linear. Argument: widths, "256-128"."""
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

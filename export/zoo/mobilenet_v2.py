@@ -5,7 +5,7 @@ Channels are rounded to multiples of 8, never down by more than a tenth; the las
 """
 
 from export.errors import ExportError
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import number
 from export.zoo._layers import Layers
 

@@ -1,6 +1,6 @@
 """ResNet-110 with bottlenecks, twelve a stage, as FedGKT uses it; see resnet56 for the split."""
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 from export.zoo._residual import bottleneck_stages

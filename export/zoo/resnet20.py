@@ -1,6 +1,6 @@
 """ResNet-20 with basic blocks, three a stage (He et al. 2016, section 4.2)."""
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 from export.zoo._residual import basic_stages

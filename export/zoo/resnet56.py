@@ -4,7 +4,7 @@
 9.62 million MACs on the device, 591,322 and 87.2 million on the server (3x32x32 images, ten classes).
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 from export.zoo._residual import bottleneck_stages

@@ -4,7 +4,7 @@ On 3x32x32 images with ten classes: 78,042 trained parameters, 12.5 million MACs
 network of the same name is `gkt-edge`.
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import no_argument
 from export.zoo._layers import Layers
 from export.zoo._residual import basic_stages

@@ -3,7 +3,7 @@
 Argument: widths of hidden linear layers before the logits, e.g. "64"; none if absent.
 """
 
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -5,7 +5,7 @@ time, logits. Argument: channels of each block, "32-32-32-32" if absent.
 """
 
 from export.errors import ExportError
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 
 from export.errors import ExportError
-from export.ops import Value
+from export.graph.builder import Value
 from export.zoo import widths
 from export.zoo._layers import Layers
 

@@ -52,7 +52,8 @@ CASES = {
 
 def write(name: str, folder: Path) -> Bundle:
     """Export a case with all that the engines of this environment need."""
-    from export import batch_norm, zoo
+    from export import zoo
+    from export.transforms import batch_norm
     from export.write import export
     from tests.export import dropout_model
 

@@ -14,9 +14,9 @@ from edge.bundle import Backbone, Bundle
 from edge.errors import BundleError, DataError
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
-from export import backbone as cutting
 from export import cli
 from export.errors import ExportError
+from export.transforms import backbone as cutting
 
 MODEL = Path(__file__).parents[1] / "models" / "digits-int8.tflite"
 FEATURES = "sequential_1_1/sequential_1/global_average_pooling2d_1/Mean"

@@ -131,7 +131,7 @@ def test_bad_input_is_one_line(
 
 def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     """Two devices whose head and backbone both run on TFLite learn the other's digits."""
-    from export.backbone import read
+    from export.transforms.backbone import read
     from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
 
     cut = read(MODEL, FEATURES, 0.0, 1.0)
@@ -208,7 +208,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
             split = "classes:5"
             protocol = "dynamic-averaging"
             rounds = 40
-            patience = 12
+            round_timeout = 12
             checkpoint = "state-{me}"
             [settings]
             threshold = 0.05

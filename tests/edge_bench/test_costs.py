@@ -15,7 +15,7 @@ from edge_bench import cli, memory, step, traffic
 from edge_bench.models import SHAPES
 from edge_sim.scenario import Scenario
 from export import zoo
-from export.cost import cost
+from export.report.cost import cost
 from export.write import export
 from tests.refusals import refusal
 

@@ -14,8 +14,8 @@ import onnxruntime  # noqa: TID251 - the runtime the graphs are for
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.autodiff import gradients
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.training.autodiff import gradients
 from tests.export.reference_ops import CORRECTED
 
 Array = npt.NDArray[Any]
@@ -59,7 +59,7 @@ def graph_of(
 
 def model_of(op: Ops, feeds: Sequence[str], results: Sequence[str]) -> onnx.ModelProto:
     """A checked model of what `op` holds, pruned to `results`."""
-    from export.prune import prune
+    from export.graph.prune import prune
 
     nodes = prune(op.nodes, results)
     read = {x for n in nodes for x in n.input}

@@ -3,7 +3,8 @@
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from export.model import Model, from_proto
+from export.load import from_proto
+from export.model import Model
 
 RATIO = 0.25
 

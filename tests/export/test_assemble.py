@@ -11,7 +11,7 @@ from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
 from edge.plugins import names as found_in
 from export import zoo
-from export.assemble import assemble
+from export.training.assemble import assemble
 from export.write import export
 
 BOTH = "cross_entropy + 1.0*squared_error(reference)"

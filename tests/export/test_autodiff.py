@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime as ort  # noqa: TID251
 import pytest
 
-from export.autodiff import gradients
 from export.errors import ExportError
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.training.autodiff import gradients
 from tests.export.directional import model_of
 
 

@@ -8,10 +8,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.onnx_runtime import create
 from export import zoo
-from export.batch_norm import select
 from export.errors import ExportError
-from export.model import Model, from_proto
-from export.trainable import select as train_only
+from export.load import from_proto
+from export.model import Model
+from export.transforms.batch_norm import select
+from export.transforms.trainable import select as train_only
 from export.write import export
 
 SHAPE = (1, 49, 10)

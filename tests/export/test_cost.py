@@ -8,13 +8,13 @@ import onnx
 import pytest
 
 from export import zoo
-from export.assemble import assemble
-from export.cost import Cost, cost
-from export.lora import adapt
 from export.model import Model
-from export.split import split
-from export.trainable import select
-from export.update import Update
+from export.report.cost import Cost, cost
+from export.training.assemble import assemble
+from export.training.update import Update
+from export.transforms.lora import adapt
+from export.transforms.split import split
+from export.transforms.trainable import select
 
 
 def of(model: Model, batch: int = 1, objective: str = "cross_entropy") -> Cost:

@@ -9,10 +9,11 @@ import pytest
 
 from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
-from export import heads, zoo
+from export import zoo
 from export.errors import ExportError
 from export.model import Model
-from export.split import split
+from export.transforms import heads
+from export.transforms.split import split
 from export.write import export
 
 

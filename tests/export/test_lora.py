@@ -11,7 +11,7 @@ from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
 from export import zoo
 from export.errors import ExportError
-from export.trainable import select
+from export.transforms.trainable import select
 from export.write import export
 
 MODELS = {"lenet": (1, 28, 28), "tiny-transformer": (9, 64), "tcn": (9, 64)}

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.onnx_runtime import create
-from export.assemble import assemble
 from export.errors import ExportError
-from export.model import load
+from export.load import load
+from export.training.assemble import assemble
 from export.write import export
 
 F = TensorProto.FLOAT

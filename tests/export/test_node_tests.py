@@ -16,13 +16,14 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.autodiff import gradients
 from export.errors import ExportError
-from export.fold import Folder
 from export.gradients import RULES, ZERO
-from export.model import OLDEST, constant_value, expanded
-from export.ops import Ops
-from export.window import explicit
+from export.graph.builder import Ops
+from export.graph.shape_folding import Folder
+from export.graph.window import explicit
+from export.load import constant_value, expanded
+from export.model import OLDEST
+from export.training.autodiff import gradients
 from tests.export.directional import model_of
 from tests.export.reference_ops import CORRECTED
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from export.autodiff import gradients
 from export.errors import ExportError
+from export.graph.builder import Ops
 from export.objectives import Rows, Term, parse
-from export.ops import Ops
+from export.training.autodiff import gradients
 from tests.export.directional import model_of
 
 

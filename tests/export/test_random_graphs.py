@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from export.autodiff import gradients
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.training.autodiff import gradients
 from tests.export.directional import OPSET, model_of
 from tests.export.reference_ops import CORRECTED
 

@@ -10,7 +10,7 @@ import onnxruntime as ort  # noqa: TID251 - the runtime the files are for
 import pytest
 
 from edge.engines.onnx_runtime import create
-from export.model import load
+from export.load import load
 from export.write import export
 
 FILES = sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))

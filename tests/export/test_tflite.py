@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from export import tflite, zoo
-from export.assemble import assemble
 from export.errors import ExportError
-from export.ops import Array, Ops, Value
-from export.place import model_proto
+from export.graph.builder import Array, Ops, Value
+from export.graph.window import Window
 from export.tflite import flatbuffer
-from export.weight_gradient import cells, exchanged, im2col
-from export.window import Window
+from export.training.assemble import assemble
+from export.training.placement import model_proto
+from export.training.weight_gradient import cells, exchanged, im2col
 from tests.export.reference_ops import CORRECTED
 
 Build = Callable[..., Value]

@@ -14,8 +14,9 @@ from edge.engines.onnx_runtime import OnnxRuntime, create
 from edge.interfaces import Array
 from edge.plugins import names
 from export import zoo
-from export.model import Model, load
-from export.update import Update
+from export.load import load
+from export.model import Model
+from export.training.update import Update
 from export.write import export
 from tests.export.directional import graph_of
 from tests.export.gradients.test_elementwise import random

@@ -11,7 +11,7 @@ from edge.interfaces import Array
 from export import zoo
 from export.errors import ExportError
 from export.model import Model
-from export.trainable import select
+from export.transforms.trainable import select
 from export.write import export
 
 

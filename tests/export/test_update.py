@@ -8,7 +8,7 @@ import pytest
 from edge.engines.onnx_runtime import create
 from export import zoo
 from export.errors import ExportError
-from export.update import Update
+from export.training.update import Update
 from export.write import export
 
 

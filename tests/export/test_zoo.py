@@ -10,8 +10,8 @@ from edge.engines.onnx_runtime import create
 from edge.errors import ConfigError
 from edge.plugins import names
 from export import zoo
-from export.assemble import assemble
 from export.errors import ExportError
+from export.training.assemble import assemble
 from export.write import export
 
 SHAPES: dict[str, list[tuple[int, ...]]] = {

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from edge.plugins import names
-from export import heads, zoo
-from export.trainable import select
-from export.update import Update
+from export import zoo
+from export.training.update import Update
+from export.transforms import heads
+from export.transforms.trainable import select
 from export.write import export
 from tests.oldest.check import losses
 

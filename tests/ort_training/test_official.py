@@ -14,8 +14,8 @@ from edge.engines import onnx_runtime, ort_training
 from edge.errors import EngineError
 from edge.interfaces import Array
 from export import cli, ort_artifacts, zoo
-from export.batch_norm import select
 from export.errors import ExportError
+from export.transforms.batch_norm import select
 from export.write import export
 
 MODELS = {
@@ -70,7 +70,7 @@ def test_a_bundle_without_artifacts(tmp_path: Path) -> None:
 
 
 def test_frozen_parameters_stay(tmp_path: Path) -> None:
-    from export.trainable import select as train_only
+    from export.transforms.trainable import select as train_only
 
     model = train_only(zoo.build("mlp:8", shape=(4,), classes=3), "last:1")
     files = ort_artifacts.build(model, "cross_entropy", "sgd")

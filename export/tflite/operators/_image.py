@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.errors import ExportError
-from export.node import Node
-from export.ops import Value
+from export.graph.builder import Value
+from export.graph.node import Node
+from export.graph.window import Window
 from export.tflite.lower import Lowering
-from export.window import Window
 
 SAME, VALID = 0, 1
 Pair = tuple[int, int]

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
-from export.node import Node
-from export.ops import Value
+from export.graph.builder import Value
+from export.graph.node import Node
 from export.tflite.lower import Lowering, lowers
 from export.tflite.operators._image import SAME, VALID, Geometry, Pair, image, keep_image, spatial
 from export.tflite.operators.linear import product
@@ -161,7 +161,7 @@ def _weight_gradient(to: Lowering, node: Node, geometry: Geometry, X: Value, dY:
     """A convolution of X and dY, batch and channels of both exchanged: patches of X times dY, summed over all rows.
 
     Its result (C, M, rows, columns) has the window's size, and its strides and dilations are those of the window
-    exchanged (`export.weight_gradient.exchanged`).
+    exchanged (`export.training.weight_gradient.exchanged`).
     """
     Y = node.outputs[0]
     window = Geometry(spatial(to.shape(Y)), geometry.dilations, geometry.strides, geometry.before, geometry.after)

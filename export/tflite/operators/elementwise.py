@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from export.node import Node
+from export.graph.node import Node
 from export.tflite.lower import Lowering, Order, lowers, natural
 
 BINARY = {

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from export.node import Node
-from export.ops import Value
+from export.graph.builder import Value
+from export.graph.node import Node
 from export.tflite.lower import Lowering, lowers, natural
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from export.errors import ExportError
-from export.node import Node
+from export.graph.node import Node
 from export.tflite.lower import Lowering, lowers
 from export.tflite.operators._image import SAME, VALID, Geometry, image, keep_image, spatial
 from export.tflite.operators.shape import padding

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export.node import Node
+from export.graph.node import Node
 from export.tflite.lower import Lowering, Order, lowers, natural
 
 REDUCERS = {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from export.errors import ExportError
-from export.node import Node
+from export.graph.node import Node
 from export.tflite.lower import Lowering, Order, lowers
 from export.tflite.operators.reduce import reduced
 

@@ -7,9 +7,9 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from export import toeplitz
-from export.autodiff import gradients
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.training import depthwise_product as toeplitz
+from export.training.autodiff import gradients
 from tests.export.directional import check, model_of
 from tests.export.gradients.test_elementwise import random
 from tests.export.reference_ops import CORRECTED
@@ -79,7 +79,7 @@ def test_conv_transpose(stride: int, dilation: int, group: int, extra: int) -> N
 
 @pytest.mark.parametrize(("stride", "kernel", "pads"), [(1, 3, [1] * 4), (2, 3, [1] * 4), (1, 2, [0, 1, 0, 1])])
 def test_small_depthwise_images_become_one_product(stride: int, kernel: int, pads: list[int]) -> None:
-    """export/toeplitz.py: the same values, and the differentiated product the same gradients as the convolution's."""
+    """The depthwise product has the same values as the convolution, and its gradients are the same too."""
     X, W, B = random(2, 3, 4, 4), random(3, 1, kernel, kernel, seed=1), random(3, seed=2)
     ops = []
     for rewrite in (True, False):

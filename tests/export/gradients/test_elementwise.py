@@ -7,9 +7,9 @@ import pytest
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from export.autodiff import gradients
 from export.errors import ExportError
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.training.autodiff import gradients
 from tests.export.directional import check, graph_of
 
 BROADCASTS = [

@@ -11,7 +11,7 @@ from math import prod
 
 import onnx
 
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 
 
 class Recomputed:

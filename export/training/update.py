@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edge.plugins import load
 from export.errors import ExportError
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
 from export.optimizers import Hyper, Next, State
 
 APPLY, CLIP, DECAY = "apply", "clip_norm", "weight_decay"

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.bundle import ORT_TRAINING, Bundle
-from export.cost import PHASES, Cost, cost
 from export.errors import ExportError
+from export.report.cost import PHASES, Cost, cost
 
 WIDEST = 24
 """layers that a chart shows"""

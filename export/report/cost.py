@@ -20,9 +20,9 @@ import numpy as np
 import onnx
 
 import edge.bundle as names
-from export.fold import sized
-from export.node import Node
-from export.ops import Ops, Value
+from export.graph.builder import Ops, Value
+from export.graph.node import Node
+from export.graph.shape_folding import sized
 
 PHASES = ("forward", "input gradient", "weight gradient", "update")
 VIEWS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}

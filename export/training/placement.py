@@ -8,17 +8,17 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edge.bundle as names
-from export import toeplitz
-from export.batch_norm import is_training
 from export.errors import ExportError
-from export.fold import Folder
+from export.graph.builder import Ops, Value
+from export.graph.node import Node
+from export.graph.prune import prune
+from export.graph.shape_folding import Folder
+from export.graph.window import explicit
 from export.lowering import lower
 from export.model import Model
-from export.node import Node
-from export.ops import Ops, Value
 from export.passes import optimize
-from export.prune import prune
-from export.window import explicit
+from export.training import depthwise_product as toeplitz
+from export.transforms.batch_norm import is_training
 
 IR_VERSION = 8
 """What the oldest supported runtime reads; the graphs need nothing newer."""

@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 
 import edge.bundle as names
-from export.autodiff import gradients
 from export.errors import ExportError
+from export.graph.builder import Ops, Value
 from export.model import Model
 from export.objectives import Rows, Term, parse
-from export.ops import Ops, Value
-from export.place import IR_VERSION, Placed, declare, model_proto, place, predict
-from export.update import Update
+from export.training.autodiff import gradients
+from export.training.placement import IR_VERSION, Placed, declare, model_proto, place, predict
+from export.training.update import Update
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def assemble(
 ) -> Training:
     """Write the training step of `model`.
 
-    segments: above 1, activations are computed again instead of kept (`export.recompute`).
+    segments: above 1, activations are computed again instead of kept (`export.training.recompute`).
     target: "tflite" for a graph that `export.tflite` is to lower.
 
     Raises:

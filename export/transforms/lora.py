@@ -13,9 +13,9 @@ import onnx
 from onnx import helper
 
 from export.errors import ExportError
+from export.graph.builder import Array
+from export.graph.node import attributes
 from export.model import Model
-from export.node import attributes
-from export.ops import Array
 
 
 def adapt(model: Model, rank: int, *, seed: int = 0) -> Model:

@@ -12,9 +12,9 @@ import onnx
 from onnx import helper
 
 from export.errors import ExportError
+from export.graph.builder import Array, Value
 from export.model import Model
-from export.ops import Array, Value
-from export.place import sample_shape
+from export.training.placement import sample_shape
 
 
 def add(model: Model, count: int, *, seed: int = 0) -> Model:

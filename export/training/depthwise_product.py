@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from export.node import Node
-from export.ops import Array, Ops
-from export.window import Window
+from export.graph.builder import Array, Ops
+from export.graph.node import Node
+from export.graph.window import Window
 
 LARGEST = 256
 """Entries of T_c up to which this is done."""

@@ -15,8 +15,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.node import Node
-from export.ops import Array, Ops, Value
+from export.graph.builder import Array, Ops, Value
+from export.graph.node import Node
 
 Sizes = list[int | None]
 LARGEST = 1 << 16

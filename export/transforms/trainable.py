@@ -3,16 +3,16 @@
 all           every parameter
 last:N        those of the last N layers that have any
 bias-only     those with one axis: biases, and scales of normalizations
-lora:R        small layers of rank R beside the frozen ones (`export.lora`)
+lora:R        small layers of rank R beside the frozen ones (`export.transforms.lora`)
 PATTERN       names that match, as in 'conv2.*' or 'output.weight' (shell wildcards)
 """
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from export import batch_norm, lora
 from export.errors import ExportError
 from export.model import Model
+from export.transforms import batch_norm, lora
 
 
 def select(model: Model, spec: str, *, seed: int = 0) -> Model:

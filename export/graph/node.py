@@ -6,7 +6,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from export.ops import Array, Ops, Shape, Value
+from export.graph.builder import Array, Ops, Shape, Value
 
 
 def attributes(proto: onnx.NodeProto) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 
 from export.errors import ExportError
 from export.gradients import RULES, ZERO, supported
-from export.node import Node
-from export.ops import Ops, Value
-from export.recompute import Recomputed
+from export.graph.builder import Ops, Value
+from export.graph.node import Node
+from export.training.recompute import Recomputed
 
 
 def gradients(
@@ -24,7 +24,7 @@ def gradients(
         roots: value -> its adjoint, of the value's own shape (for a loss, the scalar 1 or its weight).
         wanted: the values to differentiate with respect to, usually the parameters.
         segments: into how many pieces the forward graph is cut, all but the last of which are computed again
-            instead of kept (`export.recompute`).
+            instead of kept (`export.training.recompute`).
 
     Raises:
         ExportError: an operator on the way has no rule, or a wanted value does not reach the roots.

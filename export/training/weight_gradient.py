@@ -22,8 +22,8 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
-from export.ops import Array, Ops, Value
-from export.window import Window
+from export.graph.builder import Array, Ops, Value
+from export.graph.window import Window
 
 LONG = 200
 """positions from which on a depthwise gradient is a matrix product"""

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 
 from export.errors import ExportError
-from export.heads import find, with_classifier
+from export.graph.builder import Value
+from export.graph.prune import prune
 from export.model import Model
-from export.ops import Value
-from export.place import sample_shape
-from export.prune import prune
+from export.training.placement import sample_shape
+from export.transforms.heads import find, with_classifier
 
 
 def split(model: Model, at: str, *, edge: Model | None = None, seed: int = 0) -> tuple[Model, Model]:

@@ -8,8 +8,8 @@ import onnx
 from onnx import helper
 
 from export.errors import ExportError
-from export.node import Node
-from export.ops import Ops
+from export.graph.builder import Ops
+from export.graph.node import Node
 
 
 @dataclass(frozen=True)
