@@ -122,8 +122,8 @@ def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
     placement = place(op, model, "x")
     results: dict[str, Value] = {}
     for i, head in enumerate(placement.heads):
-        results[bundle.of_head(bundle.LOGITS, i)] = head
-        results[bundle.of_head(bundle.PROBABILITIES, i)] = op("Softmax", head, axis=1)
+        results[bundle.head_name(bundle.LOGITS, i)] = head
+        results[bundle.head_name(bundle.PROBABILITIES, i)] = op("Softmax", head, axis=1)
     if placement.embedding is not None:
         results[bundle.EMBEDDING] = placement.embedding
     return model_proto(op, "predict", ["x", *(bundle.PARAMETER + p for p in model.parameters)], results, target)
