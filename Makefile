@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit chaos seeds image-packages image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
+.PHONY: help demo test check unit chaos seeds image-packages image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 
 unit: $(VENV)/test.stamp  ## the tests
 	$(RUN)/pytest
+
+docs: $(VENV)/test.stamp  ## the documentation site, in site/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN)/python -m mkdocs build --strict
 
 chaos: $(VENV)/test.stamp  ## the chaos suite in its long form (`make test` has the short one)
 	MURMUR_CHAOS=long $(RUN)/pytest tests/chaos
@@ -147,4 +150,4 @@ bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch e
 	$(RUN)/edge-bench step --peak
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

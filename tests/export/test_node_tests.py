@@ -18,8 +18,8 @@ from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
 from export.gradients import RULES, ZERO
-from export.graph.builder import Ops
-from export.graph.shape_folding import Folder
+from export.graph.builder import GraphBuilder
+from export.graph.shape_folding import ShapeFolder
 from export.graph.window import explicit
 from export.load import constant_value, expanded
 from export.model import OLDEST
@@ -104,8 +104,8 @@ def judge(case: Any) -> None:
     opset = model.opset_import[0].version
     if opset < OLDEST:
         model, opset = onnx.version_converter.convert_version(model, OLDEST), OLDEST
-    op = Ops(opset)
-    folder = Folder(op, None)
+    op = GraphBuilder(opset)
+    folder = ShapeFolder(op, None)
     random = np.random.default_rng(0)
     op_type = case.model.graph.node[0].op_type
     fixed = {x for n in case.model.graph.node for i, x in enumerate(n.input) if i in CONSTANT.get(n.op_type, [])}
@@ -190,7 +190,7 @@ def slopes_along(
     return Slopes((far[1] - far[0]) / (4 * h), (near[1] - near[0]) / (2 * h), bend)
 
 
-def moving(op: Ops, feeds: set[str]) -> dict[str, set[str]]:
+def moving(op: GraphBuilder, feeds: set[str]) -> dict[str, set[str]]:
     """What depends, differentiably, on each input."""
     reached = {x: {x} for x in feeds}
     for node in op.nodes:

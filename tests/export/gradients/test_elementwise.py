@@ -8,7 +8,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder
 from export.training.autodiff import gradients
 from tests.export.directional import check, graph_of
 
@@ -107,7 +107,7 @@ def test_where(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_cast_between_floats_and_not_through_integers() -> None:
     check("Cast", random(3, 4), to=TensorProto.DOUBLE, runtime=False)
     check("CastLike", random(3, 4), random(2), runtime=False)
-    op = Ops(18)
+    op = GraphBuilder(18)
     x = op.argument("x", np.float32, [3])
     y = op("Cast", op("Cast", x, to=TensorProto.INT64), to=TensorProto.FLOAT)
     with pytest.raises(ExportError, match="nothing flows back to 'x'"):
