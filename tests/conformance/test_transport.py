@@ -13,7 +13,7 @@ from broker import embedded
 from edge.errors import TransportError
 from edge.interfaces import Delivery, Transport
 from edge.transports import memory, mqtt
-from edge.transports._inbox import LARGEST, PER_SENDER
+from edge.transports._receive_queue import LARGEST, PER_SENDER
 from tests.waiting import eventually
 
 Attach = Callable[[str], Transport]

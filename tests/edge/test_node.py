@@ -117,7 +117,7 @@ def test_a_lost_message_is_asked_for_and_said_again() -> None:
     assert isinstance(b.step(), Waiting)
     clock[0] = REQUEST_INTERVAL
     b.step()  # b asks
-    assert a.transport.inbox.wait(0)
+    assert a.transport.queue.wait(0)
     a.step()  # a says it again
     row = b.step()
     assert isinstance(row, dict)
@@ -145,7 +145,7 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     while sorted(b.protocol.heard) != list(range(1, 8)):
         rows = [a.step(), b.step()]
         assert all(row["timeouts"] == 0 for row in rows if isinstance(row, dict))
-        idle = not a.transport.inbox.wait(0) and not b.transport.inbox.wait(0)
+        idle = not a.transport.queue.wait(0) and not b.transport.queue.wait(0)
         if idle and all(isinstance(row, Waiting) for row in rows):
             clock[0] = min(row.until for row in rows if isinstance(row, Waiting))
     assert clock[0] == 2 * REQUEST_INTERVAL
