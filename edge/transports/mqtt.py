@@ -231,9 +231,7 @@ class Mqtt:
                 self._refuse(f"refuses the connection: {code}")
                 return
             self._answered = True
-            client.subscribe(
-                topics.inbox(self._fleet, self._me), qos=1
-            )  # a lost session has lost it, too
+            client.subscribe(topics.inbox(self._fleet, self._me), qos=1)  # a lost session has lost it, too
             client.publish(topics.status(self._fleet, self._me), "online", qos=1, retain=True)
         except Exception:
             _log.exception("on_connect")
