@@ -9,10 +9,11 @@
 
 This file is the whole contract between the exporter and the device; neither depends on the other otherwise.
 
->>> head_name("logits", 0), head_name("logits", 2)
-('logits', 'logits/2')
->>> Tensor(name="weight", shape=(64, 10)).size
-640
+Examples:
+    >>> head_name("logits", 0), head_name("logits", 2)
+    ('logits', 'logits/2')
+    >>> Tensor(name="weight", shape=(64, 10)).size
+    640
 """
 
 import hashlib
