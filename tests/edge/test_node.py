@@ -13,7 +13,7 @@ from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.messaging.retransmission import REQUEST_INTERVAL
 from edge.node import Row, rounds, run
-from edge.transports.memory import Memory, Network
+from edge.transports.memory import MemoryTransport, Network
 from tests.conformance.test_codec import distributions
 
 DIGEST = b"12345678"
@@ -53,7 +53,7 @@ class Party:
     shape: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
-        self.transport: Memory = self.network.attach(self.me)
+        self.transport: MemoryTransport = self.network.attach(self.me)
         self.protocol = Echo(self.me, self.neighbours, shape=self.shape)
         self.inbox = Inbox(dict.fromkeys(self.neighbours, (SOFT_LABELS.format(DIGEST, self.shape),)))
         self.steps = rounds(

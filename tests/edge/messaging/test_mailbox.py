@@ -14,7 +14,7 @@ from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import Inbox
 from edge.messaging.linger import LINGER
 from edge.messaging.mailbox import Mailbox, MailboxSnapshot, Waiting
-from edge.transports.memory import Memory, Network
+from edge.transports.memory import MemoryTransport, Network
 from tests.conformance.test_codec import distributions
 
 DIGEST = b"12345678"
@@ -131,7 +131,7 @@ def test_a_snapshot_does_not_change_with_the_mailbox() -> None:
 
 
 def test_traffic_of_a_snapshot_does_not_change() -> None:
-    transport: Memory = Network("f").attach("a")
+    transport: MemoryTransport = Network("f").attach("a")
     snapshot = transport.traffic.snapshot()
     transport.send("b", "k", b"one")
     assert (snapshot.messages_sent, snapshot.sent_to) == (0, {})
