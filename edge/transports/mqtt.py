@@ -59,7 +59,7 @@ def create(
     lasting: bool = True,
     identity: Identity | None = None,
     version: int = 0,
-) -> "Mqtt":
+) -> "MqttTransport":
     """Connect to a broker, and subscribe to the device's inbox.
 
     Args:
@@ -81,18 +81,18 @@ def create(
     topics.name(me, "device")
     address = parse(url)
     if version:
-        return Mqtt(address, fleet, me, lasting, identity, version)
+        return MqttTransport(address, fleet, me, lasting, identity, version)
     try:
-        return Mqtt(address, fleet, me, lasting, identity, 5)
+        return MqttTransport(address, fleet, me, lasting, identity, 5)
     except _WrongVersion:
-        return Mqtt(address, fleet, me, lasting, identity, 3)
+        return MqttTransport(address, fleet, me, lasting, identity, 3)
 
 
 class _WrongVersion(TransportError):
     """The broker does not speak this version of MQTT."""
 
 
-class Mqtt:
+class MqttTransport:
     """See `edge.interfaces.Transport`."""
 
     def __init__(
@@ -231,9 +231,7 @@ class Mqtt:
                 self._refuse(f"refuses the connection: {code}")
                 return
             self._answered = True
-            client.subscribe(
-                topics.inbox(self._fleet, self._me), qos=1
-            )  # a lost session has lost it, too
+            client.subscribe(topics.inbox(self._fleet, self._me), qos=1)  # a lost session has lost it, too
             client.publish(topics.status(self._fleet, self._me), "online", qos=1, retain=True)
         except Exception:
             _log.exception("on_connect")
@@ -272,4 +270,4 @@ class Mqtt:
         return properties
 
 
-_: type[Transport] = Mqtt
+_: type[Transport] = MqttTransport
