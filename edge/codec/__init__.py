@@ -13,14 +13,14 @@
 (`edge.specs`).
 """
 
-from edge.codec._header import AGAIN, CHUNK, HEADER, Chunk, Request, decode, request, requested
+from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, Request, decode, request, requested
 from edge.codec._message import bases_of, encode, join, payload_size
 from edge.codec._registry import canonical, carried, find, names
 
 __all__ = [
-    "AGAIN",
     "CHUNK",
     "HEADER",
+    "RETRANSMIT",
     "Chunk",
     "Request",
     "bases_of",

@@ -155,7 +155,7 @@ def test_requests() -> None:
 def test_unknown_coding() -> None:
     with pytest.raises(
         ConfigError,
-        match="unknown coding 'zip'; there are: cuberoot:4, cuberoot:5, cuberoot:6, deflate8, delta:15, delta:24, delta:3, ",
+        match="unknown coding 'zip'; there are: cuberoot:4, cuberoot:5, cuberoot:6, deflate8, ",
     ):
         encode(message("float32"), "zip")
 
