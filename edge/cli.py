@@ -15,7 +15,7 @@ from edge import algorithm, checkpoint, data, privacy, robust, split
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
-from edge.command import guarded
+from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig, checked, read_toml
 from edge.engines import NoModel
 from edge.errors import ConfigError, DataError, MurmurError
@@ -45,9 +45,15 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml")
     parser.add_argument("--role", metavar="device|server|coordinator", help="over the file's: which node this is")
     parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
+    plugin_flag(parser)
     args = parser.parse_args()
+    return guarded("edge-node", lambda: _perform(args))
+
+
+def _perform(args: argparse.Namespace) -> int:
+    add_plugins(args)
     action = _tune if args.what == "tune" else _serve
-    return guarded("edge-node", lambda: action(args.config, args.role, args.json))
+    return action(args.config, args.role, args.json)
 
 
 def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Path]:
@@ -55,6 +61,7 @@ def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Pa
     values = read_toml(path)
     config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
     found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    config.coding.by_kind()  # which of them there are is known only now that the protocol is
     found.refuse_inapplicable(config.privacy, config.robust, config.coding)
     return config, found, path.resolve().parent
 
