@@ -9,8 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from edge import plugins, renames
-from edge.codec import KINDS
+from edge import kinds, plugins, renames
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
 from edge.privacy import Publish, as_it_is, publisher
@@ -57,7 +56,7 @@ class Coding(Table):
             carried = getattr(plugins.load("edge.codec", name), "KINDS", (kind,))
             if kind not in carried:
                 raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
-        return {**dict.fromkeys(KINDS, "float32"), "labels": "integer8", "codes": "deflate8", **chosen}
+        return {name: kind.coding for name, kind in kinds.declared().items()} | chosen
 
 
 class Privacy(Table):

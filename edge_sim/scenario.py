@@ -11,7 +11,7 @@ from edge import algorithm, config
 from edge.algorithm import Algorithm
 from edge.config import Coding, Privacy, Table, checked, read_toml
 from edge.errors import ConfigError
-from edge_sim import feasible, tables
+from edge_sim import feasible, lies, tables
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -153,6 +153,9 @@ class Scenario(Table):
             raise ConfigError(f"data: {protocol} runs on '{found.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
+        found.refuse_inapplicable(self.privacy, self.robust, self.coding)
+        if self.liars:
+            found.attackable(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
         return found
 
 

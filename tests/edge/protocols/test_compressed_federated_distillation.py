@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.interfaces import Format
+from edge.kinds import CODES
 from edge.protocols import compressed_federated_distillation as cfd
 from edge.quantiser import codes
 from tests.fleets import fleet
 
-FORM = Format("codes", bytes(8), (6, 5))
+FORM = CODES.format(bytes(8), (6, 5))
 
 
 @given(st.integers(1, 8), st.integers(0, 1000), st.integers(2, 12))

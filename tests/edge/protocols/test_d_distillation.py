@@ -166,7 +166,7 @@ def in_flight(whole: Fleet) -> Array:
     total: Array = np.zeros_like(whole.devices[0].protocol.mass)  # type: ignore[attr-defined]
     by_name = {d.id: d.protocol for d in whole.devices}
     for protocol in by_name.values():
-        for i, j in enumerate(protocol.setup.neighbours):  # type: ignore[attr-defined]
+        for i, j in enumerate(protocol.context.neighbours):  # type: ignore[attr-defined]
             total += by_name[j].given - protocol.taken[i]  # type: ignore[attr-defined]
     return total
 
