@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.bundle import of_head
+from edge.bundle import head_name
 from edge.plugins import load, names
 from export.errors import ExportError
 from export.graph.builder import Ops, Value
@@ -40,7 +40,7 @@ class Rows:
 
     def target(self, name: str = "target") -> Value:
         """What this head is pulled towards, (n, K) float32; every head has one of its own."""
-        return self.argument(of_head(name, self.head), np.float32, "n", self.classes)
+        return self.argument(head_name(name, self.head), np.float32, "n", self.classes)
 
 
 @dataclass(frozen=True)

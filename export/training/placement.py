@@ -194,8 +194,8 @@ def predict(model: Model, target: str = "onnxruntime") -> onnx.ModelProto:
     placed = place(op, model, "x")
     results: dict[str, Value] = {}
     for i, head in enumerate(placed.heads):
-        results[names.of_head(names.LOGITS, i)] = head
-        results[names.of_head(names.PROBABILITIES, i)] = op("Softmax", head, axis=1)
+        results[names.head_name(names.LOGITS, i)] = head
+        results[names.head_name(names.PROBABILITIES, i)] = op("Softmax", head, axis=1)
     if placed.embedding is not None:
         results[names.EMBEDDING] = placed.embedding
     return model_proto(op, "predict", ["x", *(names.PARAMETER + p for p in model.parameters)], results)
