@@ -147,7 +147,7 @@ class Shard:
         """All that a node between two rounds goes on from, here or elsewhere, as if nothing had happened."""
         host = self._host(index)
         device = host.device
-        memory = {k: v for k, v in vars(device.post).items() if k.startswith("_")}
+        memory = {k: v for k, v in vars(device.mailbox).items() if k.startswith("_")}
         held = device.engine.state(), device.engine.work, device.protocol.state(), device.inbox, memory
         return pickle.dumps((held, device.traffic, device.row, host.kept))
 
@@ -160,7 +160,7 @@ class Shard:
         device.engine.load_state(state)
         device.protocol.load_state(protocol)
         vars(device.inbox).update(vars(inbox))
-        vars(device.post).update(memory)
+        vars(device.mailbox).update(memory)
         vars(device.traffic).update(vars(traffic))
         self.make.resume(device, max(int(device.row["round"]) + 1, inbox.majority_round()))
 
@@ -189,7 +189,7 @@ class Shard:
 
     def _keep(self, host: _Host) -> None:
         device = host.device
-        values = checkpoint.gather(device.engine, device.protocol, device.post)
+        values = checkpoint.gather(device.engine, device.protocol, device.mailbox)
         host.kept = int(device.row.get("round", 0)), values
 
     def _carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:

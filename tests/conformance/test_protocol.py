@@ -156,7 +156,12 @@ def _skip_to(device: Any, first: int, whole: Fleet) -> None:
 
     scenario = whole.scenario
     device.steps = node.rounds(
-        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.round_timeout
+        device.protocol,
+        device.engine,
+        device.mailbox,
+        first=first,
+        last=scenario.rounds,
+        patience=scenario.round_timeout,
     )
 
 
