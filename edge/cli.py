@@ -16,8 +16,9 @@ from edge.errors import ConfigError
 from edge.installation import Installation, Parts
 from edge.interfaces import DEVICE, Transport, Trial
 from edge.node import Row, run, telemetry
-from edge.operations import health, home_assistant, remote, systemd
-from edge.operations.remote import Attended, NewBundleError
+from edge.operations import health, home_assistant, rollout, systemd
+from edge.operations.remote import AdministeredTransport
+from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import metrics_log
 from edge.transports import mqtt
 
@@ -72,7 +73,7 @@ def _options(trial: Trial) -> str:
 
 def _serve(node: Installation, as_json: bool) -> int:
     while True:
-        remote.finish(node.bundle, node.home)
+        rollout.finish(node.bundle, node.home)
         try:
             _work(node, as_json)
         except NewBundleError as name:
@@ -89,16 +90,16 @@ def _work(node: Installation, as_json: bool) -> None:
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=node.identity)
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
-    transport = _attended(broker, node)
+    transport = _administered(broker, node)
     try:
         device = node.device(parts, engine, transport)
         first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox) if home else 0)
         steps = device.rounds(first, linger=config.round_timeout)
         if home:
             metrics_log.log_to(home)
-        systemd.tell("READY=1")
+        systemd.notify("READY=1")
         failures = 0
-        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
+        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
             if home and not _kept(device, home, int(row["round"]), failures):
                 failures += 1
             _complete(row, device, parts, node.folder)
@@ -107,18 +108,19 @@ def _work(node: Installation, as_json: bool) -> None:
             transport.report(row)
             if home:
                 metrics_log.append(home, row)
-            systemd.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+            systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()
 
 
-def _attended(inner: Transport, node: Installation) -> Transport:
+def _administered(inner: Transport, node: Installation) -> Transport:
     """The transport, open to an operator."""
     config, folder = node.config, node.folder
-    kept = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
+    files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
-    return Attended(inner, config.id, config.fleet, folder, node.bundle, kept, authority, node.try_bundle)
+    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
+    return AdministeredTransport(inner, config.id, files, installer)
 
 
 def _kept(device: Device, home: Path, number: int, failures: int) -> bool:
@@ -148,7 +150,7 @@ def _line(me: str, row: Row) -> str:
     accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  missed {row['missed']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 

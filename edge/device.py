@@ -29,7 +29,7 @@ from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
 from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import Post, Waiting
+from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
@@ -113,7 +113,7 @@ class Device:
     engine: Engine
     transport: Transport
     protocol: Protocol
-    mailbox: Post
+    mailbox: Mailbox
     aggregate: Aggregation
     publish: Publish
 
@@ -143,16 +143,16 @@ class Device:
             self.mailbox,
             first=first,
             last=self.config.rounds,
-            patience=self.round_timeout,
+            round_timeout=self.round_timeout,
             robust=self.aggregate,
             publish=self.publish,
         )
-        return chain(steps, self.mailbox.farewell(self.config.rounds, linger)) if linger else steps
+        return chain(steps, self.mailbox.linger(self.config.rounds, linger)) if linger else steps
 
     @property
     def round_timeout(self) -> float:
         """Seconds it waits for silent neighbours in a round: a centre less than its devices."""
-        return node.patience(self.context, self.config.round_timeout)
+        return node.round_timeout(self.context, self.config.round_timeout)
 
     def accuracy(self, x: Array, y: Array) -> float:
         """Return the fraction of samples x (n, ...) of which the protocol's last head gives the class y (n,)."""
@@ -232,5 +232,5 @@ def build(
     aggregate = robust.load(config.robust)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
-    mailbox = Post(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)
+    mailbox = Mailbox(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)
     return Device(config, context, engine, transport, protocol, mailbox, aggregate, publish)

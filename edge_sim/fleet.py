@@ -13,7 +13,7 @@ from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.interfaces import Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import Post, Waiting
+from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge_sim import lies
 from edge_sim.network import Network
@@ -71,7 +71,7 @@ class Device:
         return self.node.inbox
 
     @property
-    def mailbox(self) -> Post:
+    def mailbox(self) -> Mailbox:
         """Its correspondence."""
         return self.node.mailbox
 
