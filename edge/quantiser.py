@@ -9,8 +9,9 @@ Invariants for every row p of C entries:
     moved to the largest entry, and the sum is <= C/U
     quantising q/U gives q again
 
->>> codes(np.array([[0.5, 0.3, 0.2]]), units=7)
-array([[4, 2, 1]])
+Examples:
+    >>> codes(np.array([[0.5, 0.3, 0.2]]), units=7)
+    array([[4, 2, 1]])
 """
 
 import numpy as np

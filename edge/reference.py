@@ -1,8 +1,9 @@
 """The public, unlabelled reference set that every device has, and the digest that identifies it.
 
->>> reference = of(np.zeros((2, 3)))
->>> reference.x.dtype, reference.digest.hex()
-(dtype('float32'), 'd859dae2df4b992d')
+Examples:
+    >>> reference = of(np.zeros((2, 3)))
+    >>> reference.x.dtype, reference.digest.hex()
+    (dtype('float32'), 'd859dae2df4b992d')
 """
 
 import hashlib

@@ -6,12 +6,13 @@ A loader is a file of this package, named as the configuration names it: `digits
 
 `npz` also has `samples(path)`, which reads samples without labels for a reference set.
 
->>> dataset = load("margin-stream:100:5", seed=0)
->>> dataset.x_train.shape, dataset.classes
-((100, 5), 2)
->>> reference, private = take_reference("30", dataset, seed=0)
->>> len(reference.x), len(private.x_train)
-(30, 70)
+Examples:
+    >>> dataset = load("margin-stream:100:5", seed=0)
+    >>> dataset.x_train.shape, dataset.classes
+    ((100, 5), 2)
+    >>> reference, private = take_reference("30", dataset, seed=0)
+    >>> len(reference.x), len(private.x_train)
+    (30, 70)
 """
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """Undirected graphs of devices; all of them connected, except islands.
 
+The specs:
+
 ring  complete  star  torus          shapes
 random-regular:D  erdos-renyi:P      random graphs, by seed
 islands:K                            complete graphs of K devices, not connected to one another

@@ -138,7 +138,7 @@ class MultiHeadedDistillation(Stateful):
         metrics = self._train(number, engine, np.stack(own))
         if exchanging:
             heard = yield Exchange({}, dict.fromkeys(neighbours, tuple(form.kind for form in forms)))
-            metrics["implausible"] = float(self._refresh(heard))
+            metrics["rejected_invalid"] = float(self._refresh(heard))
         return metrics
 
     def _train(self, number: int, engine: Engine, own: Array) -> Metrics:

@@ -6,10 +6,11 @@ A file has
 
 where `argument` is what follows the colon, as in "classes:4", and the rest is as in `divide`.
 
->>> import numpy as np
->>> shares = divide("classes:1", np.array([0, 0, 1, 1]), {}, devices=2, seed=0)
->>> sorted(share.tolist() for share in shares)
-[[0, 1], [2, 3]]
+Examples:
+    >>> import numpy as np
+    >>> shares = divide("classes:1", np.array([0, 0, 1, 1]), {}, devices=2, seed=0)
+    >>> sorted(share.tolist() for share in shares)
+    [[0, 1], [2, 3]]
 """
 
 from collections.abc import Mapping
