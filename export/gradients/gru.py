@@ -58,7 +58,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Gates:
+class GruGates:
     """The gates of all steps, (T, N, H) each."""
 
     z: Value
@@ -107,12 +107,12 @@ def _cut(op: GraphBuilder, d: Direction) -> Weights:
     return Weights(W, R, list(biases[:3]), list(biases[3:]))
 
 
-def _gates(op: GraphBuilder, d: Direction, weights: Weights, late: bool) -> Gates:
+def _gates(op: GraphBuilder, d: Direction, weights: Weights, late: bool) -> GruGates:
     z = _update_gate(op, d, weights)
     r = _reset_gate(op, d, weights)
     fed = d.before if late else op("Mul", r, d.before)
     inner = _plus(op, op("MatMul", fed, weights.R[2]), weights.recurrent_bias[2])
-    return Gates(z, r, _candidate(op, d, weights, op("Mul", r, inner) if late else inner), fed, inner)
+    return GruGates(z, r, _candidate(op, d, weights, op("Mul", r, inner) if late else inner), fed, inner)
 
 
 def _update_gate(op: GraphBuilder, d: Direction, weights: Weights) -> Value:
@@ -135,7 +135,7 @@ def _candidate(op: GraphBuilder, d: Direction, weights: Weights, recurrent: Valu
     return op("Tanh", op("Add", _plus(op, op("MatMul", d.X, weights.W[2]), weights.input_bias[2]), recurrent))
 
 
-def _through_time(op: GraphBuilder, d: Direction, weights: Weights, gates: Gates, late: bool) -> StepAdjoints:
+def _through_time(op: GraphBuilder, d: Direction, weights: Weights, gates: GruGates, late: bool) -> StepAdjoints:
     """The backward equations, from the last step to the first."""
     T = steps_of(op, d.X)
     # What a step's adjoint is multiplied with does not depend on it: all steps at once.

@@ -55,7 +55,7 @@ def lstm(
 
 
 @dataclass(frozen=True)
-class Gates:
+class LstmGates:
     """The gates of all steps, (T, N, H) each."""
 
     i: Value
@@ -89,7 +89,7 @@ def _back(op: GraphBuilder, d: Direction) -> DirectionGradient:
     )
 
 
-def _gates(op: GraphBuilder, d: Direction) -> Gates:
+def _gates(op: GraphBuilder, d: Direction) -> LstmGates:
     """One product for all gates; the three sigmoids come first in ONNX's order."""
     H = op.sample(d.R)[0]
     W, R = op("Transpose", d.W, perm=[1, 0]), op("Transpose", d.R, perm=[1, 0])
@@ -98,10 +98,10 @@ def _gates(op: GraphBuilder, d: Direction) -> Gates:
         sums = op("Add", sums, op("Add", *op.all("Split", d.B, op.const([4 * H] * 2), outputs=2, axis=0)))
     sigmoids, last = op.all("Split", sums, op.const([3 * H, H]), outputs=2, axis=2)
     i, o, f = split_equally(op, op("Sigmoid", sigmoids), 3, axis=2)
-    return Gates(i, o, f, op("Tanh", last))
+    return LstmGates(i, o, f, op("Tanh", last))
 
 
-def _cells(op: GraphBuilder, d: Direction, gates: Gates, forget: list[Value]) -> Cells:
+def _cells(op: GraphBuilder, d: Direction, gates: LstmGates, forget: list[Value]) -> Cells:
     """c' = f * c + i * g, from the first step to the last."""
     gained = unstack(op, op("Mul", gates.i, gates.g), len(forget))
     cells = [d.c_0]
@@ -110,33 +110,33 @@ def _cells(op: GraphBuilder, d: Direction, gates: Gates, forget: list[Value]) ->
     return Cells(stack(op, cells[:-1]), op("Tanh", stack(op, cells[1:])))
 
 
-def _cell_slope(op: GraphBuilder, gates: Gates, cells: Cells) -> Value:
+def _cell_slope(op: GraphBuilder, gates: LstmGates, cells: Cells) -> Value:
     """What dh is multiplied with for dc: o * (1 - tanh^2 c')."""
     return op("Mul", gates.o, tanh_slope(op, cells.tanh_after))
 
 
-def _output_gate_slope(op: GraphBuilder, gates: Gates, cells: Cells) -> Value:
+def _output_gate_slope(op: GraphBuilder, gates: LstmGates, cells: Cells) -> Value:
     """What dh is multiplied with for dao: tanh c' * o (1 - o)."""
     return op("Mul", cells.tanh_after, sigmoid_slope(op, gates.o))
 
 
-def _input_gate_slope(op: GraphBuilder, gates: Gates) -> Value:
+def _input_gate_slope(op: GraphBuilder, gates: LstmGates) -> Value:
     """What dc is multiplied with for dai: g * i (1 - i)."""
     return op("Mul", gates.g, sigmoid_slope(op, gates.i))
 
 
-def _forget_gate_slope(op: GraphBuilder, gates: Gates, cells: Cells) -> Value:
+def _forget_gate_slope(op: GraphBuilder, gates: LstmGates, cells: Cells) -> Value:
     """What dc is multiplied with for daf: c * f (1 - f)."""
     return op("Mul", cells.before, sigmoid_slope(op, gates.f))
 
 
-def _cell_input_slope(op: GraphBuilder, gates: Gates) -> Value:
+def _cell_input_slope(op: GraphBuilder, gates: LstmGates) -> Value:
     """What dc is multiplied with for dag: i * (1 - g^2)."""
     return op("Mul", gates.i, tanh_slope(op, gates.g))
 
 
 def _through_time(
-    op: GraphBuilder, d: Direction, gates: Gates, cells: Cells, forget: list[Value]
+    op: GraphBuilder, d: Direction, gates: LstmGates, cells: Cells, forget: list[Value]
 ) -> tuple[Value, Value, Value]:
     """The backward equations, from the last step to the first.
 
