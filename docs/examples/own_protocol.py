@@ -1,4 +1,4 @@
-"""Your own protocol in 40 lines: every device learns from what the most certain of its neighbours believes."""
+"""Your own protocol in 40 lines: for each sample, every device learns from its most certain neighbour."""
 
 import sys
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ class MostCertain(Stateful):
         mine = engine.predict(self.context.reference_x)
         neighbours = self.context.neighbours
         wait_for = dict.fromkeys(neighbours, ("soft-labels",))
-        heard = yield Exchange(dict.fromkeys(neighbours, (message(self.form, number, mine),)), wait_for)
-        said = np.stack([mine, *heard.of("soft-labels").values()])
-        self.target = said[said.max(axis=2).argmax(axis=0), np.arange(len(mine))]
+        result = yield Exchange(dict.fromkeys(neighbours, (message(self.form, number, mine),)), wait_for)
+        tables = np.stack([mine, *result.of("soft-labels").values()])
+        self.target = tables[tables.max(axis=2).argmax(axis=0), np.arange(len(mine))]
         pull = {"weight/squared_error(reference)": self.settings.pull}
         options = {"public": self.pulled_to, "reference_batch": 32, "hyper": pull}
         return train(engine, self.context, self.settings, number, **options)
