@@ -6,18 +6,19 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
-from edge import algorithm, checkpoint, data, plugins, privacy, robust, split
+from edge import algorithm, checkpoint, data, privacy, robust, split
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.command import guarded
 from edge.config import NodeConfig, checked, read_toml
-from edge.engines._none import NoModel
-from edge.errors import ConfigError, DataError
+from edge.engines import NoModel
+from edge.errors import ConfigError, DataError, MurmurError
 from edge.graph import mixing, topology
 from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
 from edge.messaging.inbox import Inbox
@@ -26,6 +27,7 @@ from edge.node import Row, round_timeout, rounds, run, telemetry
 from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import OPERATOR, AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
+from edge.specs import ENGINES
 from edge.storage import metrics_log
 from edge.transports import mqtt
 
@@ -60,11 +62,11 @@ def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Pa
 def _tune(path: Path, role: str | None, as_json: bool) -> int:
     """Try the engine's options on this machine; the best are kept beside the checkpoint."""
     config, found, here = _configured(path, role)
-    module = plugins.load("edge.engines", config.engine)
+    spec = ENGINES.load(config.engine)
     if config.checkpoint is None:
         raise ConfigError(f"{path}: checkpoint: name a folder; what tuning finds is kept there")
-    if not hasattr(module, "tune"):
-        raise ConfigError(f"{path}: engine: {config.engine} has nothing to tune; onnx-runtime has")
+    if spec.tune is None:
+        raise ConfigError(f"{path}: engine: {config.engine} has nothing to tune; {', '.join(_tunable())} has")
     devices = bundles.read(here / config.bundle)
     own = devices if config.role == DEVICE else _centre_bundle(config, found, here, devices)
     if own is None:
@@ -75,12 +77,20 @@ def _tune(path: Path, role: str | None, as_json: bool) -> int:
         print(f"{_options(trial)}{cost}", flush=True)
 
     rows = found.rows(own.manifest.objective)
-    trials = module.tune(own, here / config.checkpoint, rows, (lambda _: None) if as_json else said)
+    trials = spec.tune(own, here / config.checkpoint, rows, (lambda _: None) if as_json else said)
     if as_json:
         print(json.dumps({"chosen": asdict(trials[0]), "trials": [asdict(t) for t in trials]}))
     else:
         print(f"kept in {config.checkpoint}/: {_options(trials[0])}")
     return 0
+
+
+def _tunable() -> Iterator[str]:
+    """The engines that have options to tune, of those that are installed."""
+    for name in ENGINES.names():
+        with suppress(MurmurError, ImportError):
+            if ENGINES.load(name).tune:
+                yield name
 
 
 def _options(trial: Trial) -> str:
@@ -161,9 +171,7 @@ def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home
     """What trains the bundle of this node; one without a model has nothing to train."""
     if own is None:
         return NoModel()
-    create = plugins.load("edge.engines", config.engine).create
-    made: Engine = create(own, threads=config.threads, seed=setup.seed, home=home)
-    return made
+    return ENGINES.load(config.engine).create(own, threads=config.threads, seed=setup.seed, home=home)
 
 
 def _administered(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:

@@ -12,7 +12,7 @@ from rich.console import Console
 from edge.command import guarded
 from edge.config import write_text
 from edge.errors import ConfigError
-from edge.plugins import names
+from edge.specs import ENGINES
 from edge_report import delivery
 from edge_sim import boards, sweep, watching
 from edge_sim import scenario as scenarios
@@ -55,14 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split-at", metavar="VALUE", help="where fedgkt cuts the model in two")
     parser.add_argument("--edge-model", metavar="zoo:NAME|FILE.onnx", help="with --split-at: the devices' model")
     parser.add_argument("--optimizer", metavar="NAME")
-    parser.add_argument("--engine", metavar="|".join([*names("edge.engines"), "ray"]), help="what runs the step")
+    parser.add_argument("--engine", metavar="|".join([*ENGINES.names(), "ray"]), help="what runs the step")
     parser.add_argument("--workers", type=int, metavar="N", help="devices that compute at the same time; 1")
     parser.add_argument("--rounds", type=int, metavar="R")
     parser.add_argument("--seed", type=int, metavar="S")
     parser.add_argument("--transport", metavar="mqtt|memory")
     parser.add_argument("--broker", metavar="URL", help="mqtt://HOST:PORT of a broker that runs already")
     parser.add_argument(
-        "--coding", metavar="NAME", help="of soft labels: probability8, root5, ...; docs/wire.md has them"
+        "--coding", metavar="NAME", help="of soft labels: simplex:8, cuberoot:5, ...; docs/wire.md has them"
     )
     parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
     parser.add_argument(

@@ -8,15 +8,16 @@ from itertools import chain
 
 import numpy as np
 
-from edge import checkpoint, node, plugins, robust
+from edge import checkpoint, node, robust
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
-from edge.engines._none import NoModel
+from edge.engines import NoModel
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import perturbation
+from edge.specs import ENGINES
 from edge_sim import lies
 from edge_sim.network import Network
 from edge_sim.world import Bundles, World
@@ -111,8 +112,8 @@ class Maker:
             classes=dataset.classes,
             seed=scenario.seed,
         )
-        engines = plugins.load("edge.engines", scenario.runtime)
-        engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
+        create = ENGINES.load(scenario.runtime).create
+        engine = create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         own = world.own(i) if setup.role == DEVICE else np.empty(0)
         protocol, inbox, mailbox = self._process(i, setup, transport, now)
         made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, mailbox)

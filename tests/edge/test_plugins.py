@@ -2,14 +2,14 @@
 
 import pytest
 
-from edge import plugins
+from edge import codec, plugins
 from edge.errors import ConfigError
 
 
 def test_names() -> None:
     assert {"d-distillation", "d-psgd", "isolated"} <= set(plugins.names("edge.protocols"))
     assert plugins.names("edge.transports") == ["memory", "mqtt"]
-    assert {"float32", "probability8", "root4", "top1"} <= set(plugins.names("edge.codec"))
+    assert {"float32", "simplex:8", "cuberoot:4", "topk:1"} <= set(codec.names())
 
 
 def test_unknown() -> None:
