@@ -191,6 +191,10 @@ def load(name: str, settings: Mapping[str, Any], origin: str) -> Algorithm:
         ConfigError: no such protocol or setting, an impossible value, or a kind of message that is declared otherwise.
     """
     spec = PROTOCOLS.load(name)
-    for kind in (*spec.kinds, *spec.perturbs, *spec.aggregates):
+    for kind in spec.kinds:
         kinds.declare(kind)
-    return Algorithm(name.replace("_", "-"), spec, protocol_settings(spec, settings, origin))
+    algorithm = Algorithm(name.replace("_", "-"), spec, protocol_settings(spec, settings, origin))
+    for kind in (*algorithm.sends, *spec.perturbs, *spec.aggregates):
+        if kind not in spec.kinds:
+            raise ConfigError(f"{name} sends messages of kind '{kind.name}', which its SPEC does not list in `kinds`")
+    return algorithm

@@ -8,7 +8,8 @@ Packages whose files have no SPEC are read as modules with `names` and `load`.
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -98,15 +99,15 @@ def add_file(path: str | Path) -> None:
         ConfigError: it is not there, cannot be imported, has no SPEC of a known type, or its name is taken.
     """
     whole = str(Path(path).resolve())
-    files = _files()
-    if whole not in files:
-        os.environ[FILES] = os.pathsep.join([*files, whole])
+    known = files()
+    if whole not in known:
+        os.environ[FILES] = os.pathsep.join([*known, whole])
         forget()
     try:
         for family in _families:
             family.names()
     except ConfigError:
-        os.environ[FILES] = os.pathsep.join(files)
+        os.environ[FILES] = os.pathsep.join(known)
         forget()
         raise
 
@@ -169,7 +170,8 @@ def _modules(package: str) -> set[str]:
     return {_named(module.name) for module in found if not module.name.startswith("_")}
 
 
-def _files() -> list[str]:
+def files() -> list[str]:
+    """List the plug-in files that this process knows."""
     return [path for path in os.environ.get(FILES, "").split(os.pathsep) if path]
 
 
@@ -191,7 +193,7 @@ def _from_elsewhere(family: Family[Any]) -> Iterator[tuple[str, Any]]:
     if family.group:
         for point in sorted(_points(family.group), key=lambda point: (point.name, point.value)):
             yield _named(point.name), point
-    for path in _files():
+    for path in files():
         if isinstance(_of_files(path), family.spec):
             yield _named(Path(path).stem), Path(path)
 
@@ -278,13 +280,23 @@ def _imported(action: Callable[[], Any], where: str) -> Any:
         raise ConfigError(f"{where} cannot be imported: {type(reason).__name__}: {line}") from None
 
 
+def _fields(spec: Any) -> list[str]:
+    return [field.name for field in fields(spec)]
+
+
+def _hint(spec: str, field: str) -> str:
+    known = {name for family in _families if family.spec.__name__ == spec for name in _fields(family.spec)}
+    near = get_close_matches(field.lower(), known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(sorted(known))}"
+
+
 def _explained(reason: ValidationError) -> str:
     """What is wrong with a SPEC, in one line."""
     parts = []
     for error in reason.errors():
         field = ".".join(map(str, error["loc"]))
         if error["type"] == "unexpected_keyword_argument":
-            parts.append(f"{reason.title} has no field '{field}'")
+            parts.append(f"{reason.title} has no field '{field}'{_hint(reason.title, field)}")
         else:
             parts.append(f"{reason.title}.{field}: {error['msg']}")
     return "; ".join(parts)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from edge.command import guarded
+from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import write_text
 from edge.errors import ConfigError
 from edge.specs import ENGINES
@@ -24,13 +24,19 @@ from edge_sim.run import both, run
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
     if sys.argv[1:2] == ["sweep"]:
-        return guarded("edge-sim", lambda: delivery.perform(sweep, _sweep_parser().parse_args(sys.argv[2:])))
+        return guarded("edge-sim", lambda: _sweep(_sweep_parser().parse_args(sys.argv[2:])))
     return guarded("edge-sim", lambda: _emulate(_parser().parse_args()))
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    add_plugins(args)
+    return delivery.perform(sweep, args)
 
 
 def _sweep_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-sim sweep", description=sweep.TEXT)
     sweep.arguments(parser)
+    plugin_flag(parser)
     delivery.flags(parser)
     return parser
 
@@ -97,16 +103,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--fleet", metavar="NAME", help="in topics, for whoever listens at --broker; drawn if absent")
     parser.add_argument("--watch", action="store_true", help="on a page in the browser, or in text where there is none")
+    plugin_flag(parser)
     parser.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
     return parser
 
 
 INTERRUPTED = 130
-NESTED = ("scenario", "json", "watch", "set", "compare", "coding", "weight_coding", "noise", "temperature")
+NESTED = ("scenario", "json", "watch", "set", "compare", "coding", "weight_coding", "noise", "temperature", "plugin")
 """flags that are not a scenario's key of the same name"""
 
 
 def _emulate(args: argparse.Namespace) -> int:
+    add_plugins(args)
     flags = {key: value for key, value in vars(args).items() if value is not None and key not in NESTED}
     nested = {
         "coding": {"soft_labels": args.coding, "weights": args.weight_coding},
