@@ -107,7 +107,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     aggregate = robust.load(config.robust)
     protocol = found.create(replace(setup, perturb=privacy.perturbation(publish), aggregate=aggregate))
     coding = config.coding.by_kind()
-    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
+    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=_credentials(config, here))
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _administered(broker, config, found, here, home)
@@ -257,10 +257,10 @@ def _placed(spec: str, here: Path) -> str:
     return str(here / spec) if (here / spec).is_file() else spec
 
 
-def _identity(config: NodeConfig, here: Path) -> mqtt.Identity | None:
+def _credentials(config: NodeConfig, here: Path) -> mqtt.Credentials | None:
     if config.tls is None:
         return None
-    return mqtt.Identity(here / config.tls.ca, here / config.tls.certificate, here / config.tls.key)
+    return mqtt.Credentials(here / config.tls.ca, here / config.tls.certificate, here / config.tls.key)
 
 
 def _line(me: str, row: Row) -> str:
