@@ -171,7 +171,7 @@ def _pip(home: Path) -> list[str]:
 
 def _ourselves(extra: str) -> str:
     """This package, from the same source as the one that runs."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     project = root / "pyproject.toml"
     if project.is_file() and tomllib.loads(project.read_text())["project"]["name"] == "murmur-edge":
         return f"{root}[{extra}]"

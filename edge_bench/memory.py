@@ -155,7 +155,7 @@ def _peak(found: Account) -> float:
 
 def _run(words: list[str]) -> Account:
     """The worker's account. -P: not from its folder, whose modules would be found before the library's."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-P", str(WORKER), *words]

@@ -37,11 +37,11 @@ class NewBundleError(Exception):
 
 @dataclass(frozen=True)
 class RolloutInfo:
-    """What rollout.json says. made: seconds since 1970 by the operator's clock; 0 if it does not say."""
+    """What rollout.json says. created: seconds since 1970 by the operator's clock; 0 if it does not say."""
 
     fleet: str = ""
     name: str = ""
-    made: int = 0
+    created: int = 0
 
 
 def read_info(folder: Path) -> RolloutInfo | None:
@@ -52,8 +52,10 @@ def read_info(folder: Path) -> RolloutInfo | None:
         return None
     if not isinstance(values, dict) or not values:
         return None
-    made = values.get("made")
-    return RolloutInfo(str(values.get("fleet", "")), str(values.get("name", "")), made if isinstance(made, int) else 0)
+    created = values.get("made")
+    return RolloutInfo(
+        str(values.get("fleet", "")), str(values.get("name", "")), created if isinstance(created, int) else 0
+    )
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Installer:
         installed = read_info(self.bundle) or RolloutInfo()
         if info.fleet != self.fleet:
             raise MessageError(f"a package for {info.fleet or 'no fleet'}, this is {self.fleet}")
-        if info.made < max(1, installed.made):
+        if info.created < max(1, installed.created):
             raise MessageError(f"{info.name} is older than what is installed; make the package again")
         if fingerprint(new / "bundle") == fingerprint(self.bundle):
             return info.name

@@ -28,12 +28,12 @@ class Network:
 
     def __init__(self, fleet: str, carry: Carry | None = None) -> None:
         self.fleet = topics.name(fleet, "fleet")
-        self.attached: dict[NodeId, Memory] = {}
+        self.attached: dict[NodeId, MemoryTransport] = {}
         self._carry = carry
 
-    def attach(self, me: NodeId) -> "Memory":
+    def attach(self, me: NodeId) -> "MemoryTransport":
         """Attach the device `me`, and return its transport. Raises ConfigError: the name cannot be in a topic."""
-        self.attached[me] = Memory(self, topics.name(me, "device"))
+        self.attached[me] = MemoryTransport(self, topics.name(me, "device"))
         return self.attached[me]
 
     def send(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
@@ -49,7 +49,7 @@ class Network:
             self.attached[receiver].queue.put(delivery)
 
 
-class Memory:
+class MemoryTransport:
     """See `edge.interfaces.Transport`. What is sent to a device that is not attached is lost."""
 
     def __init__(self, network: Network, me: NodeId) -> None:
@@ -83,4 +83,4 @@ class Memory:
         self._network.attached.pop(self._me, None)
 
 
-_: type[Transport] = Memory
+_: type[Transport] = MemoryTransport

@@ -107,7 +107,7 @@ def create(
     lasting: bool = True,
     credentials: Credentials | None = None,
     version: int = 0,
-) -> "Mqtt":
+) -> "MqttTransport":
     """Connect to a broker, and subscribe to the device's inbox.
 
     Args:
@@ -129,18 +129,18 @@ def create(
     topics.name(me, "device")
     address = parse(url)
     if version:
-        return Mqtt(address, fleet, me, lasting, credentials, version)
+        return MqttTransport(address, fleet, me, lasting, credentials, version)
     try:
-        return Mqtt(address, fleet, me, lasting, credentials, 5)
+        return MqttTransport(address, fleet, me, lasting, credentials, 5)
     except _WrongVersion:
-        return Mqtt(address, fleet, me, lasting, credentials, 3)
+        return MqttTransport(address, fleet, me, lasting, credentials, 3)
 
 
 class _WrongVersion(TransportError):
     """The broker does not speak this version of MQTT."""
 
 
-class Mqtt:
+class MqttTransport:
     """See `edge.interfaces.Transport`."""
 
     def __init__(
@@ -309,4 +309,4 @@ class Mqtt:
         return properties
 
 
-_: type[Transport] = Mqtt
+_: type[Transport] = MqttTransport

@@ -13,10 +13,10 @@ from edge.operations import systemd
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as found:
-        found.bind(str(tmp_path / "notify"))
-        found.settimeout(5)
-        yield found
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
 
 
 def test_systemd_is_told(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
