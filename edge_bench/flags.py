@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edge.specs import ENGINES
+from edge.engines import ENGINES
 from edge_bench.models import SHAPES
 from edge_report.finding import cores
 from edge_report.flags import at_least_one, numbers

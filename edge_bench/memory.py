@@ -25,9 +25,9 @@ from pydantic import BaseModel
 
 from edge.bundle import Bundle
 from edge.command import last_line
+from edge.engines import ENGINES
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
-from edge.specs import ENGINES
 from edge_bench.models import opened, rows_of
 from edge_report.finding import Finding, Progress, text_of
 from edge_sim import meter

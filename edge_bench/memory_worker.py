@@ -40,7 +40,7 @@ def rollup() -> dict[str, int]:
 
 
 def _spec(engine: str) -> Any:
-    from edge.specs import ENGINES
+    from edge.engines import ENGINES
 
     return ENGINES.load(engine)
 

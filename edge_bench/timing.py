@@ -31,10 +31,9 @@ from edge import codec
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
 from edge.command import last_line
-from edge.engines import PROBE, random_batch
+from edge.engines import ENGINES, PROBE, random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
-from edge.specs import ENGINES
 from edge.transports import mqtt
 from edge_bench import power
 from edge_bench.intervals import in_turns

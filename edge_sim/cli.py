@@ -11,8 +11,8 @@ from rich.console import Console
 
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import write_text
+from edge.engines import ENGINES
 from edge.errors import ConfigError
-from edge.specs import ENGINES
 from edge_report import delivery
 from edge_sim import boards, sweep, watching
 from edge_sim import scenario as scenarios

@@ -3,7 +3,7 @@
 import argparse
 from statistics import median
 
-from edge.specs import ENGINES
+from edge.engines import ENGINES
 from edge_bench import memory
 from edge_bench.intervals import interval
 from edge_bench.memory import Memory

@@ -10,7 +10,7 @@ import pytest
 
 from edge.codec import encode
 from edge.interfaces import Array, Delivery, Message
-from edge.specs import PROTOCOLS as SPECS
+from edge.protocols import PROTOCOLS as SPECS
 from edge_sim import fleet as fleets
 from tests.fleets import Fleet, fleet
 
@@ -84,9 +84,9 @@ def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
         if protocol in ALONE:
             with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0) as other:
                 list(_alone(other, 0))
-                expected, found = other.devices[0].engine.state(), lonely.engine.state()
+                expected, states_here = other.devices[0].engine.state(), lonely.engine.state()
                 for name, value in expected.items():  # a step with a term of weight 0 may round otherwise
-                    np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+                    np.testing.assert_allclose(states_here[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", [p for p in PROTOCOLS if p != "isolated"])
@@ -188,7 +188,7 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
         for device in whole.devices[1:]:
             assert all(np.isfinite(v).all() for v in device.engine.state().values())
             refused += device.row.get("rejected_invalid", 0.0)
-        if protocol not in ("isolated", "pooled"):  # where something is said every round
+        if protocol not in ("isolated", "pooled"):  # where something is sent every round
             assert refused >= 1
 
 
