@@ -21,10 +21,11 @@ from edge.errors import ConfigError, DataError
 from edge.graph import mixing, topology
 from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import Post, Waiting
-from edge.node import Row, patience, rounds, run, telemetry
-from edge.operations import health, home_assistant, remote, systemd
-from edge.operations.remote import OPERATOR, Attended, NewBundleError
+from edge.messaging.mailbox import Mailbox, Waiting
+from edge.node import Row, round_timeout, rounds, run, telemetry
+from edge.operations import health, home_assistant, rollout, systemd
+from edge.operations.remote import OPERATOR, AdministeredTransport
+from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import metrics_log
 from edge.transports import mqtt
 
@@ -91,7 +92,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     home = here / config.checkpoint if config.checkpoint else None
     while True:
-        remote.finish(here / config.bundle, home)
+        rollout.finish(here / config.bundle, home)
         try:
             return _work(config, found, here, home, as_json)
         except NewBundleError as name:
@@ -109,30 +110,30 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
-    transport = _attended(broker, config, found, here, home)
+    transport = _administered(broker, config, found, here, home)
     inbox = Inbox(protocol.accepts())
-    post = Post(transport, inbox, coding, time.monotonic)
+    mailbox = Mailbox(transport, inbox, coding, time.monotonic)
     try:
-        first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
+        first = 1 + (checkpoint.resume(home, engine, protocol, mailbox) if home else 0)
         steps: Iterator[Waiting | Row] = rounds(
             protocol,
             engine,
-            post,
+            mailbox,
             first=first,
             last=config.rounds,
-            patience=patience(setup, config.round_timeout),
+            round_timeout=round_timeout(setup, config.round_timeout),
             robust=aggregate,
             publish=publish,
         )
         unkept = 0
-        steps = chain(steps, post.farewell(config.rounds, config.round_timeout))
+        steps = chain(steps, mailbox.linger(config.rounds, config.round_timeout))
         if home:
             metrics_log.log_to(home)
-        systemd.tell("READY=1")
-        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
+        systemd.notify("READY=1")
+        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
             if home:
                 try:
-                    checkpoint.write(home, int(row["round"]), engine, protocol, post)
+                    checkpoint.write(home, int(row["round"]), engine, protocol, mailbox)
                 except ConfigError as reason:
                     if row["round"] == 1:
                         raise  # nothing is lost yet, and somebody is there to put it right
@@ -149,7 +150,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             transport.report(row)
             if home:
                 metrics_log.append(home, row)
-            systemd.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+            systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()
@@ -165,16 +166,17 @@ def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home
     return made
 
 
-def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:
+def _administered(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:
     """The transport, open to an operator."""
 
     def trial(bundle: Path) -> None:
         setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
         _engine(config, setup, own, None)
 
-    kept = tuple(home / name for name in metrics_log.FILES) if home else ()
+    files = tuple(home / name for name in metrics_log.FILES) if home else ()
     authority = here / config.tls.ca if config.tls else None
-    return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
+    installer = Installer(config.fleet, here, here / config.bundle, authority, trial)
+    return AdministeredTransport(inner, config.id, files, installer)
 
 
 def _id(config: NodeConfig, found: Algorithm) -> str:
@@ -265,7 +267,7 @@ def _line(me: str, row: Row) -> str:
     accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  missed {row['missed']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 

@@ -22,11 +22,11 @@ from pydantic import BaseModel
 
 from broker import embedded, fleet, mosquitto
 from broker.process import free_port
-from edge.codec import AGAIN, decode, requested
+from edge.codec import RETRANSMIT, decode, requested
 from edge.interfaces import NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Identity, Mqtt
+from edge.transports.mqtt import Identity, MqttTransport
 from edge_bench.tcp import HEADERS, Carried, carried
 from edge_report.finding import Finding, Progress
 from edge_sim import world as worlds
@@ -77,7 +77,7 @@ class Bytes(Finding):
     runs: list[Run]
 
 
-class Recorder(Mqtt):
+class Recorder(MqttTransport):
     """A transport that notes every message on its way out."""
 
     def __init__(self, url: str, fleet: str, me: NodeId, identity: Identity | None) -> None:
@@ -90,7 +90,7 @@ class Recorder(Mqtt):
 
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
         """Note, and send."""
-        number = requested(payload).round if kind == AGAIN else decode(payload).round
+        number = requested(payload).round if kind == RETRANSMIT else decode(payload).round
         self.said.append((number, receiver, kind, len(payload)))
         super().send(receiver, kind, payload)
 

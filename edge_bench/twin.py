@@ -73,7 +73,7 @@ def _gru(_: Twin, a: dict[str, Any], x: Tensor, w: Tensor, r: Tensor, b: Tensor)
     order = torch.cat([torch.arange(H, 2 * H), torch.arange(H), torch.arange(2 * H, 3 * H)])
     wb, rb = b[0, : 3 * H], b[0, 3 * H :]
     weights = [w[0][order], r[0][order], wb[order], rb[order]]
-    start = torch.zeros(1, x.shape[1], H)
+    start = x.new_zeros(1, x.shape[1], H)
     states, last = torch._VF.gru(x, start, weights, True, 1, 0.0, True, False, False)
     return states.unsqueeze(1), last
 

@@ -39,7 +39,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
-from edge.codec import AGAIN
+from edge.codec import RETRANSMIT
 from edge.errors import ConfigError
 from edge.interfaces import Delivery, NodeId
 from edge.messaging.mailbox import Waiting
@@ -121,10 +121,9 @@ class NodeRecord:
     away_since: float = 0.0
     away_until: float = 0.0
 
-    def change(self, event: NodeEvent) -> NodeState:
-        """Let `event` happen to it; the state before. Raises IllegalTransition."""
-        before, self.state = self.state, states.following(self.state, event)
-        return before
+    def change(self, event: NodeEvent) -> None:
+        """Let `event` happen to it. Raises IllegalTransition."""
+        self.state = states.following(self.state, event)
 
     def resumed(self, at: float) -> float:
         """When something happens to it that would have at `at`, were it not asleep."""
@@ -281,7 +280,7 @@ class Emulation:
         if node.state in (NodeState.DONE, NodeState.ABSENT):
             return  # it has left, or the broker does not know it yet
         node.mail.append(delivery)
-        awaited = node.waiting and (delivery.kind == AGAIN or delivery.sender in node.waiting.missing)
+        awaited = node.waiting and (delivery.kind == RETRANSMIT or delivery.sender in node.waiting.missing)
         if awaited and node.state is NodeState.WAITING:
             self._queue_turn(at, i)
 
@@ -334,9 +333,10 @@ class Emulation:
 
     def _begin_absence(self, at: float, until: float, i: int, asleep: bool) -> None:
         node = self._nodes[i]
-        if node.state is NodeState.DONE:
+        before = node.state
+        if before is NodeState.DONE:
             return
-        before = node.change(NodeEvent.LEAVE if until == inf else NodeEvent.SLEEP if asleep else NodeEvent.CRASH)
+        node.change(NodeEvent.LEAVE if until == inf else NodeEvent.SLEEP if asleep else NodeEvent.CRASH)
         if before in RUNNING and node.state not in ASLEEP:
             node.forget()
         if before in PRESENT:
@@ -351,9 +351,10 @@ class Emulation:
 
     def _return(self, at: float, i: int) -> None:
         node = self._nodes[i]
-        if node.state in PRESENT or node.state is NodeState.DONE or node.away_until != at:
+        before = node.state
+        if before in PRESENT or before is NodeState.DONE or node.away_until != at:
             return  # it has been sent away for longer, or by two absences that end together
-        before = node.change(NodeEvent.RETURN)
+        node.change(NodeEvent.RETURN)
         self._rounds.add(node.finished)
         if before in ASLEEP:
             if node.state is NodeState.WAITING and node.mail:

@@ -12,7 +12,7 @@ from edge_sim.closing import RoundClosed
 from edge_sim.evaluation import Evaluation
 from edge_sim.result import Accuracy, DeviceResult, RoundResult
 
-KNOWN = ("round", "seconds", "waited")
+KNOWN = ("round", "seconds", "wait_seconds")
 """keys of a row that a result has a place of its own for, whoever reports them"""
 
 

@@ -1,16 +1,18 @@
 """A scenario file as a question: variants of one scenario, a grid over them, and what is expected of the outcome.
 
-question = "Does a torus mix faster than a ring?"
-[variants.torus]                 # changes to the rest of the file, by name
-topology = "torus"
-[grid]                           # every variant with every combination of these
-split = ["iid", "classes:2"]
-[[expect]]                       # what the means over the seeds should be
-say = "with two classes each the torus is ahead"
-measure = "mean_accuracy"
-of = "torus, split=classes:2"
-than = "ring, split=classes:2"
-at_least = 0.01                  # of the difference; of the measure itself without `than`
+For example:
+
+    question = "Does a torus mix faster than a ring?"
+    [variants.torus]                 # changes to the rest of the file, by name
+    topology = "torus"
+    [grid]                           # every variant with every combination of these
+    split = ["iid", "classes:2"]
+    [[expect]]                       # what the means over the seeds should be
+    say = "with two classes each the torus is ahead"
+    measure = "mean_accuracy"
+    of = "torus, split=classes:2"
+    than = "ring, split=classes:2"
+    at_least = 0.01                  # of the difference; of the measure itself without `than`
 """
 
 from collections.abc import Mapping

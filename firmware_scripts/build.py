@@ -24,7 +24,7 @@ from rich.console import Console
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from firmware_scripts import board as boards
-from firmware_scripts import image, rootfs, wheelhouse
+from firmware_scripts import image, rootfs, system_packages, wheelhouse
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Built:
 def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callable[[str], None]) -> Built:
     """All of it or nothing. Raises ConfigError."""
     board = boards.load(name)
-    image.require()
+    system_packages.require("bootstrap", "image", *(["update"] if fleet else []))
     if target.exists():
         raise ConfigError(f"{target} is there already; name another, or remove it")
     if not target.parent.is_dir():
@@ -104,10 +104,7 @@ def _signer(fleet: Path) -> tuple[Path, Path]:
 
 def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], target: Path) -> None:
     """Raises ConfigError."""
-    if shutil.which("rauc") is None:
-        raise ConfigError(
-            "rauc: not on this machine; install rauc and squashfs-tools with the system's package manager"
-        )
+    system_packages.require("update")
     content = target.with_suffix(".content")
     content.mkdir()
     os.link(file, content / "rootfs.img")

@@ -1,7 +1,7 @@
-"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, a row of telemetry a line, and log.txt.
+"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, one row of telemetry a line, and log.txt.
 
-Bounded: the file before is kept, the one before that is not. Nothing here can stop the node; a line that a power cut
-tore is for its reader to skip.
+Both are bounded: a full file is kept until the next one is full. Nothing here can stop the node. A power cut may tear a
+line, which `read` skips.
 """
 
 import contextlib
@@ -10,16 +10,34 @@ import logging
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TypeVar
 
 LARGEST = 4_000_000
-"""Bytes of a file."""
+"""Bytes after which a file is full: some 10,000 rounds."""
 METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
 FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
-"""all that there may be"""
+"""all that a device may have"""
+Value = TypeVar("Value")
+RENAMED = {
+    "missed": "timeouts",
+    "waited": "wait_seconds",
+    "implausible": "rejected_invalid",
+    "refused_baseless": "refused_missing_base",
+}
+"""keys of telemetry of nodes up to the release before this one -> their names now"""
+
+
+def current_names(row: Mapping[str, Value]) -> dict[str, Value]:
+    """A row of telemetry under the names of today, whichever release wrote it.
+
+    >>> current_names({"round": 3.0, "missed": 1.0})
+    {'round': 3.0, 'timeouts': 1.0}
+    """
+    return {RENAMED.get(key, key): value for key, value in row.items()}
 
 
 def append(folder: Path, row: Mapping[str, float]) -> None:
-    """One more round."""
+    """Add the row of one more round; a folder that cannot be written is left alone."""
     path = folder / METRICS
     with contextlib.suppress(OSError):
         if path.exists() and path.stat().st_size > LARGEST:
@@ -30,16 +48,16 @@ def append(folder: Path, row: Mapping[str, float]) -> None:
 
 class _Log(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full card; the rest hears of it all the same."""
+        """A full card; the other handlers still log the record."""
 
 
 def log_to(folder: Path) -> None:
-    """From now on what is logged goes to log.txt too; once, however often it is said."""
+    """Log to log.txt as well from now on; calling it again changes nothing."""
     root = logging.getLogger()
     if any(isinstance(handler, _Log) for handler in root.handlers):
         return
     if not root.handlers and logging.lastResort is not None:
-        root.addHandler(logging.lastResort)  # which brings warnings to stderr only as long as there is no other
+        root.addHandler(logging.lastResort)  # prints warnings, but only while it is the only handler
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         handler = _Log(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
@@ -48,8 +66,8 @@ def log_to(folder: Path) -> None:
 
 
 def read(folder: Path) -> list[dict[str, float]]:
-    """All rows that are there, oldest first."""
-    found = []
+    """Read all rows, oldest first, under the names of today; lines that are not whole are skipped."""
+    rows = []
     for name in (METRICS_BEFORE, METRICS):
         if (folder / name).is_file():
             text = (folder / name).read_text(errors="replace").replace("\0", "")  # ext4, of what a power cut took
@@ -57,5 +75,5 @@ def read(folder: Path) -> list[dict[str, float]]:
                 with contextlib.suppress(ValueError):
                     row = json.loads(line)
                     if isinstance(row, dict):
-                        found.append({k: float(v) for k, v in row.items() if isinstance(v, int | float)})
-    return found
+                        rows.append(current_names({k: float(v) for k, v in row.items() if isinstance(v, int | float)}))
+    return rows

@@ -82,7 +82,7 @@ def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
         lonely = whole.devices[0]
         rows = whole.rows(0)
         silent = 0.0 if protocol in ("isolated", "pooled") else 1.0
-        assert [row["missed"] for row in rows][1:] == [silent] * 4
+        assert [row["timeouts"] for row in rows][1:] == [silent] * 4
         assert all(np.isfinite(v).all() for v in lonely.engine.state().values())
         if protocol in ALONE:
             with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0) as other:
@@ -108,7 +108,7 @@ def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> Non
             if device is not leaving:
                 assert device.row["round"] >= 12, device.id
             assert all(np.isfinite(v).all() for v in device.engine.state().values())
-        assert late.row["missed"] <= 1 or name == "pooled"
+        assert late.row["timeouts"] <= 1 or name == "pooled"
 
 
 MIXED = [p for p in PROTOCOLS if not getattr(plugins.load("edge.protocols", p), "SAME_MODEL", False)]
@@ -121,7 +121,7 @@ def test_two_architectures_in_one_run(name: str, tmp_path: Path) -> None:
             pass
         assert {len(d.engine.parameters()) for d in whole.members} != {4}
         for device in whole.devices:
-            assert device.row.get("missed", 0) == 0
+            assert device.row.get("timeouts", 0) == 0
             assert sum(device.inbox.counts.values()) == 0
 
 
@@ -147,7 +147,12 @@ def _skip_to(device: Any, first: int, whole: Fleet) -> None:
 
     scenario = whole.scenario
     device.steps = node.rounds(
-        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.round_timeout
+        device.protocol,
+        device.engine,
+        device.mailbox,
+        first=first,
+        last=scenario.rounds,
+        round_timeout=scenario.round_timeout,
     )
 
 
@@ -158,9 +163,9 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
         send = enemy.transport.send
 
         def lie(receiver: str, kind: str, payload: bytes) -> None:
-            from edge.codec import AGAIN, decode, join
+            from edge.codec import RETRANSMIT, decode, join
 
-            if kind == AGAIN:
+            if kind == RETRANSMIT:
                 return
             honest = join([decode(payload)])
             nonsense = np.full_like(honest.values, 3e37)
@@ -171,12 +176,12 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
         refused = Counter[int]()
         for index, row in whole.finished():
             if index > 0:
-                refused[int(row["round"])] += int(row.get("implausible", 0.0))
+                refused[int(row["round"])] += int(row.get("rejected_invalid", 0.0))
         for device in whole.devices[1:]:
             assert all(np.isfinite(v).all() for v in device.engine.state().values())
         if protocol not in ("isolated", "pooled"):  # where something is said every round
             assert refused.total() >= 1
-            if enemy.row["missed"] == 0:  # who is not answered falls behind
+            if enemy.row["timeouts"] == 0:  # who is not answered falls behind
                 assert refused[5] >= 1
 
 
@@ -186,8 +191,8 @@ def test_garbage_is_counted_and_stops_nobody(protocol: str, tmp_path: Path) -> N
             victim = whole.devices[1]
             stray = Message("soft-labels", 1, b"elsewher", np.ones((2, 2), np.float32))
             for content in (b"", b"Mu", bytes(500), encode(stray, "float32")[0]):
-                victim.transport.inbox.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
-                victim.transport.inbox.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
+                victim.transport.queue.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
+                victim.transport.queue.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
             assert number < 5
         if protocol not in ("isolated", "pooled"):
             assert whole.devices[1].inbox.counts["malformed"] > 0

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from edge.messaging.mailbox import Waiting
-from edge.node import SIGN, Row, run
+from edge.node import ALIVE_INTERVAL, Row, run
 from edge.operations import systemd
 
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as found:
-        found.bind(str(tmp_path / "notify"))
-        found.settimeout(5)
-        yield found
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
 
 
 def test_systemd_is_told(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", listener.getsockname())
-    systemd.tell("READY=1")
+    systemd.notify("READY=1")
     assert listener.recv(100) == b"READY=1"
 
 
@@ -29,14 +29,14 @@ def test_a_socket_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0murmur-test-watchdog")
         monkeypatch.setenv("NOTIFY_SOCKET", "@murmur-test-watchdog")
-        systemd.tell("WATCHDOG=1")
+        systemd.notify("WATCHDOG=1")
         assert listener.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("address", ["", "/nobody/listens/here"])
 def test_where_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    systemd.tell("READY=1")
+    systemd.notify("READY=1")
 
 
 class Slow:
@@ -51,11 +51,11 @@ class Slow:
         return self.left == 0
 
 
-@pytest.mark.parametrize(("arrives", "signs", "clock"), [(3, 4, 3 * SIGN), (99, 6, 5 * SIGN - 10)])
+@pytest.mark.parametrize(("arrives", "signs", "clock"), [(3, 4, 3 * ALIVE_INTERVAL), (99, 6, 5 * ALIVE_INTERVAL - 10)])
 def test_a_sign_every_so_often_while_it_waits(arrives: int, signs: int, clock: float) -> None:
     """Until something arrives, or patience is over."""
     transport, given = Slow(arrives), []
-    steps: list[Waiting | Row] = [Waiting(("b",), 5 * SIGN - 10), {"round": 1.0}]
+    steps: list[Waiting | Row] = [Waiting(("b",), 5 * ALIVE_INTERVAL - 10), {"round": 1.0}]
     rows = list(run(iter(steps), transport, lambda: transport.clock, lambda: given.append(transport.clock)))  # type: ignore[arg-type]
     assert rows == [{"round": 1.0}]
     assert len(given) == signs
