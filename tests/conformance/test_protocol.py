@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import algorithm, plugins
 from edge.codec import encode
 from edge.interfaces import Array, Delivery, Message
+from edge.specs import PROTOCOLS as SPECS
 from tests.fleets import Fleet, fleet
 
-PROTOCOLS = plugins.names("edge.protocols")
+PROTOCOLS = SPECS.names()
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -96,7 +96,7 @@ def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
 def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> None:
     """One device comes after five rounds, another goes; the rest reach their last round, and so does the late one."""
     timeout, latency = 8.0, 0.1
-    has_centre = algorithm.load(name, {}, name).centre is not None
+    has_centre = SPECS.load(name).centre is not None
     joins = 4.5 * (timeout / 4 if has_centre else timeout)  # so long a round takes, while one is missing
     away = [{"of": "1", "at": 0.0, "seconds": joins}, {"of": "2", "at": joins + 10 * latency}]
     options: dict[str, Any] = {"devices": 5, "topology": "complete", "rounds": 14, "latency": latency}
@@ -111,7 +111,7 @@ def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> Non
         assert late.row["timeouts"] <= 1 or name == "pooled"
 
 
-MIXED = [p for p in PROTOCOLS if not getattr(plugins.load("edge.protocols", p), "SAME_MODEL", False)]
+MIXED = [p for p in PROTOCOLS if not SPECS.load(p).same_model]
 
 
 @pytest.mark.parametrize("name", [p for p in MIXED if p not in ("fedgkt", "pooled")])
