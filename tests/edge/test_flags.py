@@ -22,8 +22,8 @@ WORDS = """
 --reference 60 --model zoo:mlp:8 --model zoo:mlp:16 --split-at Relu_5 --edge-model zoo:mlp:4 --optimizer adam
 --engine tflite --workers 2 --rounds 7 --seed 3 --transport mqtt --broker mqtt://127.0.0.1:1 --coding float32
 --weight-coding float16 --aggregation median --noise gaussian:0.5 --temperature 2 --byzantine random:1
---evaluate-every 2 --convergence 3 --uplink 10 --downlink 20.5 --latency 0.5 --jitter 0.25 --packet-loss 0.125 --duplication 0.0625
---board pi-4 --replay metrics --round-timeout 9 --set learning_rate=0.5 --set local_steps=3
+--evaluate-every 2 --convergence 3 --uplink 10 --downlink 20.5 --latency 0.5 --jitter 0.25 --packet-loss 0.125
+--duplication 0.0625 --board pi-4 --replay metrics --round-timeout 9 --set learning_rate=0.5 --set local_steps=3
 --set order=stream --fleet mine
 """
 
