@@ -143,8 +143,8 @@ class RunConfig(Table):
     """digits, npz:PATH, idx:DIR, margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN (synthetic, its concept changes),
     cartpole (states of the game)"""
     split: str | None = None
-    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S (K labels each that are 1 + S
-    times as likely), lacking:K:N:SIZE (SIZE samples each, of K labels only N), by:COLUMN"""
+    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S (each has K labels that are
+    1 + S times as likely), lacking:K:N:SIZE (each has SIZE samples, but only N of each of K labels), by:COLUMN"""
     reference: str = "300"
     """number of training rows that become the unlabelled reference set, or npz:PATH"""
     coding: Coding = Coding()

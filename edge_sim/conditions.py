@@ -32,7 +32,7 @@ class Link(Table):
     latency: float | None = Field(default=None, ge=0)
     """seconds from sender to receiver, beside the time its bytes take"""
     jitter: float | None = Field(default=None, ge=0)
-    """seconds at most, drawn evenly, on top"""
+    """additional seconds, uniform from 0 to this"""
     packet_loss: float | None = Field(default=None, ge=0, lt=1)
     """fraction of the messages that never arrive"""
     duplication: float | None = Field(default=None, ge=0, lt=1)

@@ -28,26 +28,26 @@ class Scenario(RunConfig):
     devices: int = Field(default=8, ge=2)
     """number of devices"""
     compare: tuple[str, ...] = ()
-    """protocols to run afterwards on the same data, for a table side by side"""
+    """further protocols to run on the same data, for a table side by side"""
     rows: int | None = Field(default=None, ge=2)
-    """use at most so many rows of the training part, and of the test part, drawn by the seed; all if absent"""
+    """at most so many rows of the training part and of the test part, drawn by the seed; all if absent"""
     split: str = "iid"
     model: str | tuple[str, ...] = "zoo:mlp"
     """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; the zoo has for anything mlp, linear, for images
     small-cnn, lenet, resnet8, resnet20, resnet56, resnet110, gkt-edge, mobilenet-v2, tiny-transformer, for spectrograms
     ds-cnn, for sensor windows tcn, gru, tiny-transformer; of a list, device i has the (i mod length)-th"""
     split_at: str | None = None
-    """the value at which `fedgkt` cuts the model in two"""
+    """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
     """with `split_at`: the devices' model, if it is not the first part of `model`"""
     optimizer: str = "sgd"
     """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"
-    """memory (virtual time, the same twice), or mqtt (a real broker)"""
+    """memory (virtual time, reproducible), or mqtt (a real broker)"""
     broker: str | None = None
-    """mqtt://HOST:PORT of one that runs already; if absent, one is started for the occasion"""
+    """mqtt://HOST:PORT of a running broker; if absent, a temporary one is started"""
     fleet: str | None = None
-    """the fleet's name in topics, with mqtt: for whoever listens, as `edge-broker dashboard` does; drawn if absent"""
+    """the fleet's name in topics, with mqtt, for subscribers such as `edge-broker dashboard`; random if absent"""
     settings: dict[str, dict[str, Any]] = Field(default={})
     """a table for each protocol (docs/protocols.md)"""
     byzantine: str | None = None
@@ -68,7 +68,7 @@ class Scenario(RunConfig):
     latency: float = Field(default=0.0, ge=0)
     """seconds from sender to receiver, beside the time that the bytes take; like all that follows, with memory"""
     jitter: float = Field(default=0.0, ge=0)
-    """seconds at most on top, drawn evenly"""
+    """additional seconds, uniform from 0 to this"""
     packet_loss: float = Field(default=0.0, ge=0, lt=1)
     """fraction of the messages that never arrive"""
     duplication: float = Field(default=0.0, ge=0, lt=1)
