@@ -149,8 +149,8 @@ class Maker:
         """A device as `edge-node` builds it; a liar has another protocol."""
         scenario = self.world.scenario
         create: Callable[[ProtocolContext], Protocol] = self.algorithm.create
-        if scenario.liars:
-            lie, count = lies.parse(scenario.liars)
+        if scenario.byzantine:
+            lie, count = lies.parse(scenario.byzantine)
             create = lies.liar(create, lie) if i < count else create
         return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 

@@ -23,12 +23,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.config import checked, read_toml
+from edge.config import checked, merged, read_toml
 from edge.errors import ConfigError
 from edge_sim import scenario as scenarios
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from edge_sim.tables import KEYS, merged
 
 Measure = Literal[
     "mean_accuracy", "worst_accuracy", "mean_accuracy_own", "payload_bytes_per_device", "virtual_seconds", "rounds"
@@ -83,8 +82,8 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
         ConfigError: what is wrong with any point, or an expectation of none.
     """
     values = read_toml(path)
-    keys = checked(_Keys, {k: v for k, v in values.items() if k in KEYS}, str(path))
-    base = scenarios.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
+    keys = checked(_Keys, {k: v for k, v in values.items() if k in scenarios.QUESTION}, str(path))
+    base = scenarios.current({k: v for k, v in values.items() if k not in scenarios.QUESTION}, str(path))
     points: dict[str, dict[str, Any]] = {}
     for variant, changes in (keys.variants or {"": {}}).items():
         for combination in product(*keys.grid.values()):
