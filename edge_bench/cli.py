@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from edge import plugins
-from edge.command import guarded
+from edge.command import add_plugins, guarded, plugin_flag
 from edge_report import delivery
 
 COMMANDS = "edge_bench.commands"
@@ -16,8 +16,12 @@ COMMANDS = "edge_bench.commands"
 
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
-    args = _parser().parse_args()
-    return guarded("edge-bench", lambda: delivery.perform(plugins.load(COMMANDS, args.command), args))
+    return guarded("edge-bench", lambda: _perform(_parser().parse_args()))
+
+
+def _perform(args: argparse.Namespace) -> int:
+    add_plugins(args)
+    return delivery.perform(plugins.load(COMMANDS, args.command), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         module = plugins.load(COMMANDS, name)
         command = commands.add_parser(name, help=module.TEXT, description=module.TEXT)
         module.arguments(command)
+        plugin_flag(command)
         delivery.flags(command)
     return parser
 

@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 from edge import bundle as bundles
 from edge.command import last_line
-from edge.engines._probe import random_batch
+from edge.engines import PROBE, random_batch
 from edge.errors import ConfigError
 from edge_report.finding import Finding, Progress
 from export import zoo
@@ -46,13 +46,15 @@ class Contender:
     engine: str | None
     newest: tuple[int, int] = (3, 99)
     """the last Python its packages have wheels for"""
+    exports: bool = False
+    """whether its bundle has artifacts that can be made there only"""
 
 
 CONTENDERS = {
     "onnx-runtime": Contender("onnxruntime", ("onnxruntime",), "onnx-runtime"),
     "tflite": Contender("tflite", ("ai-edge-litert",), "tflite"),
     "tflite-runtime": Contender("tflite-runtime", ("tflite-runtime",), "tflite", (3, 11)),
-    "ort-training": Contender("ort-training", ("onnxruntime-training-cpu",), "ort-training", (3, 12)),
+    "ort-training": Contender("ort-training", ("onnxruntime-training-cpu",), "ort-training", (3, 12), exports=True),
     REFERENCE: Contender("", ("torch",), None),
 }
 
@@ -159,7 +161,7 @@ def _install(name: str, home: Path) -> int:
     size = sum(file.lstat().st_size for file in home.rglob("*") if file.is_file() and not file.is_symlink())
     listed = json.loads(_run([*_pip(home), "list", "--format", "json"], name, home.parent))
     (home / "versions.json").write_text(json.dumps({p["name"].lower(): p["version"] for p in listed}))
-    if name == "ort-training":  # its artifacts can be made there only; this is not part of its size
+    if contender.exports:  # this is not part of its size
         _run([*_pip(home), "install", "--quiet", "onnx==1.16.2", "rich"], name, home.parent)
     note.write_text(str(size))
     return size
@@ -171,7 +173,7 @@ def _pip(home: Path) -> list[str]:
 
 def _ourselves(extra: str) -> str:
     """This package, from the same source as the one that runs."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     project = root / "pyproject.toml"
     if project.is_file() and tomllib.loads(project.read_text())["project"]["name"] == "murmur-edge":
         return f"{root}[{extra}]"
@@ -183,14 +185,14 @@ def _command(name: str, home: Path, job: Path, batch: int) -> list[str]:
     python, contender, path = str(home / "bin" / "python"), CONTENDERS[name], job / "bundle"
     if contender.engine is None:
         return [python, str(Path(__file__).with_name("torch_worker.py")), str(job / "job.npz"), str(SECONDS)]
-    if name == "ort-training":
+    if contender.exports:
         path = job / "official"
         shape = "x".join(map(str, SHAPE))
         _run(
             [python, "-m", "export.cli", f"zoo:{MODEL}", "--shape", shape, "-o", str(path), "--ort-training"], name, job
         )
     bundles.read(path)
-    return [python, "-m", "edge.engines._probe", contender.engine, str(path), str(batch), str(SECONDS)]
+    return [python, "-m", PROBE, contender.engine, str(path), str(batch), str(SECONDS)]
 
 
 def _run(command: list[str], name: str, where: Path) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edge import plugins
+from edge.specs import ENGINES
 from edge_bench.models import SHAPES
 from edge_report.finding import cores
 from edge_report.flags import at_least_one, numbers
@@ -20,7 +20,7 @@ def device(parser: argparse.ArgumentParser) -> None:
     """Of a command about one device."""
     known = f"a bundle's folder, or {', '.join(SHAPES)}"
     parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known)
-    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(plugins.names("edge.engines")))
+    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(ENGINES.names()))
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
     parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
 

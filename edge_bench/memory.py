@@ -23,11 +23,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edge import plugins
 from edge.bundle import Bundle
 from edge.command import last_line
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
+from edge.specs import ENGINES
 from edge_bench.models import opened, rows_of
 from edge_report.finding import Finding, Progress, text_of
 from edge_sim import meter
@@ -87,9 +87,9 @@ def measure(
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system has not")
-    plugins.load("edge.engines", engine)
+    spec = ENGINES.load(engine)
     with TemporaryDirectory() as folder:
-        rows = (batch,) if engine == "tflite" else ()
+        rows = spec.rows((batch,))
         bundle = opened(model, Path(folder), rows=rows, segments=segments)
         plan = planned(bundle, batch, reference, neighbours)
         found = []
@@ -155,7 +155,7 @@ def _peak(found: Account) -> float:
 
 def _run(words: list[str]) -> Account:
     """The worker's account. -P: not from its folder, whose modules would be found before the library's."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-P", str(WORKER), *words]

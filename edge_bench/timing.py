@@ -27,13 +27,14 @@ import numpy as np
 from pydantic import BaseModel
 
 from broker import embedded
-from edge import plugins
+from edge import codec
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
 from edge.command import last_line
-from edge.engines._probe import random_batch
+from edge.engines import PROBE, random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
+from edge.specs import ENGINES
 from edge.transports import mqtt
 from edge_bench import power
 from edge_bench.intervals import in_turns
@@ -91,16 +92,16 @@ def measure(
 
     Raises ConfigError: a model or coding that is not there.
     """
-    engines: Any = plugins.load("edge.engines", engine)
-    plugins.load("edge.codec", coding, "coding")
+    spec = ENGINES.load(engine)
+    codec.find(coding)
     before, parts = power.state(), 5
     with TemporaryDirectory() as folder:
-        rows = (batch, batch) if engine == "tflite" else ()
+        rows = spec.rows((batch, batch))
         bundle = opened(model, Path(folder), objective=OBJECTIVE, rows=rows)
         progress(0, parts, "cold start")
         lines = [Line(name="cold start", seconds=[_cold(bundle, engine, batch) for _ in range(processes)])]
         progress(1, parts, "steps and messages")
-        made = engines.create(bundle)
+        made = spec.create(bundle)
         x = np.random.default_rng(1).random((reference, *bundle.manifest.shape), np.float32)
         work, payloads = _work(made, bundle, batch, x, coding)
         lines += [Line(name=name, seconds=taken) for name, taken in in_turns(work, seconds).items()]
@@ -150,7 +151,7 @@ def _work(
 
 def _cold(bundle: Bundle, engine: str, batch: int) -> float:
     """Seconds from the start of a fresh process to its first step."""
-    command = [sys.executable, "-m", "edge.engines._probe", engine, str(bundle.path), f"{batch},{batch}", "0.001"]
+    command = [sys.executable, "-m", PROBE, engine, str(bundle.path), f"{batch},{batch}", "0.001"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

@@ -17,15 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from edge import data, plugins
-from edge.codec import bases_of
-from edge.codec._bits import length, unpacked
+from edge import codec, data
 from edge.engines import onnx_runtime
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats
@@ -78,8 +75,7 @@ class Wire(Finding):
 
 def codings() -> list[str]:
     """All that can carry soft labels."""
-    names = plugins.names("edge.codec")
-    return [n for n in names if "soft-labels" in getattr(plugins.load("edge.codec", n), "KINDS", ("soft-labels",))]
+    return codec.names("soft-labels")
 
 
 def measure(
@@ -126,7 +122,7 @@ def entropy(codes: Array, given: Array | None = None) -> float:
 
 def _line(name: str, said: Sequence[Floats]) -> Line:
     """The first two messages are only what those after them may be coded with."""
-    module = plugins.load("edge.codec", name)
+    coding = codec.find(name)
     found: dict[str, list[float]] = {}
 
     def add(**figures: float) -> None:
@@ -135,10 +131,10 @@ def _line(name: str, said: Sequence[Floats]) -> Line:
 
     heard: list[tuple[int, Floats]] = []  # the newest first
     for number, now in enumerate(said, start=1):
-        bases = heard[: bases_of(name)]
-        known = (([*bases],), (dict(bases),)) if bases_of(name) else ((), ())
-        body, spent = _timed(partial(module.encode, now, *known[0]))
-        decoded, taken = _timed(partial(module.decode, body, *now.shape, *known[1]))
+        bases = heard[: coding.bases]
+        known = (([*bases],), (dict(bases),)) if coding.bases else ((), ())
+        body, spent = _timed(partial(coding.encode, now, *known[0]))
+        decoded, taken = _timed(partial(coding.decode, body, *now.shape, *known[1]))
         heard = [(number, decoded), *heard[:1]]
         if number <= WARM:
             continue
@@ -150,8 +146,8 @@ def _line(name: str, said: Sequence[Floats]) -> Line:
             encode=now.nbytes / spent / 1e6,
             decode=now.nbytes / taken / 1e6,
         )
-        codes, given = (_codes(module, values) for _, values in heard)
-        if codes is not None:
+        if coding.codes:
+            codes, given = (coding.codes(values) for _, values in heard)
             add(zero=entropy(codes), conditional=entropy(codes, given))
     size = mean(found["bytes"])
     return Line(
@@ -166,18 +162,6 @@ def _line(name: str, said: Sequence[Floats]) -> Line:
         encode_mb_s=found["encode"],
         decode_mb_s=found["decode"],
     )
-
-
-def _codes(module: ModuleType, values: Floats) -> Array | None:
-    """The codes of what was decoded; none of a coding whose entries have no codes of their own."""
-    coding: Any = getattr(module, "CODING", None)
-    if hasattr(coding, "codes"):
-        found: Array = coding.codes(values)
-        return found
-    if not hasattr(coding, "bits"):
-        return None
-    body = module.encode(values)  # they come last
-    return unpacked(body[len(body) - length(values.size, coding.bits) :], values.size, coding.bits)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -19,6 +19,7 @@ from edge.engines._base import Base
 from edge.engines._session import Options, session, settings
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
+from edge.specs import EngineSpec
 from edge.training_package import open_package
 
 open_package()
@@ -62,8 +63,8 @@ class OrtTraining(Base):
         given = [batch[i.name] for i in self._manifest.inputs] + [masks[n.name] for n in self._manifest.noise]
         self._optimizer.set_learning_rate(scalars[RATE])
         try:
-            found = self._module(*(np.ascontiguousarray(v) for v in given))
-            metrics = {name: float(value) for name, value in zip(self._results, found, strict=True)}
+            losses = self._module(*(np.ascontiguousarray(v) for v in given))
+            metrics = {name: float(value) for name, value in zip(self._results, losses, strict=True)}
             check.loss(metrics, scalars[RATE])
             self._optimizer.step()
         finally:
@@ -78,8 +79,8 @@ class OrtTraining(Base):
         self.work["predict", len(x), 0] += 1
         read = {i.name for i in opened.get_inputs()}
         parameters = {k: v for k, v in self._parameters().items() if k in read}
-        found: list[Floats] = opened.run(list(wanted), {"x": np.ascontiguousarray(x), **parameters})
-        return found
+        outputs: list[Floats] = opened.run(list(wanted), {"x": np.ascontiguousarray(x), **parameters})
+        return outputs
 
     def parameters(self) -> dict[str, Array]:
         """See `Engine.parameters`."""
@@ -124,3 +125,5 @@ class OrtTraining(Base):
 
 
 _: type[Engine] = OrtTraining
+
+SPEC = EngineSpec(create=create, artifacts=ORT_TRAINING)

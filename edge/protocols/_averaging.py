@@ -25,19 +25,22 @@ from edge.protocols._local import LocalSettings, shared, train
 class AveragingSettings(LocalSettings):
     """The knobs of averaging.
 
-    every: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn anew
-    each time from the seed that all share; the average goes to all of them.
-    weighted: by the number of private samples, instead of equally; devices then tell theirs.
+    sync_interval: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn
+    anew each time from the seed that all share; the average goes to all of them.
+    weighted: by the number of private samples, instead of equally; devices then send theirs, too.
     """
 
-    every: int = 1
+    sync_interval: int = 1
     fraction: float = 1.0
     weighted: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.every < 1 or not 0 < self.fraction <= 1:
-            raise ValueError("every must be at least 1, fraction above 0 and at most 1")
+        if self.sync_interval < 1 or not 0 < self.fraction <= 1:
+            raise ValueError("sync_interval must be at least 1, fraction above 0 and at most 1")
+
+
+RENAMED = {"every": "sync_interval"}
 
 
 def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
@@ -46,7 +49,7 @@ def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
 
 
 @dataclass
-class Learner(Stateless):
+class AveragingLearner(Stateless):
     """A device: trains, sends its weights where it is drawn, and goes on from the average."""
 
     context: ProtocolContext
@@ -63,23 +66,23 @@ class Learner(Stateless):
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train if drawn; every so often, average. Without an answer the device goes on with what it has."""
-        due = number % self.settings.every == 0
+        due = number % self.settings.sync_interval == 0
         taking_part = self.context.me in drawn(self.context, self.settings, number)
         metrics = train(engine, self.context, self.settings, number) if taking_part else {}
         if not due:
             return metrics
         parameters = engine.parameters()
         form = weights(self.context)
-        said = [message(form, number, flatten(parameters))]
+        messages = [message(form, number, flatten(parameters))]
         if self.settings.weighted:
-            said.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
-        heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
-        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of(form.kind))}
+            messages.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
+        result = yield Exchange({self.centre: messages} if taking_part else {}, {self.centre: (form.kind,)})
+        return metrics | {"rejected_invalid": adopt(engine, parameters, result.of(form.kind))}
 
 
 @dataclass
 class Averager(Stateless):
-    """The centre: averages what came in time, and tells everybody."""
+    """The centre: averages what came in time, and sends the average to everybody."""
 
     context: ProtocolContext
     settings: AveragingSettings
@@ -91,28 +94,28 @@ class Averager(Stateless):
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Every so often, collect, average, and send to all; if nobody answered there is nothing to say."""
-        if number % self.settings.every:
+        if number % self.settings.sync_interval:
             return {}
         form = weights(self.context)
         kinds = (form.kind, STATUS.name) if self.settings.weighted else (form.kind,)
         asked = drawn(self.context, self.settings, number)
-        heard = yield Exchange({}, dict.fromkeys(asked, kinds))
-        rows = heard.of(form.kind)
-        believed = agreeing(rows)
-        samples = {j: float(n[0, 0]) for j, n in heard.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
+        result = yield Exchange({}, dict.fromkeys(asked, kinds))
+        rows = result.of(form.kind)
+        valid = agreeing(rows)
+        samples = {j: float(n[0, 0]) for j, n in result.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
         if self.settings.weighted:
-            believed = {j: w for j, w in believed.items() if j in samples}
-        if believed:
-            mean = average(believed, samples if self.settings.weighted else None)
+            valid = {j: w for j, w in valid.items() if j in samples}
+        if valid:
+            mean = average(valid, samples if self.settings.weighted else None)
             yield Exchange(dict.fromkeys(self.context.neighbours, (message(form, number, mean),)), {})
-        return {"averaged": float(len(believed)), "rejected_invalid": float(len(rows) - len(believed))}
+        return {"averaged": float(len(valid)), "rejected_invalid": float(len(rows) - len(valid))}
 
 
 def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:
     """Who trains for the averaging that ends the period of round `number`: every device can work it out."""
     if settings.fraction == 1:
         return context.fleet
-    devices, period = len(context.fleet), -(-number // settings.every)
+    devices, period = len(context.fleet), -(-number // settings.sync_interval)
     count = max(1, round(settings.fraction * devices))
     return tuple(context.fleet[i] for i in np.sort(shared(context, period, 1).choice(devices, count, replace=False)))
 

@@ -1,7 +1,7 @@
 """Compressed federated distillation: soft labels of a public set in b bits, as changes, entropy-coded.
 
 Sattler, Marban, Rischke, Samek, "CFD: Communication-Efficient Federated Distillation via Soft-Label
-Quantization and Delta Coding", IEEE TNSE 2022. With Q_b the constrained quantiser (`edge.quantiser`):
+Quantization and CodeChannel Coding", IEEE TNSE 2022. With Q_b the constrained quantiser (`edge.quantiser`):
 
     device   distils towards the server's last labels, trains on its own data, sends Q_b(outputs on R)
     server   averages what came, distils that into its own model, and sends Q_b'(its outputs on R) to all
@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edge import quantiser
 from edge.interfaces import (
     DEVICE,
     Array,
@@ -37,20 +38,18 @@ from edge.interfaces import (
 from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, batches, generator, train
-from edge.quantiser import codes
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
 KIND = CODES.name
-PERTURBS = AGGREGATES = (CODES,)
 TERM = "soft_cross_entropy(reference)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class CfdSettings(LocalSettings):
     """The algorithm's own knobs.
 
     up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
-    step. pull: weight of the distillation term. dual: the server distils into a model of its own first;
+    step. distillation_weight: weight of the distillation term. dual: the server distils into a model of its own first;
     server_steps, server_rate: of that.
     """
 
@@ -58,7 +57,7 @@ class Settings(LocalSettings):
     down_bits: int = 1
     keyframe_every: int = 10
     reference_batch: int = 32
-    pull: float = 1.0
+    distillation_weight: float = 1.0
     dual: bool = True
     server_steps: int = 50
     server_rate: float = 0.1
@@ -67,31 +66,24 @@ class Settings(LocalSettings):
         super().__post_init__()
         if not (1 <= self.up_bits <= 8 and 1 <= self.down_bits <= 8):
             raise ValueError("up_bits and down_bits must be 1 to 8")
-        if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.pull < 0:
-            raise ValueError("keyframe_every, reference_batch and server_steps must be at least 1, pull not negative")
+        if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
+            raise ValueError(
+                "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
+            )
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: CfdSettings) -> tuple[str, ...]:
     """Labels, and the server's soft labels."""
     return ("cross_entropy", TERM)
 
 
-centre_objective = objective
-"""The same bundle; its labelled term is given no weight."""
-
-
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: CfdSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (CODES,)
 
 
-def only_largest(settings: Settings) -> bool:
-    """Whether a device's codes are its most likely classes."""
-    return settings.up_bits == 1
-
-
 @dataclass(frozen=True)
-class Delta:
+class CodeChannel:
     """How soft labels (R, K) become small integers, and back. bits: b. form: of the message."""
 
     bits: int
@@ -107,16 +99,16 @@ class Delta:
         if self.bits == 1:
             first: Array = rows.argmax(axis=1)[:, None].astype(np.int64)
             return first
-        return codes(rows, self.units)
+        return quantiser.codes(rows, self.units)
 
-    def rows(self, found: Array, classes: int) -> Array | None:
+    def rows(self, codes: Array, classes: int) -> Array | None:
         """The distributions (R, K) float32 that codes stand for; None if they stand for none."""
         if self.bits == 1:
-            known = (found >= 0).all() and (found < classes).all()
-            return np.array(np.eye(classes, dtype=np.float32)[found[:, 0]]) if known else None
-        if (found.sum(axis=1) != self.units).any():
+            known = (codes >= 0).all() and (codes < classes).all()
+            return np.array(np.eye(classes, dtype=np.float32)[codes[:, 0]]) if known else None
+        if (codes.sum(axis=1) != self.units).any():
             return None
-        distributions: Array = (found / self.units).astype(np.float32)
+        distributions: Array = (codes / self.units).astype(np.float32)
         return distributions
 
     def change(self, new: Array, old: Array | None, classes: int) -> Array:
@@ -133,34 +125,34 @@ class Delta:
         return classes if self.bits == 1 else self.units + 1
 
 
-def channel(context: ProtocolContext, bits: int) -> Delta:
+def channel_of(context: ProtocolContext, bits: int) -> CodeChannel:
     """For soft labels of the reference set in `bits` bits."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
     width = 1 if bits == 1 else context.classes
-    return Delta(bits, CODES.format(digest, (len(context.reference_x), width)))
+    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)))
 
 
 @dataclass
-class _End(Stateful):
+class _CfdEnd(Stateful):
     """Either end: what goes up and what comes down."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: CfdSettings
 
     def __post_init__(self) -> None:
         self.up, self.down = (
-            channel(self.context, self.settings.up_bits),
-            channel(self.context, self.settings.down_bits),
+            channel_of(self.context, self.settings.up_bits),
+            channel_of(self.context, self.settings.down_bits),
         )
 
 
 @dataclass
-class Device(_End):
-    """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
+class CfdDevice(_CfdEnd):
+    """See `edge.interfaces.Protocol`. sent: our last codes. received: the server's. labels: (R, K), what those mean."""
 
-    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
-    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    STATE: ClassVar[tuple[str, ...]] = ("sent", "received", "labels")
+    sent: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    received: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
     labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -168,7 +160,7 @@ class Device(_End):
         return {self.context.neighbours[0]: (self.down.form,)}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train towards labels and the server's labels, tell ours, take the server's next."""
+        """Train towards labels and the server's labels, send ours, take the server's next."""
         context, (server,) = self.context, self.context.neighbours
         target = self.labels if len(self.labels) else np.zeros((len(context.reference_x), context.classes), np.float32)
         metrics = train(
@@ -178,64 +170,66 @@ class Device(_End):
             number,
             public=lambda of: {"reference_target": target[of]},
             reference_batch=self.settings.reference_batch,
-            hyper={f"weight/{TERM}": self.settings.pull * bool(len(self.labels))},
+            hyper={f"weight/{TERM}": self.settings.distillation_weight * bool(len(self.labels))},
         )
         key = is_key(number, self.settings)
         new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
-        change = self.up.change(new, None if key or not len(self.said) else self.said, context.classes)
-        self.said = new
-        heard = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
-        received = heard.of(KIND)
-        found = take(self.down, received.get(server), None if key else self.heard, context.classes)
-        if found:
-            self.heard, self.labels = found
-        return metrics | {"rejected_invalid": float(len(received)) - float(found is not None)}
+        change = self.up.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        self.sent = new
+        result = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
+        arrived = result.of(KIND)
+        table = take(self.down, arrived.get(server), None if key else self.received, context.classes)
+        if table:
+            self.received, self.labels = table
+        return metrics | {"rejected_invalid": float(len(arrived)) - float(table is not None)}
 
 
 @dataclass
-class Server(_End):
-    """The centre. said: our last codes. heard: (devices, R, K or 1), theirs; known: (devices,) whether we have them."""
+class CfdServer(_CfdEnd):
+    """The centre.
 
-    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "known")
-    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    heard: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
+    sent: our last codes. received: (devices, R, K or 1), theirs. known: (devices,) whether we have them.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("sent", "received", "known")
+    sent: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    received: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
     known: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.known = np.zeros(len(self.context.neighbours), np.int64)
-        self.heard = np.zeros((len(self.context.neighbours), *self.up.form.shape), np.int64)
+        self.received = np.zeros((len(self.context.neighbours), *self.up.form.shape), np.int64)
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's labels."""
         return dict.fromkeys(self.context.neighbours, (self.up.form,))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, average, distil, tell all."""
+        """Collect, average, distil, send to all."""
         context, settings, names = self.context, self.settings, self.context.neighbours
-        received = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
+        arrived = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
         key = is_key(number, settings)
         tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
-            old = None if key or not self.known[i] else self.heard[i]
-            found = take(self.up, received.get(j), old, context.classes)
-            self.known[i] = found is not None
-            if found:
-                self.heard[i] = found[0]
-                tables[j] = found[1]
-        metrics: Metrics = {"rejected_invalid": float(len(received) - len(tables))}
+            old = None if key or not self.known[i] else self.received[i]
+            table = take(self.up, arrived.get(j), old, context.classes)
+            self.known[i] = table is not None
+            if table:
+                self.received[i], tables[j] = table
+        metrics: Metrics = {"rejected_invalid": float(len(arrived) - len(tables))}
         if not tables:
             return metrics
         aggregated = context.aggregate(tables, None)
         if context.aggregate is not everybody:
-            metrics["doubted"] = float(len(tables) - len(aggregated))
+            metrics["rejected_by_aggregator"] = float(len(tables) - len(aggregated))
         mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
         if settings.dual:
             metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(context.reference_x)
         new = self.down.quantise(mean)
-        change = self.down.change(new, None if key or not len(self.said) else self.said, context.classes)
-        self.said = new
+        change = self.down.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        self.sent = new
         yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
         return metrics
 
@@ -253,22 +247,37 @@ class Server(_End):
         return float(np.mean(losses))
 
 
-def is_key(number: int, settings: Settings) -> bool:
+def is_key(number: int, settings: CfdSettings) -> bool:
     """Whether all is sent in this round, not only changes; the first is one."""
     return (number - 1) % settings.keyframe_every == 0
 
 
-def take(delta: Delta, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
+def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
     """(codes, distributions) of a message, or None if there is none, or if it changes something we do not have."""
     if sent is None or not ((sent >= 0) & (sent <= 255)).all():
         return None
     if old is not None and not len(old):
-        old = None  # all we can do is hope it is a whole one; its rows will tell
-    found = delta.apply(sent, old, classes)
-    rows = delta.rows(found, classes)
-    return None if rows is None else (found, rows)
+        old = None  # it may be a whole one; its rows will show
+    codes = channel.apply(sent, old, classes)
+    rows = channel.rows(codes, classes)
+    return None if rows is None else (codes, rows)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: CfdSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return CfdDevice(context, settings) if context.role == DEVICE else CfdServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=CfdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(CODES,),
+    perturbs=(CODES,),
+    aggregates=(CODES,),
+    only_largest=lambda settings: settings.up_bits == 1,
+    centre="server",
+    centre_objective=objective,  # the same bundle; its labelled term is given no weight
+    renamed={"pull": "distillation_weight"},
+)

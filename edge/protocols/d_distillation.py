@@ -1,10 +1,10 @@
-"""D-Distillation: neighbours exchange what they believe about the reference set, never weights.
+"""D-Distillation: neighbours exchange soft labels of the reference set, never weights.
 
 Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurIPS 2020. With s_n
 (R, K) the softmax outputs of device n on the reference set, and W the mixing weights:
 
     z_n(0)   = s_n(0)
-    theta_n <- local steps on  CE(private) + pull * mean_r || s_n(r) - z_n(r) ||^2
+    theta_n <- local steps on  CE(private) + rho * mean_r || s_n(r) - z_n(r) ||^2
     z_n(t+1) = z_n(t) + sum_m W_nm (q_m(t) - q_n(t)) + s_n(t+1) - s_n(t)
 
 q_n is z_n as the neighbours decode it. Unquantised, q = z, and this is the dynamic average consensus
@@ -45,19 +45,19 @@ from edge.interfaces import (
 from edge.kinds import MASS, SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, shared, train
+from edge.specs import ProtocolSpec
 
-PERTURBS = (MASS,)
 TERM = "squared_error(reference)"
-PULL = f"weight/{TERM}"
+WEIGHT = f"weight/{TERM}"
 SMALLEST = 1e-6
 """A weight below this has not come to mean anything yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class DDistillationSettings(LocalSettings):
     """The algorithm's own knobs.
 
-    pull: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
+    distillation_weight: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
     well on digits, 20 diverges).
     reference_batch: reference rows a step.
     mixing: how the estimate of the network's mean is kept: tracking, plain or push-sum.
@@ -66,7 +66,7 @@ class Settings(LocalSettings):
     and late joiners did to the mean; 0 for never. All devices must agree on these three.
     """
 
-    pull: float = 5.0
+    distillation_weight: float = 5.0
     reference_batch: int = 32
     mixing: Literal["tracking", "plain", "push-sum"] = "tracking"
     subset: int = 0
@@ -74,18 +74,20 @@ class Settings(LocalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pull < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
-            raise ValueError("pull, subset and reinitialise_every must not be negative, reference_batch at least 1")
+        if self.distillation_weight < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
+            raise ValueError(
+                "distillation_weight, subset and reinitialise_every must not be negative, reference_batch at least 1"
+            )
         if self.mixing == "push-sum" and (self.subset or self.reinitialise_every):
             raise ValueError("push-sum talks about all rows and never starts anew; leave subset and reinitialise_every")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: DDistillationSettings) -> tuple[str, ...]:
     """Supervision, and the pull towards z."""
     return ("cross_entropy", TERM)
 
 
-def sends(settings: Settings) -> tuple[MessageKind, ...]:
+def sends(settings: DDistillationSettings) -> tuple[MessageKind, ...]:
     """What devices send: their estimates, or running sums of their outputs."""
     return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
 
@@ -96,12 +98,12 @@ class DDistillation(Stateful):
 
     s: (R, K) float64, our softmax outputs when z was last updated. z: (R, K) float64, our estimate of
     everybody's mean. Its rows sum to 1, its entries may leave [0, 1] for a while.
-    answered: 1 once a neighbour has been heard; until then there is nothing to be pulled towards.
+    answered: 1 once a neighbour has answered; until then there is nothing to be pulled towards.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered")
     context: ProtocolContext
-    settings: Settings
+    settings: DDistillationSettings
     s: Array = field(default_factory=lambda: np.empty((0, 0)))
     z: Array = field(default_factory=lambda: np.empty((0, 0)))
     answered: Array = field(default_factory=lambda: np.zeros(1))
@@ -128,30 +130,30 @@ class DDistillation(Stateful):
         return np.sort(shared(self.context, number).choice(total, wanted, replace=False))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Tell z, train while it travels, listen, update z."""
+        """Send z, train while it travels, collect, update z."""
         every, rows, form = self.settings.reinitialise_every, self.rows(number), self.form
         if not self.z.size or (every and number % every == 0):
             self.s = self._outputs(engine)
             self.z = self.s.copy()
         plain = self.settings.mixing == "plain"
-        said = message(form, number, (self.s if plain else self.z)[rows])
+        update = message(form, number, (self.s if plain else self.z)[rows])
         neighbours = self.context.neighbours
-        told = yield Exchange(dict.fromkeys(neighbours, (said,)), {})
+        outgoing = yield Exchange(dict.fromkeys(neighbours, (update,)), {})
 
         metrics = self._train(number, engine)
         s = self._outputs(engine)
 
-        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        believed = {j: values for j, values in heard.items() if plausible(values)}
+        received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        valid = {j: values for j, values in received.items() if plausible(values)}
         z = self.s.copy() if plain else self.z.copy()
-        for j, values in believed.items():
-            z[rows] += self.context.weights[j] * (values.astype(np.float64) - told.sent[j][form.kind].values)
+        for j, values in valid.items():
+            z[rows] += self.context.weights[j] * (values.astype(np.float64) - outgoing.sent[j][form.kind].values)
         if not plain:
             z += s - self.s
-        metrics["disagreement"] = float(np.abs(z - s).mean())
-        metrics["rejected_invalid"] = float(len(heard) - len(believed))
+        metrics["consensus_distance"] = float(np.abs(z - s).mean())
+        metrics["rejected_invalid"] = float(len(received) - len(valid))
         self.z, self.s = z, s
-        self.answered = np.maximum(self.answered, float(bool(believed)))
+        self.answered = np.maximum(self.answered, float(bool(valid)))
         return metrics
 
     def _train(self, number: int, engine: Engine) -> Metrics:
@@ -163,7 +165,7 @@ class DDistillation(Stateful):
             number,
             public=lambda of: {"reference_target": target[of]},
             reference_batch=self.settings.reference_batch,
-            hyper={PULL: self.settings.pull * float(self.answered[0])},
+            hyper={WEIGHT: self.settings.distillation_weight * float(self.answered[0])},
         )
 
     def _outputs(self, engine: Engine) -> Array:
@@ -189,7 +191,7 @@ class PushSum(DDistillation):
         return MASS.format(self.context.reference_digest, (len(self.context.reference_x) + 1, self.context.classes))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Give, tell the total, train while it travels, take, update z."""
+        """Give, send the total, train while it travels, take, update z."""
         context, form = self.context, self.form
         neighbours = context.neighbours
         if not self.z.size:
@@ -203,26 +205,25 @@ class PushSum(DDistillation):
         total = (self.given + share).astype(np.float32).astype(np.float64)
         self.mass = self.mass - len(neighbours) * (total - self.given)
         self.given = total
-        said = message(form, number, total)
-        yield Exchange(dict.fromkeys(neighbours, (said,)), {})
+        yield Exchange(dict.fromkeys(neighbours, (message(form, number, total),)), {})
 
         metrics = self._train(number, engine)
         s = self._shared(number, engine)
 
-        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        believed = 0
+        received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        valid = 0
         for i, j in enumerate(neighbours):
-            if j in heard and plausible_mass(arrived := heard[j].astype(np.float64) - self.taken[i], number):
+            if j in received and plausible_mass(arrived := received[j].astype(np.float64) - self.taken[i], number):
                 self.mass = self.mass + arrived
                 self.taken[i] += arrived
-                believed += 1
+                valid += 1
         self.mass[:-1] += s - self.s
         if self.mass[-1, 0] > SMALLEST:
             self.z = self.mass[:-1] / self.mass[-1]
         self.s = s
-        self.answered = np.maximum(self.answered, float(believed > 0))
-        metrics["disagreement"] = float(np.abs(self.z - s).mean())
-        metrics["rejected_invalid"] = float(len(heard) - believed)
+        self.answered = np.maximum(self.answered, float(valid > 0))
+        metrics["consensus_distance"] = float(np.abs(self.z - s).mean())
+        metrics["rejected_invalid"] = float(len(received) - valid)
         return metrics
 
     def _shared(self, number: int, engine: Engine) -> Array:
@@ -234,14 +235,14 @@ def plausible(rows: Array) -> bool:
     """Whether rows (R, K) can be an honest z: sums of 1, and not far outside the simplex.
 
     z differs from a mean of distributions by differences of distributions, so that 2 beyond either
-    end is generous; a neighbour that says 1e30 would otherwise end our training with one message.
+    end is generous; a neighbour that sends 1e30 would otherwise end our training with one message.
     """
     total = rows.sum(axis=1, dtype=np.float64)
     return bool(np.abs(total - 1).max() < 1e-2 and rows.min() >= -2 and rows.max() <= 3)
 
 
 def plausible_mass(arrived: Array, number: int) -> bool:
-    """Whether an honest neighbour can have given us this much since we last heard: a weight, and as much in every row.
+    """Whether an honest neighbour can have given this much since its last message: a weight, and as much in every row.
 
     By round t a device cannot have held more weight than there are devices, of which it gives a part a round.
     """
@@ -250,9 +251,20 @@ def plausible_mass(arrived: Array, number: int) -> bool:
     return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
 
 
-def create(context: ProtocolContext, settings: Settings) -> DDistillation:
+def create(context: ProtocolContext, settings: DDistillationSettings) -> DDistillation:
     """A device that distils its whole network through its neighbours."""
     return (PushSum if settings.mixing == "push-sum" else DDistillation)(context, settings)
 
 
 _: type[Protocol] = DDistillation
+
+
+SPEC = ProtocolSpec(
+    settings=DDistillationSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SOFT_LABELS, MASS),
+    perturbs=(MASS,),
+    renamed={"pull": "distillation_weight"},
+)

@@ -33,12 +33,11 @@ from edge.interfaces import (
 from edge.kinds import WEIGHTS
 from edge.protocols._base import Stateful, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, train
-
-SAME_MODEL = True
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class DPSGDSettings(LocalSettings):
     """Local training; the mixing weights come with the device.
 
     momentum: mu of quasi-global momentum, 0 for none.
@@ -52,12 +51,12 @@ class Settings(LocalSettings):
             raise ValueError("momentum must be at least 0 and below 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: DPSGDSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: DPSGDSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (WEIGHTS,)
 
@@ -68,7 +67,7 @@ class DPSGD(Stateful):
 
     STATE = ("buffer",)
     context: ProtocolContext
-    settings: Settings
+    settings: DPSGDSettings
     buffer: Array = field(default_factory=lambda: np.zeros((1, 0)))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -81,20 +80,20 @@ class DPSGD(Stateful):
         metrics = self._train(number, engine)
         parameters = engine.parameters()
         mine = flatten(parameters)
-        said = message(weights(self.context), number, mine)
+        update = message(weights(self.context), number, mine)
         neighbours = self.context.neighbours
-        heard = yield Exchange(dict.fromkeys(neighbours, (said,)), dict.fromkeys(neighbours, (said.kind,)))
-        theirs = heard.of(said.kind)
+        result = yield Exchange(dict.fromkeys(neighbours, (update,)), dict.fromkeys(neighbours, (update.kind,)))
+        theirs = result.of(update.kind)
         mixed = mine.astype(np.float64)
-        believed = near(theirs, mixed)
-        for j in believed:
-            mixed += self.context.weights[j] * (believed[j] - mine)
+        valid = near(theirs, mixed)
+        for j in valid:
+            mixed += self.context.weights[j] * (valid[j] - mine)
         if before is not None:
             moved = (before - mixed) / (self.settings.rate(number) * self.settings.local_steps)
             mu = self.settings.momentum
             self.buffer = mu * (self.buffer if self.buffer.size else 0) + (1 - mu) * moved
         engine.load_parameters(unflatten(mixed, parameters))
-        return metrics | {"rejected_invalid": float(len(theirs) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(theirs) - len(valid))}
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         if not self.buffer.size:
@@ -108,9 +107,19 @@ class DPSGD(Stateful):
         return train(engine, self.context, self.settings, number, after_step=push)
 
 
-def create(context: ProtocolContext, settings: Settings) -> DPSGD:
+def create(context: ProtocolContext, settings: DPSGDSettings) -> DPSGD:
     """A device that averages weights with its neighbours."""
     return DPSGD(context, settings)
 
 
 _: type[Protocol] = DPSGD
+
+
+SPEC = ProtocolSpec(
+    settings=DPSGDSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(WEIGHTS,),
+    same_model=True,
+)

@@ -1,6 +1,6 @@
 """Federated distillation: devices exchange their mean outputs *by label*, K x K numbers, with a server.
 
-Jeong et al., "Communication-Efficient On-Device Machine Learning: Federated Distillation and
+Jeong et al., "Communication-Efficient On-FdDevice Machine Learning: Federated Distillation and
 Augmentation under Non-IID Private Data", 2018; Seo et al., "Federated Knowledge Distillation", 2020.
 No reference set and no model travels. With F(w, x) the softmax outputs:
 
@@ -36,14 +36,14 @@ from edge.interfaces import (
 from edge.kinds import CLASS_OUTPUTS
 from edge.protocols._base import Stateful, Stateless, message
 from edge.protocols._local import LocalSettings, train
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
 KIND = CLASS_OUTPUTS.name
 TERM = "soft_cross_entropy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class FdSettings(LocalSettings):
     """The algorithm's own knobs.
 
     gamma: weight of the distillation term; the paper does not give it.
@@ -57,12 +57,12 @@ class Settings(LocalSettings):
             raise ValueError("gamma must not be negative")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FdSettings) -> tuple[str, ...]:
     """Labels, and the teacher's row of the label."""
     return ("cross_entropy", TERM)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: FdSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (CLASS_OUTPUTS,)
 
@@ -94,12 +94,12 @@ class Observed:
 
 
 @dataclass
-class Device(Stateful):
+class FdDevice(Stateful):
     """See `edge.interfaces.Protocol`. teacher: (K, K) float32, rows of zeros where there is nothing to learn from."""
 
     STATE: ClassVar[tuple[str, ...]] = ("teacher",)
     context: ProtocolContext
-    settings: Settings
+    settings: FdSettings
     teacher: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
@@ -112,7 +112,7 @@ class Device(Stateful):
         return {self.server: (table(self.context),)}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train towards labels and teacher, tell the mean outputs, take the next teacher."""
+        """Train towards labels and teacher, send the mean outputs, take the next teacher."""
         context, seen = self.context, Observed(self.context, engine)
         if not self.teacher.size:
             self.teacher = np.zeros((context.classes, context.classes), np.float32)
@@ -124,31 +124,31 @@ class Device(Stateful):
             private=lambda at: {**seen(at), "target": self.teacher[context.y[at]]},
             hyper={f"weight/{TERM}": self.settings.gamma if self.teacher.any() else 0.0},
         )
-        said = message(table(context), number, seen.means)
-        heard = yield Exchange({self.server: (said,)}, {self.server: (KIND,)})
-        received = heard.of(KIND)
-        believed = [rows for rows in received.values() if outputs(rows)]
-        if believed:
-            self.teacher = believed[0]
-        return metrics | {"rejected_invalid": float(len(received) - len(believed))}
+        outputs = message(table(context), number, seen.means)
+        result = yield Exchange({self.server: (outputs,)}, {self.server: (KIND,)})
+        received = result.of(KIND)
+        valid = [rows for rows in received.values() if plausible(rows)]
+        if valid:
+            self.teacher = valid[0]
+        return metrics | {"rejected_invalid": float(len(received) - len(valid))}
 
 
 @dataclass
-class Server(Stateless):
+class FdServer(Stateless):
     """The centre: no model, only means."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: FdSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's table."""
         return dict.fromkeys(self.context.neighbours, (table(self.context),))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, and tell each device what the others do."""
-        heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (KIND,)))
-        received = heard.of(KIND)
-        tables = {j: rows.astype(np.float64) for j, rows in received.items() if outputs(rows)}
+        """Collect, and send each device what the others do."""
+        result = yield Exchange({}, dict.fromkeys(self.context.neighbours, (KIND,)))
+        received = result.of(KIND)
+        tables = {j: rows.astype(np.float64) for j, rows in received.items() if plausible(rows)}
         yield Exchange(self.teachers(tables, number), {})
         return {"rejected_invalid": float(len(received) - len(tables))}
 
@@ -158,7 +158,7 @@ class Server(Stateless):
         return {j: (message(form, number, rows),) for j, rows in leave_one_out(tables).items()}
 
 
-def outputs(rows: Array) -> bool:
+def plausible(rows: Array) -> bool:
     """Whether every row is a distribution, or the zeros that stand for none."""
     total = rows.sum(axis=1, dtype=np.float64)
     fits = (np.abs(total - 1) < 1e-2) | ~rows.any(axis=1)
@@ -172,15 +172,25 @@ def leave_one_out(tables: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
     """
     names = sorted(tables)
     has = {j: tables[j].any(axis=1) for j in names}
-    found = {}
+    means = {}
     for i in names:
         others = [j for j in names if j != i]
         count = sum((has[j].astype(np.float64) for j in others), np.zeros(len(tables[i])))
         total = sum((tables[j] for j in others), np.zeros_like(tables[i]))
-        found[i] = total / np.maximum(count, 1)[:, None]
-    return found
+        means[i] = total / np.maximum(count, 1)[:, None]
+    return means
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FdSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return FdDevice(context, settings) if context.role == DEVICE else FdServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=FdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(CLASS_OUTPUTS,),
+    centre="server",
+)

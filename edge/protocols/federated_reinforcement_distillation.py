@@ -38,9 +38,8 @@ from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
 from edge.protocols._local import generator
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
-DATA = "cartpole"
 KIND = PROXIES.name
 ENVIRONMENT = "CartPole-v1"
 ACTIONS = 2
@@ -52,7 +51,7 @@ DISTIL = "soft_cross_entropy(reference)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FrdSettings:
     """The algorithm's own knobs.
 
     episodes: a round, each at most `longest` steps; after each, a training step. learning_rate: it suits Adam.
@@ -76,12 +75,12 @@ class Settings:
             raise ValueError("learning_rate must be positive, critic_rate and discount above 0 and at most 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FrdSettings) -> tuple[str, ...]:
     """Advantages as soft labels, -sum A log pi(a|s), and the memory's policies."""
     return (TERM, DISTIL)
 
 
-def sends(settings: Settings) -> tuple[MessageKind, ...]:
+def sends(settings: FrdSettings) -> tuple[MessageKind, ...]:
     """What agents send: policies, weights, or nothing."""
     return {"proxies": (PROXIES,), "weights": (WEIGHTS,), "nothing": ()}[settings.share]
 
@@ -110,11 +109,11 @@ def centres() -> Array:
 
 @dataclass
 class Agent(Stateful):
-    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last said."""
+    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last sent."""
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
     context: ProtocolContext
-    settings: Settings
+    settings: FrdSettings
     environment: Any
     values: Array = field(default_factory=lambda: np.zeros(STATES))
     memory: Array = field(default_factory=lambda: np.zeros((0, 1 + ACTIONS), np.float32))
@@ -124,7 +123,7 @@ class Agent(Stateful):
         return {self.context.neighbours[0]: (table(self.context), weights(self.context))}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Play and learn; tell what was done in each proxy state; take the memory."""
+        """Play and learn; send what was done in each proxy state; take the memory."""
         (server,) = self.context.neighbours
         sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
         lengths, losses = [], []
@@ -141,13 +140,13 @@ class Agent(Stateful):
         if self.settings.share == "weights":
             return metrics | (yield from self._average(number, engine, server))
         been = np.flatnonzero(counts)
-        said = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
-        heard = (yield Exchange({server: (said,)}, {server: (KIND,)})).of(KIND)
-        believed = [rows for rows in heard.values() if plausible(rows)]
-        if believed:
-            self.memory = believed[0]
+        visited = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
+        received = (yield Exchange({server: (visited,)}, {server: (KIND,)})).of(KIND)
+        valid = [rows for rows in received.values() if plausible(rows)]
+        if valid:
+            self.memory = valid[0]
         return metrics | {
-            "rejected_invalid": float(len(heard) - len(believed)),
+            "rejected_invalid": float(len(received) - len(valid)),
             "memory": float(len(self.memory)),
             "visited": float(len(been)),
         }
@@ -187,8 +186,7 @@ class Agent(Stateful):
         proxies, wanted = self._remembered(random)
         batch = {"x": states, "target": target, "reference_x": proxies, "reference_target": wanted}
         beta = settings.beta * bool(len(self.memory))
-        found = engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})
-        return found["loss"]
+        return engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})["loss"]
 
     def _remembered(self, random: np.random.Generator) -> tuple[Array, Array]:
         """Proxy states of the memory and the policies there, and interpolations of pairs."""
@@ -204,38 +202,38 @@ class Agent(Stateful):
 
     def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, ExchangeResult, Metrics]:
         parameters = engine.parameters()
-        said = message(weights(self.context), number, flatten(parameters))
-        heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
-        return {"rejected_invalid": adopt(engine, parameters, heard.of(said.kind))}
+        model = message(weights(self.context), number, flatten(parameters))
+        result = yield Exchange({server: (model,)}, {server: (model.kind,)})
+        return {"rejected_invalid": adopt(engine, parameters, result.of(model.kind))}
 
 
 @dataclass
-class Server(Stateless):
+class FrdServer(Stateless):
     """The centre: the memory of all, or the mean of all policies."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: FrdSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """What agents did where, or their weights."""
         return dict.fromkeys(self.context.neighbours, (table(self.context), weights(self.context)))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, average, tell all."""
+        """Collect, average, send to all."""
         devices, share = self.context.neighbours, self.settings.share
         if share == "nothing":
             return {}
         kind = KIND if share == "proxies" else WEIGHTS.name
         received = (yield Exchange({}, dict.fromkeys(devices, (kind,)))).of(kind)
         if share == "weights":
-            believed = agreeing(received)
-            said = message(weights(self.context), number, average(believed)) if believed else None
+            valid = agreeing(received)
+            mean = message(weights(self.context), number, average(valid)) if valid else None
         else:
-            believed = {j: rows for j, rows in received.items() if plausible(rows)}
-            said = message(table(self.context), number, memory_of(believed)) if believed else None
-        if said:
-            yield Exchange(dict.fromkeys(devices, (said,)), {})
-        return {"rejected_invalid": float(len(received) - len(believed))}
+            valid = {j: rows for j, rows in received.items() if plausible(rows)}
+            mean = message(table(self.context), number, memory_of(valid)) if valid else None
+        if mean:
+            yield Exchange(dict.fromkeys(devices, (mean,)), {})
+        return {"rejected_invalid": float(len(received) - len(valid))}
 
 
 def memory_of(tables: Mapping[NodeId, Array]) -> Array:
@@ -256,10 +254,10 @@ def plausible(rows: Array) -> bool:
     return bool(known and distributions(rows[:, 1:]))
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FrdSettings) -> Protocol:
     """An agent or the server. Raises ConfigError without gymnasium, or for data that are not CartPole's."""
     if context.role != DEVICE:
-        return Server(context, settings)
+        return FrdServer(context, settings)
     if context.reference_x.shape[1:] != (len(EDGES),) or context.classes != ACTIONS:
         raise ConfigError(f"federated-reinforcement-distillation plays {ENVIRONMENT}; say data = 'cartpole'")
     try:
@@ -267,3 +265,14 @@ def create(context: ProtocolContext, settings: Settings) -> Protocol:
     except ImportError:
         raise ConfigError("reinforcement learning needs gymnasium: pip install 'murmur-edge[rl]'") from None
     return Agent(context, settings, gymnasium.make(ENVIRONMENT).unwrapped)
+
+
+SPEC = ProtocolSpec(
+    settings=FrdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(PROXIES, WEIGHTS),
+    centre="server",
+    data="cartpole",
+)

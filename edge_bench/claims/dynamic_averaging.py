@@ -44,9 +44,9 @@ def settings(given: Given) -> dict[str, Setting]:
         "dynamic, larger threshold": Setting(stream("dynamic-averaging", threshold=1.0)),
         "dynamic, smaller threshold": Setting(stream("dynamic-averaging", threshold=0.1)),
         "every 10 steps": Setting(stream("periodic-averaging")),
-        "every 50 steps": Setting(stream("periodic-averaging", every=5)),
-        "every 200 steps": Setting(stream("periodic-averaging", every=20)),
-        "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", every=5, fraction=0.3)),
+        "every 50 steps": Setting(stream("periodic-averaging", sync_interval=5)),
+        "every 200 steps": Setting(stream("periodic-averaging", sync_interval=20)),
+        "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", sync_interval=5, fraction=0.3)),
         "never": Setting(short("dynamic-averaging", threshold=1e30), plotted=False),
         "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",), plotted=False),
         "continuous": Setting(short("periodic-averaging"), observe=("digest",), plotted=False),
@@ -57,7 +57,9 @@ def settings(given: Given) -> dict[str, Setting]:
         slow = {"batch_size": 1, "learning_rate": 0.02}
         found["real stream, dynamic"] = Setting({**stream("dynamic-averaging", threshold=DELTA, **slow), **real})
         found["real stream, every 10 steps"] = Setting({**stream("periodic-averaging", **slow), **real})
-        found["real stream, every 200 steps"] = Setting({**stream("periodic-averaging", every=20, **slow), **real})
+        found["real stream, every 200 steps"] = Setting(
+            {**stream("periodic-averaging", sync_interval=20, **slow), **real}
+        )
         found["real stream, isolated"] = Setting({**stream("isolated", **slow), **real})
     return found
 

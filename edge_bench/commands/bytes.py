@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="zoo:mlp:64-32", metavar="zoo:NAME|FILE.onnx")
     parser.add_argument("--reference", default="300", metavar="N|npz:PATH")
     parser.add_argument("--rounds", type=int, default=20, metavar="R", help="20")
-    parser.add_argument("--coding", default="probability8", metavar="NAME", help="of soft labels; probability8")
+    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels; simplex:8")
     parser.add_argument("--weight-coding", default="float32", metavar="NAME", help="of weights; float32")
     parser.add_argument("--tls", action="store_true", help="again with TLS, as edge-broker init sets it up")
 

@@ -3,7 +3,7 @@
 import argparse
 from statistics import median
 
-from edge import plugins
+from edge.specs import ENGINES
 from edge_bench import memory
 from edge_bench.intervals import interval
 from edge_bench.memory import Memory
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="small-cnn", metavar="NAME|BUNDLE", help=f"a bundle's folder, or {', '.join(SHAPES)}"
     )
-    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(plugins.names("edge.engines")))
+    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(ENGINES.names()))
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
     parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
     parser.add_argument("--neighbours", type=int, default=2, metavar="M", help="who say one each round; 2")

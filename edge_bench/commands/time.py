@@ -21,7 +21,7 @@ FINDING = Times
 def arguments(parser: argparse.ArgumentParser) -> None:
     """See `edge_bench.commands`."""
     flags.device(parser)
-    parser.add_argument("--coding", default="probability8", metavar="NAME", help="of soft labels; probability8")
+    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels; simplex:8")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="for what takes turns; 4")
     parser.add_argument("--processes", type=int, default=5, metavar="N", help="for cold starts; 5")
     parser.add_argument("--power", type=Path, metavar="FILE", help="what a power meter logs, lines of seconds,watts")
