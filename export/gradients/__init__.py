@@ -11,6 +11,14 @@ inputs are trained.
         return [op("Mul", dY, B), op("Mul", dY, A)]
 
 What an operator costs stands beside its rule, where that is more than element-wise work (`macs`).
+
+>>> import numpy as np
+>>> op = GraphBuilder(18)
+>>> x, dY = (op.argument(name, np.float32, ["N", 3]) for name in ("x", "dY"))
+>>> y = op("Sigmoid", x)
+>>> dX = RULES["Sigmoid"](op, Node(op, op.producer(y), [True]), dY)
+>>> [node.op_type for node in op.nodes], dX == [op.nodes[-1].output[0]]
+(['Sigmoid', 'Sub', 'Mul', 'Mul'], True)
 """
 
 from collections.abc import Callable, Sequence

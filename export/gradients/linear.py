@@ -75,8 +75,8 @@ def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     for i, operand in enumerate(operands):
         others = [j for j in range(len(operands)) if j != i]
         there = set(right).union(*(operands[j] for j in others))
-        found = "".join(c for c in operand if c in there)
-        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + found
+        axes = "".join(c for c in operand if c in there)
+        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + axes
         adjoint = op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation)
         if alone := [at for at, c in enumerate(operand) if c not in there]:
             adjoint = op.expanded(op("Unsqueeze", adjoint, op.const(alone)), node.inputs[i])

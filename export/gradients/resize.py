@@ -60,5 +60,5 @@ def _matrix(node: Node, size: int, scale: float | None, out: int) -> Array:
     result = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
     graph = helper.make_graph([proto], "resize", inputs, [result])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
-    found: Any = ReferenceEvaluator(model).run(None, feeds)
-    return np.asarray(found[0]).T
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    return np.asarray(results[0]).T

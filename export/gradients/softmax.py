@@ -34,7 +34,7 @@ def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_
     if K is None:
         raise ExportError(f"node {node}: the number of classes must be known")
     p = op("Exp", node.outputs[1])
-    found: Value | None = None
+    dscores: Value | None = None
     if dL is not None:
         values = op("CastLike", op.const([0.0, 1.0], op.dtype(scores)), scores)
         onehot = op("OneHot", labels, op.const(K), values, axis=1)
@@ -48,11 +48,11 @@ def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_
             else:
                 share = dL if reduction == "sum" else op("Div", dL, op("ReduceSum", weights, keepdims=0))
                 scale = op("Unsqueeze", op("Mul", weights, share), op.const([1]))
-        found = op("Mul", op("Sub", p, onehot), scale)
+        dscores = op("Mul", op("Sub", p, onehot), scale)
     if d_log_p is not None:
         through = op("Sub", d_log_p, op("Mul", p, op.sum(d_log_p, [1], keepdims=True)))
-        found = through if found is None else op("Add", found, through)
-    return [found, None, None][: len(node.inputs)]
+        dscores = through if dscores is None else op("Add", dscores, through)
+    return [dscores, None, None][: len(node.inputs)]
 
 
 def _label_weights(op: GraphBuilder, node: Node, labels: Value, scores: Value) -> Value:

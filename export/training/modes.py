@@ -9,7 +9,7 @@ from onnx import helper
 from edge import bundle
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import Node, uses_batch_statistics
-from export.graph.window import explicit
+from export.graph.padding import write_padding
 
 
 @dataclass
@@ -78,7 +78,7 @@ def _dropout(op: GraphBuilder, node: onnx.NodeProto, mode: Mode) -> None:
 
 
 def _windowed(op: GraphBuilder, node: onnx.NodeProto, _: Mode) -> None:
-    explicit(op, node)
+    write_padding(op, node)
     op.append(node)
 
 

@@ -19,8 +19,8 @@ from onnx.reference import ReferenceEvaluator
 from export.errors import ExportError
 from export.gradients import RULES, ZERO
 from export.graph.builder import GraphBuilder
+from export.graph.padding import write_padding
 from export.graph.shape_folding import ShapeFolder
-from export.graph.window import explicit
 from export.load import constant_value
 from export.model import OLDEST
 from export.training.autodiff import gradients
@@ -136,7 +136,7 @@ def judge(case: Any) -> None:
         if copy.op_type == "Reshape":
             folder.settle_reshape(copy)
         if copy.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
-            explicit(op, copy)
+            write_padding(op, copy)
         op.append(copy)
     y = model.graph.output[0].name
     reached = moving(op, set(feeds))

@@ -71,7 +71,7 @@ def binary(to: Lowering, node: Node) -> None:
 
 @lowers(*COMPARISONS)
 def comparison(to: Lowering, node: Node) -> None:
-    """Truth values. A mask made of them is as fast as arithmetic that avoids them (0.21 ms, 64x28x28x16)."""
+    """Truth values. A mask computed from them is as fast as arithmetic that avoids them (0.21 ms, 64x28x28x16)."""
     operator, options = COMPARISONS[node.op_type]
     Y, order = node.outputs[0], common_order(to, node)
     operands = [to.aligned(x, len(order), order) for x in node.inputs]

@@ -61,7 +61,7 @@ def resize(to: Lowering, node: Node) -> None:
         raise ExportError(f"--tflite: node {node}: only pixels repeated a whole number of times are supported")
     x = image(to, X)
     N, rows, columns, channels = to.graph.shape(x)
-    high, wide = (made // had for made, had in zip(spatial(to.shape(Y)), (rows, columns), strict=True))
+    high, wide = (after // before for after, before in zip(spatial(to.shape(Y)), (rows, columns), strict=True))
     x = _repeated(to, to.reshaped(x, (N * rows * columns, 1, channels)), wide)
     x = _repeated(to, to.reshaped(x, (N * rows, 1, columns * wide * channels)), high)
     keep_image(to, Y, to.reshaped(x, (N, rows * high, columns * wide, channels)))

@@ -55,5 +55,5 @@ def arg_max(to: Lowering, node: Node) -> None:
     axis = node.attr("axis", 0) % len(to.shape(X))
     sizes = [s for k, s in enumerate(to.shape(X)) if k != axis]
     inputs = [to.tensor(X), to.graph.constant(axis)]
-    found = to.graph.emit("ARG_MAX", inputs, sizes, np.int32, options="ArgMax", outputType=2)
-    to.keep(Y, to.reshaped(found, to.shape(Y)), natural(len(to.shape(Y))))
+    position = to.graph.emit("ARG_MAX", inputs, sizes, np.int32, options="ArgMax", outputType=2)
+    to.keep(Y, to.reshaped(position, to.shape(Y)), natural(len(to.shape(Y))))

@@ -49,10 +49,10 @@ def one_hot(to: Lowering, node: Node) -> None:
     levels, size = to.constant(values), to.constant(depth)
     if levels is None or size is None or node.attr("axis", -1) not in (-1, len(to.shape(indices))):
         raise ExportError(f"--tflite: node {node}: depth and values must be constants, and its axis the last")
-    found = hot(to, to.tensor(indices), int(size.reshape(())), float(levels[1]), float(levels[0]))
+    encoded = hot(to, to.tensor(indices), int(size.reshape(())), float(levels[1]), float(levels[0]))
     if to.dtype(node.outputs[0]) != np.float32:
-        found = to.graph.emit("CAST", [found], to.graph.shape(found), to.dtype(node.outputs[0]), options="Cast")
-    to.keep(node.outputs[0], found)
+        encoded = to.graph.emit("CAST", [encoded], to.graph.shape(encoded), to.dtype(node.outputs[0]), options="Cast")
+    to.keep(node.outputs[0], encoded)
 
 
 def hot(to: Lowering, indices: int, depth: int, on: float = 1.0, off: float = 0.0) -> int:
