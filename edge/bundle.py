@@ -29,6 +29,7 @@ from safetensors.numpy import save as save_tensors
 
 from edge.errors import BundleError
 from edge.interfaces import Array
+from edge.storage.digest import sha256_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -183,10 +184,10 @@ def read(path: Path) -> Bundle:
     for name, digest in manifest.digests.items():
         if not _INSIDE.fullmatch(name):
             raise BundleError(f"{path / MANIFEST}: '{name}' is not the name of a file in the bundle")
-        found = _sha256(path / name)
-        if found != digest:
+        actual = _sha256(path / name)
+        if actual != digest:
             raise BundleError(
-                f"{path / name} is not the file that was exported: its SHA-256 is {found[:12]}..., the "
+                f"{path / name} is not the file that was exported: its SHA-256 is {actual[:12]}..., the "
                 f"manifest says {digest[:12]}...; copy or export the bundle again"
             )
     stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / PARAMETERS).items()}
@@ -233,8 +234,7 @@ def write(
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as reason:
         raise BundleError(f"the bundle lacks {path}: {reason.strerror}") from None
 

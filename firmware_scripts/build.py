@@ -23,6 +23,7 @@ from rich.console import Console
 
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge.storage.digest import sha256_of
 from firmware_scripts import board as boards
 from firmware_scripts import image, rootfs, wheelhouse
 
@@ -63,7 +64,7 @@ def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callabl
         slot = rootfs.slot(board, name, base, work / "wheels", version, disk, work, epoch)
         told("the image")
         image.assemble(board, slot, disk, work / target.name, epoch)
-        digest = _digest(work / target.name)
+        digest = sha256_of(work / target.name)
         if signer and update:
             told("the update")
             bundle(slot.file, name, version, signer, work / update.name)
@@ -119,11 +120,6 @@ def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], targ
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"rauc failed: {last_line(done.stderr)}")
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def main() -> int:

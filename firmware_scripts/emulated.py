@@ -14,6 +14,7 @@ from shlex import join, quote
 
 from edge.command import last_line
 from edge.errors import ConfigError
+from edge.process import THREAD_POOLS
 
 SUITE = "bookworm"
 PACKAGES = ("python3", "libc6", "libstdc++6", "libgcc-s1", "ca-certificates", "coreutils", "dash", "passwd", "sed")
@@ -87,8 +88,7 @@ class Board:
             "HOME": "/root",
             "LANG": "C.UTF-8",
             "QEMU_CPU": self.machine.model,
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
+            **dict.fromkeys(THREAD_POOLS, "1"),
         }
 
     def run(self, words: Sequence[str], shared: Mapping[Path, str] | None = None, folder: str = "/") -> str:

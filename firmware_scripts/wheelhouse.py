@@ -7,7 +7,6 @@ is what was downloaded here (pip's --require-hashes). On the board, as root: `sh
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from edge.storage import atomic
+from edge.storage.digest import sha256_of
 
 ROOT = Path(__file__).parents[1]
 PIP = "pip==26.2"
@@ -111,11 +111,7 @@ def _pip(*words: str) -> None:
 
 def _requirement(wheel: Path) -> str:
     name, version = wheel.name.split("-")[:2]
-    return f"{name.replace('_', '-')}=={version} --hash=sha256:{_digest(wheel)}\n"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{sha256_of(wheel)}\n"
 
 
 def main() -> int:

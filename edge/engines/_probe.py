@@ -7,7 +7,6 @@ as JSON.
 """
 
 import json
-import os
 import statistics
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edge import bundle as bundles
-from edge import plugins
+from edge import plugins, process
 from edge.bundle import Bundle
 from edge.interfaces import Array
 
@@ -51,26 +50,15 @@ def main(engine: str, path: str, rows: str, seconds: str, options: str = "") -> 
     else:
         made = module.create(bundle)
     losses = [made.step(batch, learning_rate=RATE)["loss"]]
-    first = time.clock_gettime(time.CLOCK_BOOTTIME) - _started()
+    first = time.clock_gettime(time.CLOCK_BOOTTIME) - process.started()
     losses += [made.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS - 1)]
     taken: list[float] = []
     while sum(taken) < float(seconds):
         begin = time.perf_counter()
         made.step(batch, learning_rate=RATE)
         taken.append(time.perf_counter() - begin)
-    found = {"step_seconds": statistics.median(taken), "peak_bytes": _peak(), "first_step_seconds": first}
-    print(json.dumps({**found, "loss": losses[-1]}))
-
-
-def _peak() -> int:
-    """Bytes of memory at the highest. Unlike `ru_maxrss`, VmHWM is not inherited from whoever started the process."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
-def _started() -> float:
-    """When this process began, in seconds since the machine did."""
-    return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    figures = {"step_seconds": statistics.median(taken), "peak_bytes": process.peak(), "first_step_seconds": first}
+    print(json.dumps({**figures, "loss": losses[-1]}))
 
 
 if __name__ == "__main__":

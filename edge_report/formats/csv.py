@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edge_report.document import Number, Section
 from edge_report.finding import Finding
+from edge_report.specs import FormatSpec
 
 
 def render(sections: Sequence[Section], _finding: Finding) -> str:
@@ -21,3 +22,6 @@ def render(sections: Sequence[Section], _finding: Finding) -> str:
                 if value != "":
                     writer.writerow([section.name, name, column, value])
     return out.getvalue()
+
+
+SPEC = FormatSpec(render=render)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from broker import mosquitto
 from broker.process import Running, free_port, running
-from edge import plugins
+from edge import plugins, process
 from export import zoo
 from export.write import export
 
@@ -55,7 +55,7 @@ class Node:
 
     def start(self, **limits: Any) -> None:
         """A new life, from the checkpoint."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = process.single_threaded()
         self.process = subprocess.Popen(
             [COMMAND, "--config", self.path, "--json"],
             stdout=subprocess.PIPE,

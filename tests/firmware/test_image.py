@@ -49,11 +49,6 @@ def made(name: str, folder: Path) -> Path:
     return folder / "card.img"
 
 
-def digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def listed(card: Path) -> set[str]:
     done = subprocess.run(["mdir", "-b", "-i", f"{card}@@{boards.LOADERS}"], capture_output=True, text=True, check=True)
     return {line.removeprefix("::/") for line in done.stdout.splitlines()}
@@ -77,8 +72,8 @@ def test_layout(name: str, tmp_path: Path) -> None:
     mapped = sum(end - begin for begin, end in flash.ranges(card))
     assert mapped < 20 << 20 < card.stat().st_size
     again = made(name, tmp_path / "two")
-    assert digest(again) == digest(card)
-    assert digest(again.with_name("card.img.bmap")) == digest(card.with_name("card.img.bmap"))
+    assert sha256_of(again) == sha256_of(card)
+    assert sha256_of(again.with_name("card.img.bmap")) == sha256_of(card.with_name("card.img.bmap"))
 
 
 def test_uboot_takes_the_other_slot_after_three_tries(tmp_path: Path) -> None:
