@@ -4,7 +4,7 @@ A module of `edge.protocols` has
 
     Settings                     a frozen dataclass of the algorithm's own knobs, with defaults
     objective(settings)          the terms a device's bundle must have been exported with
-    create(setup, settings)      -> edge.interfaces.Protocol, for a device or (setup.role) the centre
+    create(context, settings)      -> edge.interfaces.Protocol, for a device or (context.role) the centre
 
 and, where it needs them,
 
@@ -12,21 +12,28 @@ and, where it needs them,
     centre_objective(settings)   the terms of the centre's own model; it has no model if absent
     CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
     DATA                         the only data set it runs on, if there is one
+    sends(settings)              the kinds of message that devices send (`edge.kinds`)
+    PERTURBS, AGGREGATES         kinds made of distributions, which the protocol itself passes through `context.perturb`
+                                 before it makes them, and through `context.aggregate` after it has taken them apart
+    only_largest(settings)       True if of distributions only the largest entry's place is sent
     ASKS_CENTRE                  True if what a device answers needs its centre's model (`heads`)
     SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from edge import plugins
 from edge.bundle import Bundle
-from edge.config import protocol_settings
+from edge.config import Coding, Privacy, protocol_settings
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, NodeId, Protocol, Setup
+from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, ProtocolContext
+from edge.kinds import SOFT_LABELS
+from edge.privacy import TEMPERED, find_noise
 from edge.reference import ReferenceSet
+from edge.robust import find as find_rule
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,55 @@ class Algorithm:
         """Whether all devices must have one architecture."""
         return getattr(self.module, "SAME_MODEL", False)
 
+    @property
+    def sends(self) -> tuple[MessageKind, ...]:
+        """The kinds of message that devices send."""
+        kinds: tuple[MessageKind, ...] = self.module.sends(self.settings)
+        return kinds
+
+    def refuse_inapplicable(self, privacy: Privacy, robust: str, coding: Coding) -> None:
+        """Raise ConfigError if noise, temperature or an aggregation rule would do nothing to what devices send."""
+        perturbs = getattr(self.module, "PERTURBS", ())
+        if privacy.noise:
+            self.require_applicable(f"noise '{privacy.noise}'", find_noise(privacy.noise).applies, perturbs)
+        if privacy.temperature != 1:
+            self.require_applicable(f"temperature {privacy.temperature:g}", TEMPERED, perturbs)
+            if self.only_largest or (SOFT_LABELS in self.sends and coding.soft_labels == "probability1"):
+                raise ConfigError(
+                    f"temperature {privacy.temperature:g}: {self.name} in 1 bit sends the most likely class and "
+                    "nothing else, which no temperature changes; leave it out, or send more bits"
+                )
+        if (rule := find_rule(robust)).applies != frozenset(PrivacyClass):
+            self.require_applicable(f"robust '{robust}'", rule.applies, getattr(self.module, "AGGREGATES", ()))
+
+    def attackable(self, setting: str, applies: Collection[PrivacyClass]) -> None:
+        """Raise ConfigError if an attack on messages of these classes would do nothing to what devices send."""
+        self.require_applicable(setting, applies, getattr(self.module, "PERTURBS", ()))
+
+    @property
+    def only_largest(self) -> bool:
+        """Whether of distributions it sends the first largest entry's place and nothing else."""
+        only = getattr(self.module, "only_largest", None)
+        return only is not None and only(self.settings)
+
+    def require_applicable(
+        self, setting: str, applies: Collection[PrivacyClass], itself: Collection[MessageKind] = ()
+    ) -> None:
+        """Raise ConfigError unless a setting for messages of these classes applies to all that devices send.
+
+        All: what some messages hide, or filter, and others give away or let in, is neither hidden nor filtered.
+        itself: kinds made of distributions, to which the protocol applies it before it makes them.
+        """
+        suits = " or ".join(sorted(kind.value for kind in applies))
+        if not self.sends:
+            raise ConfigError(f"{setting}: devices of {self.name} send nothing that it could apply to; leave it out")
+        for kind in self.sends:
+            if kind.privacy not in applies and not (kind in itself and PrivacyClass.DISTRIBUTION in applies):
+                raise ConfigError(
+                    f"{setting} applies to {suits}; with these settings {self.name} sends {kind.name} "
+                    f"({kind.privacy.value}), to which it does not: leave it out, or choose another protocol"
+                )
+
     def rows(self, objective: Sequence[str]) -> tuple[int, ...]:
         """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term."""
         sizes = [getattr(self.settings, "batch_size", 0)]
@@ -91,7 +147,7 @@ class Algorithm:
             return {me: 0.0, **dict.fromkeys(devices, 1 / len(devices))}
         return {me: 1.0, self.centre: 0.0}
 
-    def setup(
+    def context(
         self,
         me: NodeId,
         devices: Sequence[NodeId],
@@ -102,7 +158,7 @@ class Algorithm:
         *,
         classes: int,
         seed: int,
-    ) -> Setup:
+    ) -> ProtocolContext:
         """What node `me` is told.
 
         devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
@@ -113,7 +169,7 @@ class Algorithm:
             raise ConfigError(f"no device may be called '{self.centre}': that is the {self.centre} of {self.name}")
         manifest = bundle.manifest
         index = len(devices) if me == self.centre else devices.index(me)
-        return Setup(
+        return ProtocolContext(
             me=me,
             weights=self.around(me, devices, weights),
             x=share[0],
@@ -130,9 +186,9 @@ class Algorithm:
             role=self.centre if self.centre and me == self.centre else DEVICE,
         )
 
-    def create(self, setup: Setup) -> Protocol:
+    def create(self, context: ProtocolContext) -> Protocol:
         """The algorithm on one node. Raises ConfigError if it cannot run there."""
-        made: Protocol = self.module.create(setup, self.settings)
+        made: Protocol = self.module.create(context, self.settings)
         return made
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from edge.config import NodeConfig, checked, read_toml
 from edge.engines._none import NoModel
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing, topology
-from edge.interfaces import DEVICE, Array, Engine, Setup, Transport, Trial
+from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row, patience, rounds, run, telemetry
@@ -51,7 +51,9 @@ def _configured(path: Path, role: str | None) -> tuple[NodeConfig, Algorithm, Pa
     """The file's settings, `role` over the file's, what it runs, and the folder its paths are relative to."""
     values = read_toml(path)
     config = checked(NodeConfig, values if role is None else {**values, "role": role}, str(path))
-    return config, algorithm.load(config.protocol, config.settings, f"{path}: settings"), path.resolve().parent
+    found = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+    found.refuse_inapplicable(config.privacy, config.robust, config.coding)
+    return config, found, path.resolve().parent
 
 
 def _tune(path: Path, role: str | None, as_json: bool) -> int:
@@ -100,13 +102,15 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     """From where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
     setup, own, test = _setup(config, found, here)
     engine = _engine(config, setup, own, home)
-    protocol = found.create(setup)
+    publish = config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0)
+    aggregate = robust.load(config.robust)
+    protocol = found.create(replace(setup, perturb=privacy.perturbation(publish), aggregate=aggregate))
     coding = config.coding.by_kind()
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _attended(broker, config, found, here, home)
-    inbox = Inbox(protocol.hears())
+    inbox = Inbox(protocol.accepts())
     post = Post(transport, inbox, coding, time.monotonic)
     try:
         first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
@@ -116,12 +120,12 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             post,
             first=first,
             last=config.rounds,
-            patience=patience(setup, config.patience),
-            robust=robust.load(config.robust),
-            publish=config.privacy.publisher(setup.role, privacy.secret(home) if config.privacy.noise else 0),
+            patience=patience(setup, config.round_timeout),
+            robust=aggregate,
+            publish=publish,
         )
         unkept = 0
-        steps = chain(steps, post.farewell(config.rounds, config.patience))
+        steps = chain(steps, post.farewell(config.rounds, config.round_timeout))
         if home:
             metrics_log.log_to(home)
         systemd.tell("READY=1")
@@ -152,7 +156,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     return 0
 
 
-def _engine(config: NodeConfig, setup: Setup, own: Bundle | None, home: Path | None) -> Engine:
+def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home: Path | None) -> Engine:
     """What trains the bundle of this node; one without a model has nothing to train."""
     if own is None:
         return NoModel()
@@ -187,7 +191,9 @@ def _id(config: NodeConfig, found: Algorithm) -> str:
     return config.role
 
 
-def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bundle | None, tuple[Array, Array]]:
+def _setup(
+    config: NodeConfig, found: Algorithm, here: Path
+) -> tuple[ProtocolContext, Bundle | None, tuple[Array, Array]]:
     """What the protocol is told about this node, what the node trains, and the test set."""
     bundle = bundles.read(here / config.bundle)
     bundle.require(found.objective, config.protocol)
@@ -211,7 +217,7 @@ def _setup(config: NodeConfig, found: Algorithm, here: Path) -> tuple[Setup, Bun
         from edge.backbone import featured  # only now: a device without a backbone may have no TFLite
 
         reference, (x, x_test) = featured(bundle, reference, (x, x_test), config.threads or 1)
-    setup = found.setup(
+    setup = found.context(
         config.id,
         config.peers,
         mixing.metropolis(graph),

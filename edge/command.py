@@ -1,9 +1,12 @@
 """What every command does alike: one line for what went wrong, and an exit code."""
 
 import sys
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 from edge.errors import MurmurError
+from edge.renames import RenamedWarning
 
 
 def last_line(text: str) -> str:
@@ -12,9 +15,20 @@ def last_line(text: str) -> str:
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:
-    """Run a command's body. 2: something the user can put right; 130: interrupted."""
+    """Run a command's body, with notices of old names as one line each.
+
+    Args:
+        name: of the command, to begin its lines on standard error with.
+        body: what it does; its result is the exit code.
+
+    Returns:
+        The exit code: the body's, 2 for something the user can put right, or 130 if interrupted.
+    """
     try:
-        return body()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", RenamedWarning)
+            warnings.showwarning = _one_line(name, warnings.showwarning)
+            return body()
     except MurmurError as reason:
         line = " ".join(str(reason).split())
         print(f"{name}: error: {line}", file=sys.stderr)
@@ -25,3 +39,13 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         return 0
+
+
+def _one_line(name: str, show: Callable[..., None]) -> Callable[..., None]:
+    def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            print(f"{name}: note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **more)
+
+    return shown

@@ -4,12 +4,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from edge import plugins
-from edge.codec import KINDS
+from edge import kinds, plugins, renames
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
 from edge.privacy import Publish, as_it_is, publisher
@@ -18,10 +18,27 @@ from edge.storage import atomic
 M = TypeVar("M", bound=BaseModel)
 
 
-class Coding(BaseModel):
-    """How the bodies of messages are coded, by kind; names of files in `edge/codec`."""
+class Table(BaseModel):
+    """A table of settings: unknown keys are refused, old names of keys accepted with a notice."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """old key -> new key"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        try:
+            return renames.keys(values, cls.RENAMED)
+        except ValueError as reason:
+            raise PydanticCustomError("renamed", "{reason}", {"reason": str(reason)}) from None
+
+
+class Coding(Table):
+    """How the bodies of messages are coded, by kind; names of files in `edge/codec`."""
+
     soft_labels: str = "probability8"
     weights: str = "float32"
     class_outputs: str = "float32"
@@ -39,13 +56,12 @@ class Coding(BaseModel):
             carried = getattr(plugins.load("edge.codec", name), "KINDS", (kind,))
             if kind not in carried:
                 raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
-        return {**dict.fromkeys(KINDS, "float32"), "labels": "integer8", "codes": "deflate8", **chosen}
+        return {name: kind.coding for name, kind in kinds.declared().items()} | chosen
 
 
-class Privacy(BaseModel):
+class Privacy(Table):
     """What is done to soft labels before they are said (`edge.privacy`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     noise: str | None = None
     """gaussian:S or laplace:B; `edge-bench privacy` says what that guarantees"""
     temperature: float = Field(default=1.0, gt=0)
@@ -57,19 +73,18 @@ class Privacy(BaseModel):
         return made if role == DEVICE else as_it_is
 
 
-class Tls(BaseModel):
+class Tls(Table):
     """Files for a broker at mqtts://: its CA, and this device's certificate and key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     ca: Path
     certificate: Path
     key: Path
 
 
-class NodeConfig(BaseModel):
+class NodeConfig(Table):
     """One device (`edge-node --config node.toml`). Paths are relative to the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    RENAMED: ClassVar = {"patience": "round_timeout"}
     id: str = ""
     """may be left out where `role` says which node of the fleet this is"""
     role: str = DEVICE
@@ -98,7 +113,7 @@ class NodeConfig(BaseModel):
     threads: int | None = Field(default=None, ge=1)
     """of the engine; what `edge-node tune` found, or 1, if absent"""
     rounds: int = Field(default=100, ge=1)
-    patience: float = Field(default=30.0, gt=0)
+    round_timeout: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours in a round"""
     seed: int = Field(default=0, ge=0)
     evaluate_every: int = Field(default=1, ge=1)
@@ -135,9 +150,22 @@ def checked(model: type[M], values: Mapping[str, Any], origin: str) -> M:
         raise ConfigError(f"{origin}: {problems(reason)}") from None
 
 
+def current(values: Mapping[str, Any], successors: Mapping[str, str], origin: str) -> dict[str, Any]:
+    """Return the values under today's keys, e.g. before two tables are merged; `edge.renames.keys` for users.
+
+    Raises:
+        ConfigError: an old and a new name of one setting are both there.
+    """
+    try:
+        return renames.keys(values, successors, origin)
+    except ValueError as reason:
+        raise ConfigError(f"{origin}: {reason}") from None
+
+
 def protocol_settings(module: ModuleType, values: Mapping[str, Any], origin: str) -> Any:
     """The `Settings` of a protocol's module from plain values; raises ConfigError with the key's path."""
     known = module.Settings.__dataclass_fields__
+    values = current(values, getattr(module, "RENAMED", {}), origin)
     if unknown := sorted(values.keys() - known.keys()):
         raise ConfigError(f"{origin}.{unknown[0]}: no such setting; there are: {', '.join(known)}")
     try:
@@ -148,10 +176,11 @@ def protocol_settings(module: ModuleType, values: Mapping[str, Any], origin: str
 
 def problems(reason: ValidationError) -> str:
     """All that pydantic found, as `key.path: what (got ...)`, in one line."""
-    found = []
+    lines = []
     for error in reason.errors():
-        where = ".".join(map(str, error["loc"])) or "settings"
-        got = "" if error["type"] in ("missing", "extra_forbidden") else f" (got {error['input']!r})"
+        path = ".".join(map(str, error["loc"]))
+        where = f"{path}: " if path else "" if error["type"] == "renamed" else "settings: "
+        got = "" if error["type"] in ("missing", "extra_forbidden", "renamed") else f" (got {error['input']!r})"
         what = "no such key" if error["type"] == "extra_forbidden" else error["msg"]
-        found.append(f"{where}: {what}{got}")
-    return "; ".join(found)
+        lines.append(f"{where}{what}{got}")
+    return "; ".join(lines)

@@ -9,8 +9,9 @@ Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P 
 """
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from math import prod
 from typing import Any
 from typing import Protocol as Interface
@@ -24,8 +25,33 @@ Metrics = dict[str, float]
 NodeId = str
 DEVICE = "device"
 """the role of whoever has private data"""
-SOFT = ("soft-labels", "class-outputs")
-"""the kinds of message whose rows are distributions: what rules of belief and noise are for"""
+
+
+class PrivacyClass(Enum):
+    """What the values of a message are, and so what can be done to them: noise and the like are for some classes."""
+
+    DISTRIBUTION = "distributions over the classes"
+    STATISTIC = "counts, sums and other statistics"
+    WEIGHTS = "model weights"
+    FEATURES = "features or logits of samples"
+    RAW_SAMPLES = "samples"
+    OPAQUE_CODES = "labels or codes"
+
+
+Perturb = Callable[[Array, int], Array]
+"""distributions (n, K) and the number of their round -> what is sent instead (`edge.privacy`)"""
+Aggregation = Callable[[Mapping[NodeId, Floats], Floats | None], dict[NodeId, Floats]]
+"""which of the senders' distributions (n, K) are mixed, given our own if there are any (`edge.robust`)"""
+
+
+def unchanged(values: Array, _number: int) -> Array:
+    """Send distributions as they are."""
+    return values
+
+
+def everybody(tables: Mapping[NodeId, Floats], _own: Floats | None) -> dict[NodeId, Floats]:
+    """Aggregate what everybody sent: what the papers do."""
+    return dict(tables)
 
 
 @dataclass(frozen=True)
@@ -48,17 +74,37 @@ class Format:
     """What a kind of message must look like to be understood.
 
     shape: (rows, columns) of its values; `fewer` says that there may be fewer rows, of which one at least.
+    privacy: what its values are. A protocol declares both with a `MessageKind`, whose `format` makes this.
     """
 
     kind: str
     digest: bytes
     shape: tuple[int, int]
+    privacy: PrivacyClass
     fewer: bool = False
 
     def fits(self, digest: bytes, rows: int, columns: int) -> bool:
         """Whether a message of this digest and shape is of this format."""
         enough = 1 <= rows <= self.shape[0] if self.fewer else rows == self.shape[0]
         return enough and columns == self.shape[1] and digest == self.digest
+
+
+@dataclass(frozen=True)
+class MessageKind:
+    """A kind of message, as a protocol declares it.
+
+    name: in topics and settings. number: in the header, 1 to 255. privacy: what its values are.
+    coding: how its body is coded unless the settings say otherwise (`edge.codec`).
+    """
+
+    name: str
+    number: int
+    privacy: PrivacyClass
+    coding: str = "float32"
+
+    def format(self, digest: bytes, shape: tuple[int, int], *, fewer: bool = False) -> Format:
+        """What a message of this kind about `digest` must look like."""
+        return Format(self.name, digest, shape, self.privacy, fewer)
 
 
 @dataclass(frozen=True)
@@ -70,7 +116,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ExchangeResult:
     """The outcome of an `Exchange`.
 
     received: sender -> kind -> message, for those of `wait_for` that came in time.
@@ -138,13 +184,13 @@ class Protocol(Interface):
     What a module of `edge.protocols` must have is in `edge.algorithm`.
     """
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """All that this device may be told, by sender; anything else is refused."""
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """One round, as a generator: train, `yield` each exchange, mix what was heard.
 
-        The caller performs the exchange and sends back a `Heard`. Returns the round's metrics.
+        The caller performs the exchange and sends back a `ExchangeResult`. Returns the round's metrics.
         """
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
@@ -211,7 +257,7 @@ class Transport(Interface):
 
 
 @dataclass(frozen=True)
-class Setup:
+class ProtocolContext:
     """What a protocol is told about the device it runs on.
 
     fleet: all devices, in the order that all agree on; the centre is not among them.
@@ -222,6 +268,8 @@ class Setup:
     model_digest: 8 bytes of the bundle's parameter table. parameters: P, of that table. classes: K.
     features_shape: of the embedding of a sample; () if the model names none.
     seed: all randomness of the device comes from it. shared_seed: the same on all devices.
+    perturb, aggregate: the settings `privacy` and `robust`, for a protocol whose messages are made of distributions
+    but are none themselves; to messages of class DISTRIBUTION the loop applies both.
     """
 
     me: NodeId
@@ -238,6 +286,8 @@ class Setup:
     fleet: tuple[NodeId, ...]
     features_shape: tuple[int, ...] = ()
     role: str = DEVICE
+    perturb: Perturb = unchanged
+    aggregate: Aggregation = everybody
 
     @property
     def features(self) -> int:

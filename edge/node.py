@@ -6,28 +6,28 @@ metrics after each round, which checkpoints, telemetry, tables and tests consume
 an argument: a board passes `time.monotonic`, the emulator its virtual clock.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from edge.interfaces import (
     DEVICE,
-    SOFT,
+    Aggregation,
     Engine,
     Exchange,
+    ExchangeResult,
     Floats,
-    Heard,
     Message,
     Metrics,
     NodeId,
+    PrivacyClass,
     Protocol,
-    Setup,
+    ProtocolContext,
     Traffic,
     Transport,
+    everybody,
 )
 from edge.messaging.mailbox import Post, Waiting
 from edge.privacy import Publish, as_it_is
-from edge.robust import Rule
-from edge.robust.mean import believed as everybody
 
 Row = Metrics
 TOLD = 32
@@ -36,7 +36,7 @@ SIGN = 30.0
 """Seconds, at most, between two signs of life while a node waits."""
 
 
-def patience(setup: Setup, seconds: float) -> float:
+def patience(setup: ProtocolContext, seconds: float) -> float:
     """Seconds a node waits for the silent: a centre a quarter, so that its devices still hear what came of it."""
     return seconds if setup.role == DEVICE else seconds / 4
 
@@ -59,7 +59,7 @@ def rounds(
     first: int,
     last: int,
     patience: float,
-    robust: Rule = everybody,
+    robust: Aggregation = everybody,
     publish: Publish = as_it_is,
 ) -> Iterator[Waiting | Row]:
     """Run rounds `first` to `last` and yield one row of metrics after each.
@@ -78,6 +78,7 @@ def rounds(
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
     """
     now, inbox = post.now, post.inbox
+    kinds = set() if robust is everybody else _distributions(protocol)
     number = first
     while number <= last:
         started = now()
@@ -96,13 +97,13 @@ def rounds(
                 heard = yield from post.listen(exchange.wait_for, number, deadline=listening + patience)
                 waited += now() - listening
                 missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
-                believed = _believed(heard, mine, robust)
+                believed = _believed(heard, mine, robust, kinds)
                 doubted += sum(map(len, heard.values())) - sum(map(len, believed.values()))
-                exchange = talk.send(Heard(believed, sent))
+                exchange = talk.send(ExchangeResult(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
         if robust is not everybody:
-            metrics["doubted"] = float(doubted)
+            metrics["doubted"] = metrics.get("doubted", 0.0) + doubted
         times = {"seconds": now() - started, "waited": waited}
         yield {"round": float(number), **metrics, "missed": float(missed), **times}
         number = max(number + 1, inbox.majority_round())
@@ -116,15 +117,22 @@ def _published(exchange: Exchange, publish: Publish) -> Exchange:
     return replace(exchange, send={j: tuple(once[id(m)] for m in several) for j, several in exchange.send.items()})
 
 
+def _distributions(protocol: Protocol) -> set[str]:
+    """The kinds that a protocol's rule of belief is for."""
+    forms = (form for several in protocol.accepts().values() for form in several)
+    return {form.kind for form in forms if form.privacy is PrivacyClass.DISTRIBUTION}
+
+
 def _believed(
-    heard: Mapping[NodeId, Mapping[str, Message]], mine: Mapping[str, Floats], robust: Rule
+    heard: Mapping[NodeId, Mapping[str, Message]],
+    mine: Mapping[str, Floats],
+    robust: Aggregation,
+    kinds: Collection[str],
 ) -> dict[NodeId, dict[str, Message]]:
-    """What is left of what was heard. Of one voice alone, a centre's or an only neighbour's, nobody can tell."""
+    """What is left of the kinds that are distributions, and all else that was heard."""
     found = {sender: dict(said) for sender, said in heard.items()}
-    for kind in SOFT:
+    for kind in kinds:
         tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
-        if len(tables) < 2:
-            continue
         believed = robust(tables, mine.get(kind))
         for sender in tables:
             if sender in believed:

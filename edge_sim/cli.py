@@ -79,13 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--downlink", type=float, metavar="KBIT/S", help="from the broker to a device")
     parser.add_argument("--latency", type=float, metavar="SECONDS", help="of every message; like all below, in memory")
     parser.add_argument("--jitter", type=float, metavar="SECONDS", help="at most so much on top")
-    parser.add_argument("--loss", type=float, metavar="SHARE", help="of the messages never arrive")
-    parser.add_argument("--duplication", type=float, metavar="SHARE", help="of the messages arrive twice")
+    parser.add_argument("--packet-loss", type=float, metavar="FRACTION", help="of the messages never arrive")
+    parser.add_argument("--loss", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--duplication", type=float, metavar="FRACTION", help="of the messages arrive twice")
     parser.add_argument("--board", metavar="|".join(boards.names()), help="how fast devices compute")
     parser.add_argument(
         "--replay", metavar="FOLDER", help="of firmware_scripts.field collect: compute as boards did there"
     )
-    parser.add_argument("--patience", type=float, metavar="SECONDS")
+    parser.add_argument("--round-timeout", type=float, metavar="SECONDS")
+    parser.add_argument("--patience", type=float, help=argparse.SUPPRESS)
     parser.add_argument(
         "--set",
         action="append",

@@ -6,22 +6,21 @@ Devices are named by `of`, by number: "all", "0-3,7", or "25%", which the seed d
 import re
 from collections.abc import Iterator, Sequence
 from math import inf
+from typing import ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from edge.config import Table
 from edge.errors import ConfigError
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Link(_Table):
+class Link(Table):
     """How messages of some devices travel. What is absent is as for everybody (the scenario's own keys)."""
 
+    RENAMED: ClassVar = {"loss": "packet_loss"}
     of: str = "all"
     """whose messages, up to the broker and down from it"""
     to: str | None = None
@@ -34,13 +33,13 @@ class Link(_Table):
     """seconds from sender to receiver, beside the time its bytes take"""
     jitter: float | None = Field(default=None, ge=0)
     """seconds at most, drawn evenly, on top"""
-    loss: float | None = Field(default=None, ge=0, lt=1)
-    """share of the messages that never arrive"""
+    packet_loss: float | None = Field(default=None, ge=0, lt=1)
+    """fraction of the messages that never arrive"""
     duplication: float | None = Field(default=None, ge=0, lt=1)
-    """share of the messages that arrive twice"""
+    """fraction of the messages that arrive twice"""
 
 
-class Partition(_Table):
+class Partition(Table):
     """A time in which nothing passes from one group of devices to another; a centre is in the first group."""
 
     groups: tuple[str, ...] = Field(min_length=2)
@@ -51,14 +50,14 @@ class Partition(_Table):
     """what crosses is lost; otherwise it arrives when the partition is over, as with MQTT's QoS 1"""
 
 
-class On(_Table):
+class On(Table):
     """Which devices are which board."""
 
     of: str
     board: str
 
 
-class Absence(_Table):
+class Absence(Table):
     """Devices that are not there for a while: late joins, crashes, duty cycles, churn, departures.
 
     What they are told meanwhile waits at the broker for those that were there before.

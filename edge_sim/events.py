@@ -24,7 +24,7 @@ from edge_sim.scenario import Scenario
 from edge_sim.shard import Exam, Order, Outcome, Sent
 
 STALLED = 100
-"""Times the patience of a device without anybody finishing a round: it will not become better."""
+"""Times the `round_timeout` of a device without anybody finishing a round: it will not become better."""
 BACK, ABSENCE, LEAVES, AT_BROKER, ARRIVES, FINISHED, TURN, EXAM, ROUND = range(9)
 """what happens, in the order of one moment"""
 APART = (LEAVES, AT_BROKER, ARRIVES, FINISHED, TURN, ROUND)
@@ -154,7 +154,7 @@ class Emulation:
     def _next(self) -> Iterator[Happening]:
         at, kind, key, what = heapq.heappop(self._heap)
         self.now = at
-        if at > self._progress + STALLED * self.scenario.patience:
+        if at > self._progress + STALLED * self.scenario.round_timeout:
             raise ConfigError(
                 f"nobody has finished a round from {self._progress:.0f} to {at:.0f} virtual seconds, round "
                 f"{self._closed + 1}; let devices be away less often, or give links and boards less to do"

@@ -25,7 +25,8 @@ def problems(scenario: "Scenario") -> list[str]:
         try:
             check()
         except ConfigError as reason:
-            found.append(str(reason))
+            if str(reason) not in found:  # several protocols may be refused for one
+                found.append(str(reason))
     return [*found, *_together(scenario), *_files(scenario)]
 
 

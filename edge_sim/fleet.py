@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
@@ -12,10 +12,11 @@ from edge import checkpoint, node, plugins, robust
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.engines._none import NoModel
-from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, Setup, Traffic, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Post, Waiting
 from edge.node import Row
+from edge.privacy import perturbation
 from edge_sim import lies
 from edge_sim.network import Network
 from edge_sim.world import Bundles, World
@@ -28,7 +29,7 @@ class Device:
     """One emulated node. own: weights of the test rows that make their classes as frequent as on the device."""
 
     id: NodeId
-    setup: Setup
+    setup: ProtocolContext
     own: Array
     bundle: Bundle | None
     engine: Engine
@@ -100,7 +101,7 @@ class Maker:
         is_centre = me == algorithm.centre
         rows = np.empty(0, np.int64) if is_centre else world.shares[i]
         bundle = self.bundles.centre(algorithm) if is_centre else self.bundles.device(algorithm, i)
-        setup = algorithm.setup(
+        setup = algorithm.context(
             me,
             world.names,
             world.weights,
@@ -128,21 +129,25 @@ class Maker:
         self.resume(device, number + 1)
 
     def _process(
-        self, i: int, setup: Setup, transport: Transport, now: Callable[[], float]
+        self, i: int, setup: ProtocolContext, transport: Transport, now: Callable[[], float]
     ) -> tuple[Protocol, Inbox, Post]:
         """What a device has in memory beside its model."""
         scenario = self.world.scenario
         lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
+        publish = scenario.privacy.publisher(setup.role, setup.seed)
+        setup = replace(setup, perturb=perturbation(publish), aggregate=robust.load(scenario.robust))
+        if i < liars:
+            setup = lies.lying(setup, lie)
         protocol = self.algorithm.create(setup)
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)
-        inbox = Inbox(protocol.hears())
+        inbox = Inbox(protocol.accepts())
         return protocol, inbox, Post(transport, inbox, self.coding, now)
 
     def resume(self, device: Device, first: int) -> None:
         """From now on it plays from round `first`."""
         scenario, setup = self.world.scenario, device.setup
-        patience = node.patience(setup, scenario.patience)
+        patience = node.patience(setup, scenario.round_timeout)
         steps = node.rounds(
             device.protocol,
             device.engine,

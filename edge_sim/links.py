@@ -57,7 +57,7 @@ class Links:
                     return []
                 at = cut.ends
         loss, twice, latency, jitter = (
-            self._of(sender, receiver, key) for key in ("loss", "duplication", "latency", "jitter")
+            self._of(sender, receiver, key) for key in ("packet_loss", "duplication", "latency", "jitter")
         )
         chance = self._chance(sender, receiver) if loss or twice or jitter else None
         found = []
@@ -111,7 +111,7 @@ def build(scenario: Scenario, names: Sequence[NodeId], centre: NodeId | None) ->
             pairs |= {(a, b): table for a, b in product(senders, receivers) if a != b}
     found = {name: Link(**values) for name, values in own.items()}
     if centre:
-        found[centre] = Link(latency=0.0, jitter=0.0, loss=0.0, duplication=0.0)
+        found[centre] = Link(latency=0.0, jitter=0.0, packet_loss=0.0, duplication=0.0)
     cuts = [_cut(table, number, scenario.seed, names, centre) for number, table in enumerate(scenario.partitions)]
     return Links(scenario.seed, found, pairs, cuts)
 

@@ -24,7 +24,7 @@ class Node(Protocol):
 
     @property
     def role(self) -> str:
-        """See `Setup.role`."""
+        """See `ProtocolContext.role`."""
 
     @property
     def classes(self) -> tuple[int, ...]:

@@ -74,12 +74,12 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     Raises:
         MurmurError: anything that does not fit, before the first round; a broker that is not there.
     """
+    algorithms = [scenario.algorithm(name) for name in scenario.protocols]  # refused before anything is loaded
     world = worlds.build(scenario)
     results: list[Result] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="murmur-")))
         bundles = Bundles(world, folder)
-        algorithms = [scenario.algorithm(name) for name in scenario.protocols]
         for algorithm in algorithms:  # what cannot be exported is said before anything runs
             bundles.centre(algorithm)
             for i in range(min(scenario.devices, len(scenario.models))):

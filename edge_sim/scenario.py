@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edge import algorithm
+from edge import algorithm, config
 from edge.algorithm import Algorithm
-from edge.config import Coding, Privacy, checked, read_toml
+from edge.config import Coding, Privacy, Table, checked, read_toml
 from edge.errors import ConfigError
-from edge_sim import feasible, tables
+from edge_sim import feasible, lies, tables
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
-class Scenario(BaseModel):
+class Scenario(Table):
     """One emulation. Unknown keys and impossible values are errors with the key's path."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    RENAMED: ClassVar = {"patience": "round_timeout", "loss": "packet_loss"}
     devices: int = Field(default=8, ge=2)
     topology: str = "ring"
     """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file of edges"""
@@ -48,7 +48,7 @@ class Scenario(BaseModel):
     fleet: str | None = None
     """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
     coding: Coding = Coding()
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = Field(default={})
     """protocol -> its settings"""
     privacy: Privacy = Privacy()
     """noise and temperature of what devices say"""
@@ -63,7 +63,7 @@ class Scenario(BaseModel):
     workers: int = Field(default=1, ge=1)
     """devices that compute at the same time, in threads; results are the same with any number. Two, on two cores, gave
     1.2 to 1.5 times the rounds with convolutions, and no more, or fewer, with small MLPs, which are mostly Python"""
-    patience: float = Field(default=30.0, gt=0)
+    round_timeout: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours (virtual seconds with the memory transport)"""
     evaluate_every: int = Field(default=1, ge=1)
     """rounds between evaluations on the test set; the first and the last round are always evaluated"""
@@ -75,10 +75,10 @@ class Scenario(BaseModel):
     """seconds from sender to receiver, beside the time the bytes take; this and all that follows with memory only"""
     jitter: float = Field(default=0.0, ge=0)
     """seconds at most, drawn evenly, on top"""
-    loss: float = Field(default=0.0, ge=0, lt=1)
-    """share of the messages that never arrive"""
+    packet_loss: float = Field(default=0.0, ge=0, lt=1)
+    """fraction of the messages that never arrive"""
     duplication: float = Field(default=0.0, ge=0, lt=1)
-    """share of the messages that arrive twice"""
+    """fraction of the messages that arrive twice"""
     links: tuple[Link, ...] = ()
     """other links of some devices, or in one direction between some; the later table counts"""
     partitions: tuple[Partition, ...] = ()
@@ -116,7 +116,7 @@ class Scenario(BaseModel):
     @property
     def timed(self) -> bool:
         """Whether anything takes virtual time but waiting for the silent."""
-        common = self.uplink or self.downlink or self.latency or self.jitter or self.loss or self.duplication
+        common = self.uplink or self.downlink or self.latency or self.jitter or self.packet_loss or self.duplication
         return bool(
             common or self.links or self.partitions or self.absences or self.boards or self.board or self.replay
         )
@@ -124,8 +124,8 @@ class Scenario(BaseModel):
     @property
     def lossy(self) -> bool:
         """Whether a message may be lost, or a device miss one."""
-        lost = any(link.loss for link in self.links) or any(partition.lost for partition in self.partitions)
-        return bool(self.loss or self.absences or lost)
+        lost = any(link.packet_loss for link in self.links) or any(partition.lost for partition in self.partitions)
+        return bool(self.packet_loss or self.absences or lost)
 
     def boards_by_device(self) -> dict[int, str]:
         """Device number -> its board, of those that have one. Raises ConfigError."""
@@ -153,6 +153,9 @@ class Scenario(BaseModel):
             raise ConfigError(f"data: {protocol} runs on '{found.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
+        found.refuse_inapplicable(self.privacy, self.robust, self.coding)
+        if self.liars:
+            found.attackable(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
         return found
 
 
@@ -166,7 +169,13 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
     """
     values = read_toml(path) if path else {}
     own = {key: value for key, value in values.items() if key not in tables.KEYS}
-    return validated(tables.merged(own, flags), str(path) if path else "edge-sim")
+    origin = str(path) if path else "edge-sim"
+    return validated(tables.merged(current(own, origin), current(flags, "flags")), origin)
+
+
+def current(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """A scenario's plain values under today's keys, so that tables of different ages can be merged."""
+    return config.current(values, Scenario.RENAMED, origin)
 
 
 def validated(values: Mapping[str, Any], origin: str) -> Scenario:

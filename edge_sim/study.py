@@ -14,6 +14,7 @@ at_least = 0.01                  # of the difference; of the measure itself with
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -81,13 +82,14 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
     """
     values = read_toml(path)
     keys = checked(_Keys, {k: v for k, v in values.items() if k in KEYS}, str(path))
-    base = {k: v for k, v in values.items() if k not in KEYS}
+    base = scenarios.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
     points: dict[str, dict[str, Any]] = {}
     for variant, changes in (keys.variants or {"": {}}).items():
         for combination in product(*keys.grid.values()):
             chosen = dict(zip(keys.grid, combination, strict=True))
+            layers = [scenarios.current(layer, str(path)) for layer in (changes, _nested(chosen), flags)]
             label = ", ".join([*([variant] if variant else []), *(f"{k}={v}" for k, v in chosen.items())])
-            points[label or path.stem] = merged(merged(merged(base, changes), _nested(chosen)), flags)
+            points[label or path.stem] = reduce(merged, layers, base)
     problems: dict[str, list[str]] = {}
     for label, point in points.items():
         try:

@@ -50,8 +50,8 @@ def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Ite
     settings = {protocol: changes.pop("settings", {})}
     base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
     scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
+    algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
     with in_memory("test") as network:
-        algorithm = scenario.algorithm(protocol)
         nodes = list(fleets.devices(world, algorithm, Bundles(world, folder / "bundles"), network))
         yield Fleet(scenario, world, nodes, network)

@@ -21,7 +21,7 @@ split = "classes:5"
 reference = "60"
 protocol = "d-distillation"
 rounds = {rounds}
-patience = {patience}
+round_timeout = {patience}
 checkpoint = "state"
 [settings]
 local_steps = {local_steps}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge import plugins
-from edge.interfaces import Exchange, Format
+from edge.interfaces import Exchange
+from edge.kinds import SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, train
 from edge_sim import Scenario, run
@@ -24,34 +25,34 @@ def objective(_settings):
 @dataclass
 class MostCertain(Stateful):
     STATE = ("target",)
-    setup: object
+    context: object
     settings: Settings
     target: np.ndarray
 
-    def hears(self):
-        return dict.fromkeys(self.setup.neighbours, (self.form,))
+    def accepts(self):
+        return dict.fromkeys(self.context.neighbours, (self.form,))
 
     @property
     def form(self):
-        return Format("soft-labels", self.setup.reference_digest, self.target.shape)
+        return SOFT_LABELS.format(self.context.reference_digest, self.target.shape)
 
     def round(self, number, engine):
-        mine = engine.predict(self.setup.reference_x)
-        neighbours = self.setup.neighbours
+        mine = engine.predict(self.context.reference_x)
+        neighbours = self.context.neighbours
         wait_for = dict.fromkeys(neighbours, ("soft-labels",))
         heard = yield Exchange(dict.fromkeys(neighbours, (message(self.form, number, mine),)), wait_for)
         said = np.stack([mine, *heard.of("soft-labels").values()])
         self.target = said[said.max(axis=2).argmax(axis=0), np.arange(len(mine))]
         pull = {"weight/squared_error(reference)": self.settings.pull}
         options = {"public": self.pulled_to, "reference_batch": 32, "hyper": pull}
-        return train(engine, self.setup, self.settings, number, **options)
+        return train(engine, self.context, self.settings, number, **options)
 
     def pulled_to(self, rows):
         return {"reference_target": self.target[rows]}
 
 
-def create(setup, settings):
-    return MostCertain(setup, settings, np.zeros((len(setup.reference_x), setup.classes), np.float32))
+def create(context, settings):
+    return MostCertain(context, settings, np.zeros((len(context.reference_x), context.classes), np.float32))
 
 
 plugins.register("edge.protocols", "most-certain", sys.modules[__name__])

@@ -3,7 +3,7 @@
     at  size  field
      0     2  "Mu"
      2     1  version of this format, 1
-     3     1  kind of message (KINDS)
+     3     1  kind of message (`edge.kinds`)
      4     1  coding of the body: the ID of a file in this folder; 0 for a request
      5     1  reserved, 0
      6     2  chunk index, from 0
@@ -26,25 +26,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge import kinds
 from edge.errors import MessageError
 
 VERSION = 1
-KINDS = {
-    "soft-labels": 1,  # distributions on reference samples: (R, K), of several heads one below the other
-    "weights": 2,  # all parameters: (1, P)
-    "class-outputs": 3,  # mean outputs by label: (K, K); a row of zeros for a label nobody has
-    "features": 4,  # embeddings of samples: (n, F)
-    "logits": 5,  # of samples: (n, K)
-    "labels": 6,  # of samples: (n, 1)
-    "samples": 7,  # inputs and what is known of them: (n, ...)
-    "mass": 8,  # running sums of push-sum: (R + 1, K)
-    "status": 9,  # a device to its centre: (1, a few numbers)
-    "verdict": 10,  # a centre to its device: (1, 1)
-    "outcome": 11,  # a centre to its device, with weights: (1, 1)
-    "codes": 12,  # integer codes of soft labels, or their change: (R, K)
-    "proxies": 13,  # proxy states and the policy there: (n, 1 + actions)
-}
-AGAIN = "again"
+AGAIN = kinds.RESERVED
 """Topic kind of a request: send your message of that kind and round again."""
 CHUNK = 512_000
 """Longest payload, bytes, header included: brokers of today take at least this."""
@@ -56,7 +42,6 @@ WIDEST = 4
 _MAGIC = b"Mu"
 _FORMAT = struct.Struct("<2sBBBBHHHI8sIII")
 HEADER = _FORMAT.size + 4
-_NAMES = {number: name for name, number in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -75,11 +60,13 @@ class Chunk:
 
 
 def pack(chunk: Chunk) -> bytes:
-    """Header and body as bytes."""
+    """Header and body as bytes. Raises ValueError: of a kind that nobody has declared."""
+    if (kind := kinds.find(chunk.kind)) is None:
+        raise ValueError(f"message kind '{chunk.kind}' is not declared; there are: {', '.join(kinds.declared())}")
     head = _FORMAT.pack(
         _MAGIC,
         VERSION,
-        KINDS[chunk.kind],
+        kind.number,
         chunk.coding,
         0,
         chunk.index,
@@ -114,7 +101,8 @@ def decode(payload: bytes) -> Chunk:
         raise MessageError(f"the header announces a body of {length} bytes, there are {len(body)}")
     if zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") != payload[_FORMAT.size : HEADER]:
         raise MessageError("the checksum does not fit: the message was altered on its way")
-    if kind not in _NAMES:
+    declared = kinds.numbered(kind)
+    if declared is None:
         raise MessageError(f"message kind {kind} is not known to version {VERSION}")
     if zero or zeros:
         raise MessageError(f"the reserved bytes of a version {VERSION} header are 0, here {zero} and {zeros}")
@@ -123,7 +111,7 @@ def decode(payload: bytes) -> Chunk:
     empty = coding != 0 and rows * columns == 0
     if not index < count <= most or number == 0 or empty or rows * columns > LARGEST:
         raise MessageError(f"impossible header: chunk {index} of {count}, round {number}, {rows} x {columns} values")
-    return Chunk(_NAMES[kind], coding, index, count, number, digest, rows, columns, body)
+    return Chunk(declared.name, coding, index, count, number, digest, rows, columns, body)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from types import ModuleType
 
 import numpy as np
 
-from edge import plugins
-from edge.codec._header import CHUNK, HEADER, KINDS, LARGEST, Chunk, pack
+from edge import kinds, plugins
+from edge.codec._header import CHUNK, HEADER, LARGEST, Chunk, pack
 from edge.errors import MessageError
 from edge.interfaces import Message
 
@@ -33,10 +33,10 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
     rows, columns = message.values.shape
     if not 1 <= rows * columns <= LARGEST:
         raise ValueError(f"a message has 1 to {LARGEST} values, not {rows} x {columns}")
-    if message.kind not in KINDS or not 1 <= message.round < 2**32 or len(message.digest) != 8:
+    if kinds.find(message.kind) is None or not 1 <= message.round < 2**32 or len(message.digest) != 8:
         raise ValueError(
-            f"a message is of kind {' or '.join(KINDS)}, of round 1 to 2^32 - 1 and has a digest of 8 bytes, "
-            f"not '{message.kind}', {message.round} and {len(message.digest)}"
+            f"a message is of kind {' or '.join(kinds.declared())}, of round 1 to 2^32 - 1 "
+            f"and has a digest of 8 bytes, not '{message.kind}', {message.round} and {len(message.digest)}"
         )
     if not np.isfinite(message.values).all():
         raise ValueError("values that are not finite are not sent")

@@ -1,7 +1,8 @@
 """What a device does to its soft labels before it says them: temperature, then noise, one distribution a file.
 
-A file has `draw(scale, shape, random)`, and `sensitivity(rows)`, how far so many rows of one device can move in the
-norm that the distribution is calibrated to: `edge-bench privacy` turns that into (epsilon, delta).
+A file has `SPEC = NoiseSpec(draw=..., sensitivity=...)`; `edge-bench privacy` turns the sensitivity into (epsilon,
+delta). The loop does it to messages of class DISTRIBUTION; a protocol whose messages are only made of distributions
+does it to those (`ProtocolContext.perturb`).
 
 What is protected is everything a device holds: whatever its data, a row of probabilities moves by at most 2 in the sum
 of absolute differences, and by the square root of 2 in the Euclidean norm. D-Distillation's z is the device's own
@@ -18,10 +19,16 @@ import numpy as np
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.interfaces import SOFT, Array, Floats, Message
+from edge.interfaces import Array, Floats, Message, Perturb, unchanged
+from edge.kinds import CLASS_OUTPUTS, SOFT_LABELS, find
+from edge.specs import DISTRIBUTIONS, NoiseSpec
 from edge.storage import atomic
 
 Publish = Callable[[Message], Message]
+TEMPERED = DISTRIBUTIONS
+"""the classes of messages that a temperature is for"""
+STREAMS = {SOFT_LABELS.number: 0, CLASS_OUTPUTS.number: 1}
+"""of the noise, by kind, so that two messages of a round never have the same; the other kinds' numbers are theirs"""
 
 
 def as_it_is(message: Message) -> Message:
@@ -39,20 +46,25 @@ class Publisher:
     key: int
 
     def __call__(self, message: Message) -> Message:
-        """What is said instead: distributions again. A round that is said twice gets the same noise twice."""
-        if message.kind not in SOFT:
+        """What is sent instead: distributions again. A round that is sent twice gets the same noise twice."""
+        kind = find(message.kind)
+        if kind is None or kind.privacy not in TEMPERED:
             return message
-        about = message.values.any(axis=1, keepdims=True)
-        p = np.clip(message.values.astype(np.float64), 0, None)
+        return replace(message, values=self.rows(message.values, message.round, STREAMS.get(kind.number, kind.number)))
+
+    def rows(self, values: Array, number: int, stream: int = 0) -> Floats:
+        """Distributions (n, K) of round `number` -> float32; a row of zeros stays one."""
+        about = values.any(axis=1, keepdims=True)
+        p = np.clip(values.astype(np.float64), 0, None)
         if self.temperature != 1:
             p = p ** (1 / self.temperature)
         p = _shares(p)
         if self.noise:
-            random = np.random.default_rng([self.key, message.round, SOFT.index(message.kind)])
-            drawn: Array = plugins.load("edge.privacy", self.noise).draw(self.scale, p.shape, random)
+            random = np.random.default_rng([self.key, number, stream])
+            drawn = find_noise(self.noise).draw(self.scale, p.shape, random)
             p = _shares(np.clip(p + drawn, 0, None))
-        values: Floats = np.where(about, p, 0).astype(np.float32)
-        return replace(message, values=values)
+        sent: Floats = np.where(about, p, 0).astype(np.float32)
+        return sent
 
 
 def publisher(noise: str | None, temperature: float, key: int) -> Publish:
@@ -63,10 +75,21 @@ def publisher(noise: str | None, temperature: float, key: int) -> Publish:
     return Publisher(name, scale, temperature, key)
 
 
+def perturbation(publish: Publish) -> Perturb:
+    """The same for distributions that are not yet in a message."""
+    return publish.rows if isinstance(publish, Publisher) else unchanged
+
+
+def find_noise(setting: str) -> NoiseSpec:
+    """What the noise of that name says about itself. Raises ConfigError: unknown."""
+    spec: NoiseSpec = plugins.load("edge.privacy", setting.partition(":")[0], "noise").SPEC
+    return spec
+
+
 def parse(noise: str) -> tuple[str, float]:
     """(name, scale). Raises ConfigError."""
     name, _, text = noise.partition(":")
-    plugins.load("edge.privacy", name, "noise")
+    find_noise(name)
     try:
         scale = float(text)
     except ValueError:

@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 
 from edge.interfaces import Array
+from edge.specs import NoiseSpec
 
 
 def sensitivity(rows: int) -> float:
@@ -15,3 +16,6 @@ def sensitivity(rows: int) -> float:
 def draw(scale: float, shape: tuple[int, ...], random: np.random.Generator) -> Array:
     """Float64 of that shape."""
     return random.normal(0, scale, shape)
+
+
+SPEC = NoiseSpec(draw=draw, sensitivity=sensitivity)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from edge.interfaces import Array
+from edge.specs import NoiseSpec
 
 
 def sensitivity(rows: int) -> float:
@@ -13,3 +14,6 @@ def sensitivity(rows: int) -> float:
 def draw(scale: float, shape: tuple[int, ...], random: np.random.Generator) -> Array:
     """Float64 of that shape."""
     return random.laplace(0, scale, shape)
+
+
+SPEC = NoiseSpec(draw=draw, sensitivity=sensitivity)

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Setup
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    ProtocolContext,
+)
+from edge.kinds import STATUS, WEIGHTS
 from edge.protocols._base import PLAUSIBLE, Stateless, adopt, control, flatten, message, weights
 from edge.protocols._local import LocalSettings, shared, train
 
@@ -29,34 +40,39 @@ class AveragingSettings(LocalSettings):
             raise ValueError("every must be at least 1, fraction above 0 and at most 1")
 
 
+def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
+    """What devices send: weights, and how many samples are behind them where that counts."""
+    return (WEIGHTS, STATUS) if settings.weighted else (WEIGHTS,)
+
+
 @dataclass
 class Learner(Stateless):
     """A device: trains, sends its weights where it is drawn, and goes on from the average."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: AveragingSettings
 
     @property
     def centre(self) -> NodeId:
         """The only neighbour."""
-        return self.setup.neighbours[0]
+        return self.context.neighbours[0]
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The average."""
-        return {self.centre: (weights(self.setup),)}
+        return {self.centre: (weights(self.context),)}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train if drawn; every so often, average. Without an answer the device goes on with what it has."""
         due = number % self.settings.every == 0
-        taking_part = self.setup.me in drawn(self.setup, self.settings, number)
-        metrics = train(engine, self.setup, self.settings, number) if taking_part else {}
+        taking_part = self.context.me in drawn(self.context, self.settings, number)
+        metrics = train(engine, self.context, self.settings, number) if taking_part else {}
         if not due:
             return metrics
         parameters = engine.parameters()
-        form = weights(self.setup)
+        form = weights(self.context)
         said = [message(form, number, flatten(parameters))]
         if self.settings.weighted:
-            said.append(message(control(self.setup, "status"), number, [[len(self.setup.x)]]))
+            said.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
         heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
         return metrics | {"implausible": adopt(engine, parameters, heard.of(form.kind))}
 
@@ -65,40 +81,40 @@ class Learner(Stateless):
 class Averager(Stateless):
     """The centre: averages what came in time, and tells everybody."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: AveragingSettings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The weights, and the number of samples behind them."""
-        forms = (weights(self.setup), control(self.setup, "status"))
-        return dict.fromkeys(self.setup.neighbours, forms)
+        forms = (weights(self.context), control(self.context, STATUS))
+        return dict.fromkeys(self.context.neighbours, forms)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Every so often, collect, average, and send to all; if nobody answered there is nothing to say."""
         if number % self.settings.every:
             return {}
-        form = weights(self.setup)
-        kinds = (form.kind, "status") if self.settings.weighted else (form.kind,)
-        asked = drawn(self.setup, self.settings, number)
+        form = weights(self.context)
+        kinds = (form.kind, STATUS.name) if self.settings.weighted else (form.kind,)
+        asked = drawn(self.context, self.settings, number)
         heard = yield Exchange({}, dict.fromkeys(asked, kinds))
         rows = heard.of(form.kind)
         believed = agreeing(rows)
-        samples = {j: float(n[0, 0]) for j, n in heard.of("status").items() if 0 < n[0, 0] < 1e9}
+        samples = {j: float(n[0, 0]) for j, n in heard.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
         if self.settings.weighted:
             believed = {j: w for j, w in believed.items() if j in samples}
         if believed:
             mean = average(believed, samples if self.settings.weighted else None)
-            yield Exchange(dict.fromkeys(self.setup.neighbours, (message(form, number, mean),)), {})
+            yield Exchange(dict.fromkeys(self.context.neighbours, (message(form, number, mean),)), {})
         return {"averaged": float(len(believed)), "implausible": float(len(rows) - len(believed))}
 
 
-def drawn(setup: Setup, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:
+def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:
     """Who trains for the averaging that ends the period of round `number`: every device can work it out."""
     if settings.fraction == 1:
-        return setup.fleet
-    devices, period = len(setup.fleet), -(-number // settings.every)
+        return context.fleet
+    devices, period = len(context.fleet), -(-number // settings.every)
     count = max(1, round(settings.fraction * devices))
-    return tuple(setup.fleet[i] for i in np.sort(shared(setup, period, 1).choice(devices, count, replace=False)))
+    return tuple(context.fleet[i] for i in np.sort(shared(context, period, 1).choice(devices, count, replace=False)))
 
 
 def agreeing(rows: Mapping[NodeId, Array]) -> dict[NodeId, Array]:

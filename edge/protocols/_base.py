@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.interfaces import Array, Engine, Floats, Format, Message, NodeId, Setup
+from edge.interfaces import Array, Engine, Floats, Format, Message, MessageKind, NodeId, ProtocolContext
+from edge.kinds import WEIGHTS
 
 PLAUSIBLE = 100.0
 """Weights that are this many times longer than ours (plus one) are not averaged with."""
@@ -15,7 +16,7 @@ PLAUSIBLE = 100.0
 class Stateless:
     """Keeps nothing between rounds beyond the engine's state; answers with the model's main head."""
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Nobody."""
         return {}
 
@@ -61,14 +62,14 @@ def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
     return values
 
 
-def weights(setup: Setup) -> Format:
+def weights(context: ProtocolContext) -> Format:
     """The format of a model of our architecture."""
-    return Format("weights", setup.model_digest, (1, setup.parameters))
+    return WEIGHTS.format(context.model_digest, (1, context.parameters))
 
 
-def control(setup: Setup, kind: str, numbers: int = 1) -> Format:
+def control(context: ProtocolContext, kind: MessageKind, numbers: int = 1) -> Format:
     """The format of a few numbers between a device and its centre."""
-    return Format(kind, setup.model_digest, (1, numbers))
+    return kind.format(context.model_digest, (1, numbers))
 
 
 def message(form: Format, number: int, values: Any) -> Message:
@@ -94,10 +95,10 @@ def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[Nod
     return float(len(received) - len(believed))
 
 
-def few_enough(setup: Setup, most: int) -> None:
+def few_enough(context: ProtocolContext, most: int) -> None:
     """Raise ConfigError if the device has more private samples than the setting `most` lets it send."""
-    if len(setup.x) > most:
-        raise ConfigError(f"{setup.me} has {len(setup.x)} samples, and `most` is {most}; raise the setting")
+    if len(context.x) > most:
+        raise ConfigError(f"{context.me} has {len(context.x)} samples, and `most` is {most}; raise the setting")
 
 
 def distributions(rows: Array) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Metrics, Setup
+from edge.interfaces import Array, Engine, Metrics, ProtocolContext
 
 Inputs = Callable[[Array], Mapping[str, Array]]
 """Row numbers (n,) -> further inputs of a step for these rows, by name."""
@@ -42,14 +42,14 @@ class LocalSettings:
         return float(self.learning_rate / (1 + (number - 1) / self.decay_after) ** 0.75)
 
 
-def generator(setup: Setup, number: int, purpose: int = 0) -> np.random.Generator:
+def generator(context: ProtocolContext, number: int, purpose: int = 0) -> np.random.Generator:
     """The randomness of one device in one round: nothing to save, and a resumed run goes on the same."""
-    return np.random.default_rng([setup.seed, number, purpose] if purpose else [setup.seed, number])
+    return np.random.default_rng([context.seed, number, purpose] if purpose else [context.seed, number])
 
 
-def shared(setup: Setup, number: int, purpose: int = 0) -> np.random.Generator:
+def shared(context: ProtocolContext, number: int, purpose: int = 0) -> np.random.Generator:
     """Randomness that all devices of the fleet draw alike in a round."""
-    return np.random.default_rng([setup.shared_seed, number, purpose, 7])
+    return np.random.default_rng([context.shared_seed, number, purpose, 7])
 
 
 def batches(rows: int, size: int, random: np.random.Generator) -> Iterator[Array]:
@@ -72,7 +72,7 @@ def stream(rows: int, size: int, first: int) -> Iterator[Array]:
 
 def train(
     engine: Engine,
-    setup: Setup,
+    context: ProtocolContext,
     settings: LocalSettings,
     number: int,
     *,
@@ -89,21 +89,21 @@ def train(
     Returns the means over the steps: the losses by term, and `accuracy` on the batches.
     """
     if settings.order == "stream":
-        of_private = stream(len(setup.x), settings.batch_size, (number - 1) * settings.local_steps)
+        of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)
     else:
-        of_private = batches(len(setup.x), settings.batch_size, generator(setup, number))
+        of_private = batches(len(context.x), settings.batch_size, generator(context, number))
     # The reference batches have randomness of their own: the private ones are those of a device on its own.
-    of_public = batches(len(setup.reference_x), reference_batch, generator(setup, number, 1)) if public else None
+    of_public = batches(len(context.reference_x), reference_batch, generator(context, number, 1)) if public else None
     sums: Metrics = {}
     rows = 0
     for _ in range(settings.local_steps):
         at = next(of_private)
-        batch = {"x": setup.x[at], "labels": setup.y[at]}
+        batch = {"x": context.x[at], "labels": context.y[at]}
         if private is not None:
             batch |= private(at)
         if of_public is not None and public is not None:
             of = next(of_public)
-            batch |= {"reference_x": setup.reference_x[of], **public(of)}
+            batch |= {"reference_x": context.reference_x[of], **public(of)}
         found = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
         if after_step is not None:
             after_step()

@@ -20,13 +20,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+    everybody,
+)
+from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 from edge.quantiser import codes
 
 CENTRE = "server"
-KIND = "codes"
+KIND = CODES.name
+PERTURBS = AGGREGATES = (CODES,)
 TERM = "soft_cross_entropy(reference)"
 
 
@@ -63,6 +78,16 @@ def objective(_settings: Settings) -> tuple[str, ...]:
 
 centre_objective = objective
 """The same bundle; its labelled term is given no weight."""
+
+
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (CODES,)
+
+
+def only_largest(settings: Settings) -> bool:
+    """Whether a device's codes are its most likely classes."""
+    return settings.up_bits == 1
 
 
 @dataclass(frozen=True)
@@ -108,22 +133,25 @@ class Delta:
         return classes if self.bits == 1 else self.units + 1
 
 
-def channel(setup: Setup, bits: int) -> Delta:
+def channel(context: ProtocolContext, bits: int) -> Delta:
     """For soft labels of the reference set in `bits` bits."""
-    digest = sha256(setup.reference_digest + bytes([bits])).digest()[:8]
-    width = 1 if bits == 1 else setup.classes
-    return Delta(bits, Format(KIND, digest, (len(setup.reference_x), width)))
+    digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
+    width = 1 if bits == 1 else context.classes
+    return Delta(bits, CODES.format(digest, (len(context.reference_x), width)))
 
 
 @dataclass
 class _End(Stateful):
     """Either end: what goes up and what comes down."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
     def __post_init__(self) -> None:
-        self.up, self.down = channel(self.setup, self.settings.up_bits), channel(self.setup, self.settings.down_bits)
+        self.up, self.down = (
+            channel(self.context, self.settings.up_bits),
+            channel(self.context, self.settings.down_bits),
+        )
 
 
 @dataclass
@@ -135,17 +163,17 @@ class Device(_End):
     heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
     labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's labels."""
-        return {self.setup.neighbours[0]: (self.down.form,)}
+        return {self.context.neighbours[0]: (self.down.form,)}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train towards labels and the server's labels, tell ours, take the server's next."""
-        setup, (server,) = self.setup, self.setup.neighbours
-        target = self.labels if len(self.labels) else np.zeros((len(setup.reference_x), setup.classes), np.float32)
+        context, (server,) = self.context, self.context.neighbours
+        target = self.labels if len(self.labels) else np.zeros((len(context.reference_x), context.classes), np.float32)
         metrics = train(
             engine,
-            setup,
+            context,
             self.settings,
             number,
             public=lambda of: {"reference_target": target[of]},
@@ -153,12 +181,12 @@ class Device(_End):
             hyper={f"weight/{TERM}": self.settings.pull * bool(len(self.labels))},
         )
         key = is_key(number, self.settings)
-        new = self.up.quantise(engine.predict(setup.reference_x))
-        change = self.up.change(new, None if key or not len(self.said) else self.said, setup.classes)
+        new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
+        change = self.up.change(new, None if key or not len(self.said) else self.said, context.classes)
         self.said = new
         heard = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
         received = heard.of(KIND)
-        found = take(self.down, received.get(server), None if key else self.heard, setup.classes)
+        found = take(self.down, received.get(server), None if key else self.heard, context.classes)
         if found:
             self.heard, self.labels = found
         return metrics | {"implausible": float(len(received)) - float(found is not None)}
@@ -175,47 +203,50 @@ class Server(_End):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.known = np.zeros(len(self.setup.neighbours), np.int64)
-        self.heard = np.zeros((len(self.setup.neighbours), *self.up.form.shape), np.int64)
+        self.known = np.zeros(len(self.context.neighbours), np.int64)
+        self.heard = np.zeros((len(self.context.neighbours), *self.up.form.shape), np.int64)
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's labels."""
-        return dict.fromkeys(self.setup.neighbours, (self.up.form,))
+        return dict.fromkeys(self.context.neighbours, (self.up.form,))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, average, distil, tell all."""
-        setup, settings, names = self.setup, self.settings, self.setup.neighbours
+        context, settings, names = self.context, self.settings, self.context.neighbours
         received = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
         key = is_key(number, settings)
-        tables = []
+        tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
             old = None if key or not self.known[i] else self.heard[i]
-            found = take(self.up, received.get(j), old, setup.classes)
+            found = take(self.up, received.get(j), old, context.classes)
             self.known[i] = found is not None
             if found:
                 self.heard[i] = found[0]
-                tables.append(found[1].astype(np.float64))
+                tables[j] = found[1]
         metrics: Metrics = {"implausible": float(len(received) - len(tables))}
         if not tables:
             return metrics
-        mean = np.mean(tables, axis=0)
+        aggregated = context.aggregate(tables, None)
+        if context.aggregate is not everybody:
+            metrics["doubted"] = float(len(tables) - len(aggregated))
+        mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
         if settings.dual:
             metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
-            mean = engine.predict(setup.reference_x)
+            mean = engine.predict(context.reference_x)
         new = self.down.quantise(mean)
-        change = self.down.change(new, None if key or not len(self.said) else self.said, setup.classes)
+        change = self.down.change(new, None if key or not len(self.said) else self.said, context.classes)
         self.said = new
         yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
         return metrics
 
     def _distil(self, number: int, engine: Engine, target: Array) -> float:
         """Steps towards the mean of the devices; returns the mean loss. Labels there are none: their weight is 0."""
-        setup, size = self.setup, self.settings.reference_batch
-        order = batches(len(setup.reference_x), size, generator(setup, number))
+        context, size = self.context, self.settings.reference_batch
+        order = batches(len(context.reference_x), size, generator(context, number))
         losses = []
         for _ in range(self.settings.server_steps):
             of = next(order)
-            x = setup.reference_x[of]
+            x = context.reference_x[of]
             batch = {"x": x[:1], "labels": np.zeros(1, np.int64), "reference_x": x, "reference_target": target[of]}
             hyper = {"weight/cross_entropy": 0.0, f"weight/{TERM}": 1.0}
             losses.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper)["loss"])
@@ -238,6 +269,6 @@ def take(delta: Delta, sent: Array | None, old: Array | None, classes: int) -> t
     return None if rows is None else (found, rows)
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server."""
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

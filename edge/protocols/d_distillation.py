@@ -30,10 +30,23 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import MASS, SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, shared, train
 
+PERTURBS = (MASS,)
 TERM = "squared_error(reference)"
 PULL = f"weight/{TERM}"
 SMALLEST = 1e-6
@@ -72,6 +85,11 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: their estimates, or running sums of their outputs."""
+    return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
+
+
 @dataclass
 class DDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -82,7 +100,7 @@ class DDistillation(Stateful):
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     s: Array = field(default_factory=lambda: np.empty((0, 0)))
     z: Array = field(default_factory=lambda: np.empty((0, 0)))
@@ -91,25 +109,25 @@ class DDistillation(Stateful):
     @property
     def form(self) -> Format:
         """What is talked about: the reference set, or a part of it that changes from round to round."""
-        setup, rows = self.setup, len(self.setup.reference_x)
+        context, rows = self.context, len(self.context.reference_x)
         if not self.settings.subset:
-            return Format("soft-labels", setup.reference_digest, (rows, setup.classes))
-        drawn = [setup.shared_seed, self.settings.subset]
-        digest = sha256(setup.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
-        return Format("soft-labels", digest, (min(rows, self.settings.subset), setup.classes))
+            return SOFT_LABELS.format(context.reference_digest, (rows, context.classes))
+        drawn = [context.shared_seed, self.settings.subset]
+        digest = sha256(context.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
+        return SOFT_LABELS.format(digest, (min(rows, self.settings.subset), context.classes))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' estimates."""
-        return dict.fromkeys(self.setup.neighbours, (self.form,))
+        return dict.fromkeys(self.context.neighbours, (self.form,))
 
     def rows(self, number: int) -> Array:
         """The reference rows (R',) of round `number`, the same on every device."""
-        total, wanted = len(self.setup.reference_x), self.form.shape[0]
+        total, wanted = len(self.context.reference_x), self.form.shape[0]
         if wanted == total:
             return np.arange(total)
-        return np.sort(shared(self.setup, number).choice(total, wanted, replace=False))
+        return np.sort(shared(self.context, number).choice(total, wanted, replace=False))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Tell z, train while it travels, listen, update z."""
         every, rows, form = self.settings.reinitialise_every, self.rows(number), self.form
         if not self.z.size or (every and number % every == 0):
@@ -117,7 +135,7 @@ class DDistillation(Stateful):
             self.z = self.s.copy()
         plain = self.settings.mixing == "plain"
         said = message(form, number, (self.s if plain else self.z)[rows])
-        neighbours = self.setup.neighbours
+        neighbours = self.context.neighbours
         told = yield Exchange(dict.fromkeys(neighbours, (said,)), {})
 
         metrics = self._train(number, engine)
@@ -127,7 +145,7 @@ class DDistillation(Stateful):
         believed = {j: values for j, values in heard.items() if plausible(values)}
         z = self.s.copy() if plain else self.z.copy()
         for j, values in believed.items():
-            z[rows] += self.setup.weights[j] * (values.astype(np.float64) - told.sent[j][form.kind].values)
+            z[rows] += self.context.weights[j] * (values.astype(np.float64) - told.sent[j][form.kind].values)
         if not plain:
             z += s - self.s
         metrics["disagreement"] = float(np.abs(z - s).mean())
@@ -140,7 +158,7 @@ class DDistillation(Stateful):
         target = self.z.astype(np.float32)
         return train(
             engine,
-            self.setup,
+            self.context,
             self.settings,
             number,
             public=lambda of: {"reference_target": target[of]},
@@ -149,7 +167,7 @@ class DDistillation(Stateful):
         )
 
     def _outputs(self, engine: Engine) -> Array:
-        return engine.predict(self.setup.reference_x).astype(np.float64)
+        return engine.predict(self.context.reference_x).astype(np.float64)
 
 
 @dataclass
@@ -168,16 +186,16 @@ class PushSum(DDistillation):
     @property
     def form(self) -> Format:
         """The running sums: the reference set's rows, and the weight."""
-        return Format("mass", self.setup.reference_digest, (len(self.setup.reference_x) + 1, self.setup.classes))
+        return MASS.format(self.context.reference_digest, (len(self.context.reference_x) + 1, self.context.classes))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Give, tell the total, train while it travels, take, update z."""
-        setup, form = self.setup, self.form
-        neighbours = setup.neighbours
+        context, form = self.context, self.form
+        neighbours = context.neighbours
         if not self.z.size:
-            self.s = self._outputs(engine)
+            self.s = self._shared(number - 1, engine)
             self.z = self.s.copy()
-            self.mass = np.concatenate([self.s, np.ones((1, setup.classes))])
+            self.mass = np.concatenate([self.s, np.ones((1, context.classes))])
             self.given = np.zeros_like(self.mass)
             self.taken = np.zeros((len(neighbours), *self.mass.shape))
         share = self.mass / (1 + len(neighbours))
@@ -189,7 +207,7 @@ class PushSum(DDistillation):
         yield Exchange(dict.fromkeys(neighbours, (said,)), {})
 
         metrics = self._train(number, engine)
-        s = self._outputs(engine)
+        s = self._shared(number, engine)
 
         heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
         believed = 0
@@ -206,6 +224,10 @@ class PushSum(DDistillation):
         metrics["disagreement"] = float(np.abs(self.z - s).mean())
         metrics["implausible"] = float(len(heard) - believed)
         return metrics
+
+    def _shared(self, number: int, engine: Engine) -> Array:
+        """The outputs that go into the sums: what noise and temperature do to them stays in the network's mean."""
+        return self.context.perturb(self._outputs(engine), number).astype(np.float64)
 
 
 def plausible(rows: Array) -> bool:
@@ -228,9 +250,9 @@ def plausible_mass(arrived: Array, number: int) -> bool:
     return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
 
 
-def create(setup: Setup, settings: Settings) -> DDistillation:
+def create(context: ProtocolContext, settings: Settings) -> DDistillation:
     """A device that distils its whole network through its neighbours."""
-    return (PushSum if settings.mixing == "push-sum" else DDistillation)(setup, settings)
+    return (PushSum if settings.mixing == "push-sum" else DDistillation)(context, settings)
 
 
 _: type[Protocol] = DDistillation

@@ -18,7 +18,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.interfaces import Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import WEIGHTS
 from edge.protocols._base import Stateful, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, train
 
@@ -45,33 +57,38 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy",)
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (WEIGHTS,)
+
+
 @dataclass
 class DPSGD(Stateful):
     """See `edge.interfaces.Protocol`. buffer: (1, P) float64, the quasi-global momentum."""
 
     STATE = ("buffer",)
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     buffer: Array = field(default_factory=lambda: np.zeros((1, 0)))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's weights."""
-        return dict.fromkeys(self.setup.neighbours, (weights(self.setup),))
+        return dict.fromkeys(self.context.neighbours, (weights(self.context),))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train, exchange weights, average with whoever answered; a silent neighbour's share is ours."""
         before = flatten(engine.parameters()) if self.settings.momentum else None
         metrics = self._train(number, engine)
         parameters = engine.parameters()
         mine = flatten(parameters)
-        said = message(weights(self.setup), number, mine)
-        neighbours = self.setup.neighbours
+        said = message(weights(self.context), number, mine)
+        neighbours = self.context.neighbours
         heard = yield Exchange(dict.fromkeys(neighbours, (said,)), dict.fromkeys(neighbours, (said.kind,)))
         theirs = heard.of(said.kind)
         mixed = mine.astype(np.float64)
         believed = near(theirs, mixed)
         for j in believed:
-            mixed += self.setup.weights[j] * (believed[j] - mine)
+            mixed += self.context.weights[j] * (believed[j] - mine)
         if before is not None:
             moved = (before - mixed) / (self.settings.rate(number) * self.settings.local_steps)
             mu = self.settings.momentum
@@ -81,19 +98,19 @@ class DPSGD(Stateful):
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         if not self.buffer.size:
-            return train(engine, self.setup, self.settings, number)
+            return train(engine, self.context, self.settings, number)
         shift = self.settings.rate(number) * self.settings.momentum * self.buffer
 
         def push() -> None:
             parameters = engine.parameters()
             engine.load_parameters(unflatten(flatten(parameters) - shift, parameters))
 
-        return train(engine, self.setup, self.settings, number, after_step=push)
+        return train(engine, self.context, self.settings, number, after_step=push)
 
 
-def create(setup: Setup, settings: Settings) -> DPSGD:
+def create(context: ProtocolContext, settings: Settings) -> DPSGD:
     """A device that averages weights with its neighbours."""
-    return DPSGD(setup, settings)
+    return DPSGD(context, settings)
 
 
 _: type[Protocol] = DPSGD

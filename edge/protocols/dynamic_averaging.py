@@ -19,7 +19,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Message, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    Message,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import OUTCOME, STATUS, VERDICT, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, control, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, shared, train
@@ -67,50 +81,55 @@ centre_objective = objective
 """The coordinator starts from the same model: it is the first reference."""
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (STATUS, WEIGHTS)
+
+
 @dataclass
 class Learner(Stateful):
     """A device. reference: (1, P) float32, the last common model. version: the round in which it became that."""
 
     STATE = ("reference", "version", "seen")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     reference: Array = field(default_factory=lambda: np.empty((1, 0), np.float32))
     version: Array = field(default_factory=lambda: np.zeros(1))
     seen: Array = field(default_factory=lambda: np.zeros(1))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The coordinator's verdict on each check; after a balancing, the mean and what it stands for."""
-        told = [control(self.setup, "verdict"), control(self.setup, "outcome"), weights(self.setup)]
-        return {self.setup.neighbours[0]: told}
+        told = [control(self.context, VERDICT), control(self.context, OUTCOME), weights(self.context)]
+        return {self.context.neighbours[0]: told}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train; every so often, check the local condition, and take part in a balancing if need be."""
-        setup, settings, (centre,) = self.setup, self.settings, self.setup.neighbours
+        context, settings, (centre,) = self.context, self.settings, self.context.neighbours
         if not self.reference.size:
             self.reference = flatten(engine.parameters())
-        metrics = train(engine, setup, settings, number)
-        self.seen = self.seen + settings.local_steps * min(settings.batch_size, len(setup.x))
+        metrics = train(engine, context, settings, number)
+        self.seen = self.seen + settings.local_steps * min(settings.batch_size, len(context.x))
         if number % settings.every:
             return metrics
         parameters = engine.parameters()
-        mine, form = flatten(parameters), weights(setup)
+        mine, form = flatten(parameters), weights(context)
         away = squared_distance(mine, self.reference)
-        status = message(control(setup, "status", 3), number, [[away, self.version[0], self.seen[0]]])
+        status = message(control(context, STATUS, 3), number, [[away, self.version[0], self.seen[0]]])
         model = message(form, number, mine)
         violated = away > settings.threshold
         metrics |= {"distance": away, "violated": float(violated)}
         if violated:
-            heard = yield Exchange({centre: (status, model)}, {centre: ("outcome", form.kind)})
+            heard = yield Exchange({centre: (status, model)}, {centre: (OUTCOME.name, form.kind)})
         else:
-            heard = yield Exchange({centre: (status,)}, {centre: ("verdict",)})
-            verdict = number_of(heard, "verdict", centre, GO_ON)
+            heard = yield Exchange({centre: (status,)}, {centre: (VERDICT.name,)})
+            verdict = number_of(heard, VERDICT.name, centre, GO_ON)
             if verdict == GO_ON:
                 return metrics
-            heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: ("outcome", form.kind)})
+            heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: (OUTCOME.name, form.kind)})
         received = heard.of(form.kind)
         believed = near(received, mine)
         for mean in believed.values():
-            if (outcome := number_of(heard, "outcome", centre, np.nan)) != outcome:
+            if (outcome := number_of(heard, OUTCOME.name, centre, np.nan)) != outcome:
                 break  # weights without a word on what they are: not used
             engine.load_parameters(unflatten(mean, parameters))
             if outcome != PARTIAL:
@@ -123,26 +142,26 @@ class Coordinator(Stateful):
     """The centre. reference: (1, P) float32, the last common model. violations: v of the paper."""
 
     STATE = ("reference", "version", "violations")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     reference: Array = field(default_factory=lambda: np.empty((1, 0), np.float32))
     version: Array = field(default_factory=lambda: np.zeros(1))
     violations: Array = field(default_factory=lambda: np.zeros(1))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Distance, reference version and samples seen, at each check; weights, when they are needed."""
-        told = (control(self.setup, "status", 3), weights(self.setup))
-        return dict.fromkeys(self.setup.neighbours, told)
+        told = (control(self.context, STATUS, 3), weights(self.context))
+        return dict.fromkeys(self.context.neighbours, told)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Hear how far everybody is; balance if somebody is too far."""
-        setup, settings = self.setup, self.settings
+        context, settings = self.context, self.settings
         if not self.reference.size:
             self.reference = flatten(engine.parameters())
         if number % settings.every:
             return {}
-        heard = yield Exchange({}, dict.fromkeys(setup.neighbours, ("status",)))
-        said = {j: row[0] for j, row in heard.of("status").items()}
+        heard = yield Exchange({}, dict.fromkeys(context.neighbours, (STATUS.name,)))
+        said = {j: row[0] for j, row in heard.of(STATUS.name).items()}
         status = {j: row for j, row in said.items() if self._possible(row, number)}
         stale = {j for j, row in status.items() if row[1] != self.version[0]}
         fresh = [j for j in status if j not in stale]
@@ -167,10 +186,10 @@ class Coordinator(Stateful):
         """Who missed a synchronisation, or has joined since, starts from the reference."""
         said: Told = {}
         for j in sorted(stale):
-            take = [message(control(self.setup, "verdict"), number, [[TAKE]])]
-            outcome = message(control(self.setup, "outcome"), number, [self.version])
+            take = [message(control(self.context, VERDICT), number, [[TAKE]])]
+            outcome = message(control(self.context, OUTCOME), number, [self.version])
             violated = status[j][0] > self.settings.threshold
-            said[j] = [*([] if violated else take), outcome, message(weights(self.setup), number, self.reference)]
+            said[j] = [*([] if violated else take), outcome, message(weights(self.context), number, self.reference)]
         return said
 
 
@@ -186,13 +205,13 @@ class _Balance:
     models: dict[NodeId, Array] = field(default_factory=dict)
     refused: int = 0
 
-    def settle(self) -> Generator[Exchange, Heard, None]:
+    def settle(self) -> Generator[Exchange, ExchangeResult, None]:
         """Collect members until their mean is near the reference, or all are in."""
         centre, settings = self.centre, self.centre.settings
         everybody = len(self.violators) + len(self.others)
         yield from self._collect(self.violators, ask=False)
         centre.violations = centre.violations + len(self.violators)
-        waiting = [self.others[i] for i in shared(centre.setup, self.number, 2).permutation(len(self.others))]
+        waiting = [self.others[i] for i in shared(centre.context, self.number, 2).permutation(len(self.others))]
         if centre.violations[0] >= everybody:
             yield from self._collect(waiting, ask=True)
             waiting = []
@@ -211,13 +230,13 @@ class _Balance:
     @property
     def told(self) -> Told:
         """Members: the mean and whether it is the new reference; the others: go on."""
-        setup = self.centre.setup
-        go_on = message(control(setup, "verdict"), self.number, [[GO_ON]])
+        context = self.centre.context
+        go_on = message(control(context, VERDICT), self.number, [[GO_ON]])
         said: dict[NodeId, Sequence[Message]] = dict.fromkeys(self.others, (go_on,))
         if self.models:
             full = self.centre.version[0] == self.number
-            outcome = message(control(setup, "outcome"), self.number, [[self.number if full else PARTIAL]])
-            said |= dict.fromkeys(self.models, (outcome, message(weights(setup), self.number, self.mean())))
+            outcome = message(control(context, OUTCOME), self.number, [[self.number if full else PARTIAL]])
+            said |= dict.fromkeys(self.models, (outcome, message(weights(context), self.number, self.mean())))
         return said
 
     def _near(self) -> bool:
@@ -226,11 +245,11 @@ class _Balance:
             squared_distance(self.mean(), self.centre.reference) <= self.centre.settings.threshold
         )
 
-    def _collect(self, members: Sequence[NodeId], *, ask: bool) -> Generator[Exchange, Heard, None]:
-        verdict = message(control(self.centre.setup, "verdict"), self.number, [[SEND]])
+    def _collect(self, members: Sequence[NodeId], *, ask: bool) -> Generator[Exchange, ExchangeResult, None]:
+        verdict = message(control(self.centre.context, VERDICT), self.number, [[SEND]])
         asked = dict.fromkeys(members, (verdict,)) if ask else {}
-        heard = yield Exchange(asked, dict.fromkeys(members, ("weights",)))
-        together = {**self.models, **heard.of("weights")}
+        heard = yield Exchange(asked, dict.fromkeys(members, (WEIGHTS.name,)))
+        together = {**self.models, **heard.of(WEIGHTS.name)}
         self.models = agreeing(together)
         self.refused += len(together) - len(self.models)
 
@@ -240,12 +259,12 @@ def squared_distance(a: Array, b: Array) -> float:
     return float(((a.astype(np.float64) - b) ** 2).sum())
 
 
-def number_of(heard: Heard, kind: str, sender: NodeId, otherwise: float) -> float:
+def number_of(heard: ExchangeResult, kind: str, sender: NodeId, otherwise: float) -> float:
     """The one number of a control message, or what stands for its absence."""
     values = heard.of(kind)
     return float(values[sender][0, 0]) if sender in values else otherwise
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A learner or the coordinator."""
-    return Learner(setup, settings) if setup.role == DEVICE else Coordinator(setup, settings)
+    return Learner(context, settings) if context.role == DEVICE else Coordinator(context, settings)

@@ -14,13 +14,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import CLASS_OUTPUTS, SAMPLES
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import message
 from edge.protocols._local import generator
 
 CENTRE = "server"
-SEEDS = "samples"
+SEEDS = SAMPLES.name
 objective = fd.objective
 
 
@@ -43,10 +56,15 @@ class Settings(fd.Settings):
             raise ValueError("seeds must be at least 1, lacking above 0 and at most 1, noise not negative")
 
 
-def seeds_format(setup: Setup, settings: Settings, devices: int) -> Format:
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: seeds once, then mean outputs."""
+    return (SAMPLES, CLASS_OUTPUTS)
+
+
+def seeds_format(context: ProtocolContext, settings: Settings, devices: int) -> Format:
     """Samples with their label behind them: (at most seeds x labels x devices, |x| + 1)."""
-    size = prod(setup.reference_x.shape[1:])
-    return Format(SEEDS, setup.reference_digest, (settings.seeds * setup.classes * devices, size + 1), fewer=True)
+    size = prod(context.reference_x.shape[1:])
+    return SAMPLES.format(context.reference_digest, (settings.seeds * context.classes * devices, size + 1), fewer=True)
 
 
 @dataclass
@@ -61,26 +79,26 @@ class Device(fd.Device):
     pool: Array = field(default_factory=lambda: np.empty((0, 1), np.float32))
 
     def __post_init__(self) -> None:
-        self.own = self.setup
+        self.own = self.context
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The teacher, and the pooled seeds."""
-        devices = len(self.setup.fleet)
-        return {self.server: (fd.table(self.setup), seeds_format(self.setup, self.settings, devices))}
+        devices = len(self.context.fleet)
+        return {self.server: (fd.table(self.context), seeds_format(self.context, self.settings, devices))}
 
     def load_state(self, values: Mapping[str, Array]) -> None:
         """Put it back, and level the samples again as they were."""
         super().load_state(values)
         self._level()
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """In the first round give seeds and take the pool; then federated distillation."""
         if number == 1:
-            form = seeds_format(self.setup, self.settings, 1)
+            form = seeds_format(self.context, self.settings, 1)
             said = message(form, number, self._seeds())
             heard = yield Exchange({self.server: (said,)}, {self.server: (SEEDS,)})
             for rows in heard.of(SEEDS).values():
-                if labelled(rows, self.setup.classes):
+                if labelled(rows, self.context.classes):
                     self.pool = rows
             self._level()
         return (yield from super().round(number, engine))
@@ -92,13 +110,13 @@ class Device(fd.Device):
         return few
 
     def _seeds(self) -> Array:
-        random, setup = generator(self.own, 0, 3), self.own
+        random, context = generator(self.own, 0, 3), self.own
         chosen = [
-            random.permutation(np.flatnonzero(setup.y == label))[: self.settings.seeds]
-            for label in range(setup.classes)
+            random.permutation(np.flatnonzero(context.y == label))[: self.settings.seeds]
+            for label in range(context.classes)
         ]
         at = np.concatenate(chosen)
-        return np.column_stack([setup.x[at].reshape(len(at), -1), setup.y[at]])
+        return np.column_stack([context.x[at].reshape(len(at), -1), context.y[at]])
 
     def _level(self) -> None:
         """The private samples and, for each label it lacks, seeds repeated up to the mean count of the others."""
@@ -115,7 +133,7 @@ class Device(fd.Device):
                 drawn = drawn + self.settings.noise * seeds.std() * random.standard_normal(drawn.shape)
                 x.append(drawn.reshape(-1, *own.x.shape[1:]).astype(np.float32))
                 y.append(np.full(missing, label, np.int64))
-        self.setup = replace(own, x=np.concatenate(x), y=np.concatenate(y))
+        self.context = replace(own, x=np.concatenate(x), y=np.concatenate(y))
 
 
 @dataclass
@@ -124,17 +142,17 @@ class Server(fd.Server):
 
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's seeds and table."""
-        told = (fd.table(self.setup), seeds_format(self.setup, self.settings, 1))
-        return dict.fromkeys(self.setup.neighbours, told)
+        told = (fd.table(self.context), seeds_format(self.context, self.settings, 1))
+        return dict.fromkeys(self.context.neighbours, told)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """In the first round pass on to each device the others' seeds; then federated distillation."""
         if number == 1:
-            heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (SEEDS,)))
-            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, self.setup.classes)}
-            form = seeds_format(self.setup, self.settings, len(self.setup.fleet))
+            heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SEEDS,)))
+            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, self.context.classes)}
+            form = seeds_format(self.context, self.settings, len(self.context.fleet))
             pools = {i: [rows for j, rows in seeds.items() if j != i] for i in seeds}
             pooled = {i: (message(form, number, np.concatenate(rows)),) for i, rows in pools.items() if rows}
             yield Exchange(pooled, {})
@@ -157,6 +175,6 @@ def leakage(target: Sequence[set[int]], redundant: Sequence[set[int]]) -> tuple[
     return to_server, [len(t) / max(len(everything), 1) for t in target]
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server."""
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

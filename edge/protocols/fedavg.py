@@ -7,8 +7,9 @@ What is counted: an upload of P from each of the C m devices that were drawn, an
 
 from dataclasses import dataclass
 
-from edge.interfaces import DEVICE, Protocol, Setup
+from edge.interfaces import DEVICE, Protocol, ProtocolContext
 from edge.protocols._averaging import Averager, AveragingSettings, Learner
+from edge.protocols._averaging import sends as sends
 
 CENTRE = "server"
 SAME_MODEL = True
@@ -26,6 +27,6 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy",)
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server."""
-    return Learner(setup, settings) if setup.role == DEVICE else Averager(setup, settings)
+    return Learner(context, settings) if context.role == DEVICE else Averager(context, settings)

@@ -19,12 +19,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Message, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    Message,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import CLASS_OUTPUTS
 from edge.protocols._base import Stateful, Stateless, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
-KIND = "class-outputs"
+KIND = CLASS_OUTPUTS.name
 TERM = "soft_cross_entropy"
 
 
@@ -48,17 +62,22 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
-def table(setup: Setup) -> Format:
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (CLASS_OUTPUTS,)
+
+
+def table(context: ProtocolContext) -> Format:
     """Mean outputs by label."""
-    return Format(KIND, setup.reference_digest, (setup.classes, setup.classes))
+    return CLASS_OUTPUTS.format(context.reference_digest, (context.classes, context.classes))
 
 
 class Observed:
     """The mean outputs by label, of the samples of a round's steps, each as it was just before its step."""
 
-    def __init__(self, setup: Setup, engine: Engine) -> None:
-        self._setup, self._engine = setup, engine
-        self._sums, self._counts = np.zeros((setup.classes, setup.classes)), np.zeros(setup.classes)
+    def __init__(self, context: ProtocolContext, engine: Engine) -> None:
+        self._setup, self._engine = context, engine
+        self._sums, self._counts = np.zeros((context.classes, context.classes)), np.zeros(context.classes)
 
     def __call__(self, at: Array) -> dict[str, Array]:
         """Look at these private rows; adds nothing to the step."""
@@ -79,33 +98,33 @@ class Device(Stateful):
     """See `edge.interfaces.Protocol`. teacher: (K, K) float32, rows of zeros where there is nothing to learn from."""
 
     STATE: ClassVar[tuple[str, ...]] = ("teacher",)
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     teacher: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
     def server(self) -> NodeId:
         """The only neighbour."""
-        return self.setup.neighbours[0]
+        return self.context.neighbours[0]
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """What the others do with each label."""
-        return {self.server: (table(self.setup),)}
+        return {self.server: (table(self.context),)}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train towards labels and teacher, tell the mean outputs, take the next teacher."""
-        setup, seen = self.setup, Observed(self.setup, engine)
+        context, seen = self.context, Observed(self.context, engine)
         if not self.teacher.size:
-            self.teacher = np.zeros((setup.classes, setup.classes), np.float32)
+            self.teacher = np.zeros((context.classes, context.classes), np.float32)
         metrics = train(
             engine,
-            setup,
+            context,
             self.settings,
             number,
-            private=lambda at: {**seen(at), "target": self.teacher[setup.y[at]]},
+            private=lambda at: {**seen(at), "target": self.teacher[context.y[at]]},
             hyper={f"weight/{TERM}": self.settings.gamma if self.teacher.any() else 0.0},
         )
-        said = message(table(setup), number, seen.means)
+        said = message(table(context), number, seen.means)
         heard = yield Exchange({self.server: (said,)}, {self.server: (KIND,)})
         received = heard.of(KIND)
         believed = [rows for rows in received.values() if outputs(rows)]
@@ -118,16 +137,16 @@ class Device(Stateful):
 class Server(Stateless):
     """The centre: no model, only means."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's table."""
-        return dict.fromkeys(self.setup.neighbours, (table(self.setup),))
+        return dict.fromkeys(self.context.neighbours, (table(self.context),))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, and tell each device what the others do."""
-        heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (KIND,)))
+        heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (KIND,)))
         received = heard.of(KIND)
         tables = {j: rows.astype(np.float64) for j, rows in received.items() if outputs(rows)}
         yield Exchange(self.teachers(tables, number), {})
@@ -135,7 +154,7 @@ class Server(Stateless):
 
     def teachers(self, tables: Mapping[NodeId, Array], number: int) -> dict[NodeId, Sequence[Message]]:
         """To each device that spoke, the others' means."""
-        form = table(self.setup)
+        form = table(self.context)
         return {j: (message(form, number, rows),) for j, rows in leave_one_out(tables).items()}
 
 
@@ -162,6 +181,6 @@ def leave_one_out(tables: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
     return found
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server."""
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

@@ -21,19 +21,32 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
 from edge.protocols._local import generator
 
 CENTRE = "server"
 DATA = "cartpole"
-KIND = "proxies"
+KIND = PROXIES.name
 ENVIRONMENT = "CartPole-v1"
 ACTIONS = 2
 EDGES: tuple[tuple[float, ...], ...] = ((-0.8, 0.8), (-0.5, 0.5), (-0.10, -0.02, 0.0, 0.02, 0.10), (-0.87, 0.87))
 """Where position, velocity, angle and angular velocity are cut into proxy states (Michie and Chambers 1968)."""
-PROXIES = int(np.prod([len(edges) + 1 for edges in EDGES]))
+STATES = int(np.prod([len(edges) + 1 for edges in EDGES]))
 TERM = "soft_cross_entropy"
 DISTIL = "soft_cross_entropy(reference)"
 
@@ -68,9 +81,14 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return (TERM, DISTIL)
 
 
-def table(setup: Setup) -> Format:
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What agents send: policies, weights, or nothing."""
+    return {"proxies": (PROXIES,), "weights": (WEIGHTS,), "nothing": ()}[settings.share]
+
+
+def table(context: ProtocolContext) -> Format:
     """Visited proxy states: their number, and the policy there."""
-    return Format(KIND, setup.reference_digest, (PROXIES, 1 + ACTIONS), fewer=True)
+    return PROXIES.format(context.reference_digest, (STATES, 1 + ACTIONS), fewer=True)
 
 
 def proxy(states: Array) -> Array:
@@ -81,7 +99,7 @@ def proxy(states: Array) -> Array:
 
 
 def centres() -> Array:
-    """(PROXIES, 4) float32: a state in the middle of each cell; the outer cells are as wide as their neighbours."""
+    """(STATES, 4) float32: a state in the middle of each cell; the outer cells are as wide as their neighbours."""
     middles = []
     for edges in EDGES:
         wide = [2 * edges[0] - edges[1], *edges, 2 * edges[-1] - edges[-2]]
@@ -92,26 +110,26 @@ def centres() -> Array:
 
 @dataclass
 class Agent(Stateful):
-    """A device. values: (PROXIES,) the critic. memory: (n, 1 + A) what the server last said."""
+    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last said."""
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     environment: Any
-    values: Array = field(default_factory=lambda: np.zeros(PROXIES))
+    values: Array = field(default_factory=lambda: np.zeros(STATES))
     memory: Array = field(default_factory=lambda: np.zeros((0, 1 + ACTIONS), np.float32))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The memory, or the mean of all policies."""
-        return {self.setup.neighbours[0]: (table(self.setup), weights(self.setup))}
+        return {self.context.neighbours[0]: (table(self.context), weights(self.context))}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Play and learn; tell what was done in each proxy state; take the memory."""
-        (server,) = self.setup.neighbours
-        sums, counts = np.zeros((PROXIES, ACTIONS)), np.zeros(PROXIES)
+        (server,) = self.context.neighbours
+        sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
         lengths, losses = [], []
         for episode in range(self.settings.episodes):
-            random = generator(self.setup, number, 10 + episode)
+            random = generator(self.context, number, 10 + episode)
             states, actions, policies, rewards = self._play(engine, random)
             np.add.at(sums, proxy(states), policies)
             np.add.at(counts, proxy(states), 1)
@@ -123,7 +141,7 @@ class Agent(Stateful):
         if self.settings.share == "weights":
             return metrics | (yield from self._average(number, engine, server))
         been = np.flatnonzero(counts)
-        said = message(table(self.setup), number, np.column_stack([been, sums[been] / counts[been, None]]))
+        said = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
         heard = (yield Exchange({server: (said,)}, {server: (KIND,)})).of(KIND)
         believed = [rows for rows in heard.values() if plausible(rows)]
         if believed:
@@ -184,9 +202,9 @@ class Agent(Stateful):
             policies = np.concatenate([policies, share * policies[i] + (1 - share) * policies[j]])
         return states, policies
 
-    def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, Heard, Metrics]:
+    def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, ExchangeResult, Metrics]:
         parameters = engine.parameters()
-        said = message(weights(self.setup), number, flatten(parameters))
+        said = message(weights(self.context), number, flatten(parameters))
         heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
         return {"implausible": adopt(engine, parameters, heard.of(said.kind))}
 
@@ -195,26 +213,26 @@ class Agent(Stateful):
 class Server(Stateless):
     """The centre: the memory of all, or the mean of all policies."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """What agents did where, or their weights."""
-        return dict.fromkeys(self.setup.neighbours, (table(self.setup), weights(self.setup)))
+        return dict.fromkeys(self.context.neighbours, (table(self.context), weights(self.context)))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, average, tell all."""
-        devices, share = self.setup.neighbours, self.settings.share
+        devices, share = self.context.neighbours, self.settings.share
         if share == "nothing":
             return {}
-        kind = KIND if share == "proxies" else "weights"
+        kind = KIND if share == "proxies" else WEIGHTS.name
         received = (yield Exchange({}, dict.fromkeys(devices, (kind,)))).of(kind)
         if share == "weights":
             believed = agreeing(received)
-            said = message(weights(self.setup), number, average(believed)) if believed else None
+            said = message(weights(self.context), number, average(believed)) if believed else None
         else:
             believed = {j: rows for j, rows in received.items() if plausible(rows)}
-            said = message(table(self.setup), number, memory_of(believed)) if believed else None
+            said = message(table(self.context), number, memory_of(believed)) if believed else None
         if said:
             yield Exchange(dict.fromkeys(devices, (said,)), {})
         return {"implausible": float(len(received) - len(believed))}
@@ -222,7 +240,7 @@ class Server(Stateless):
 
 def memory_of(tables: Mapping[NodeId, Array]) -> Array:
     """The mean policy of each proxy state over the agents that were there: (n, 1 + A), by number."""
-    sums, counts = np.zeros((PROXIES, ACTIONS)), np.zeros(PROXIES)
+    sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
     for name in sorted(tables):
         at = tables[name][:, 0].astype(np.int64)
         sums[at] += tables[name][:, 1:]
@@ -234,18 +252,18 @@ def memory_of(tables: Mapping[NodeId, Array]) -> Array:
 def plausible(rows: Array) -> bool:
     """Whether (n, 1 + A) names proxy states, each once, with a distribution over the actions."""
     numbers = rows[:, 0]
-    known = np.isin(numbers, np.arange(PROXIES)).all() and len(np.unique(numbers)) == len(numbers)
+    known = np.isin(numbers, np.arange(STATES)).all() and len(np.unique(numbers)) == len(numbers)
     return bool(known and distributions(rows[:, 1:]))
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """An agent or the server. Raises ConfigError without gymnasium, or for data that are not CartPole's."""
-    if setup.role != DEVICE:
-        return Server(setup, settings)
-    if setup.reference_x.shape[1:] != (len(EDGES),) or setup.classes != ACTIONS:
+    if context.role != DEVICE:
+        return Server(context, settings)
+    if context.reference_x.shape[1:] != (len(EDGES),) or context.classes != ACTIONS:
         raise ConfigError(f"federated-reinforcement-distillation plays {ENVIRONMENT}; say data = 'cartpole'")
     try:
         import gymnasium
     except ImportError:
         raise ConfigError("reinforcement learning needs gymnasium: pip install 'murmur-edge[rl]'") from None
-    return Agent(setup, settings, gymnasium.make(ENVIRONMENT).unwrapped)
+    return Agent(context, settings, gymnasium.make(ENVIRONMENT).unwrapped)

@@ -22,16 +22,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.bundle import EMBEDDING, LOGITS
+from edge import bundle
 from edge.errors import ConfigError
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Floats,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import FEATURES, LABELS, LOGITS
 from edge.protocols._base import Stateful, few_enough, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 
 CENTRE = "server"
 ASKS_CENTRE = True
 CENTRE_MODEL = "rest"
-FEATURES, SAID, LABELS = "features", "logits", "labels"
 TERM = "kullback_leibler"
 LARGEST = 1e4
 """A feature or logit beyond this is nonsense."""
@@ -75,11 +88,16 @@ def centre_objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", TERM)
 
 
-def uploads(setup: Setup, settings: Settings) -> tuple[Format, Format, Format]:
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send."""
+    return (FEATURES, LOGITS, LABELS)
+
+
+def uploads(context: ProtocolContext, settings: Settings) -> tuple[Format, Format, Format]:
     """Features (n, |H|), logits (n, K), labels (n, 1)."""
-    digest, n = setup.model_digest, settings.most
-    shapes = {FEATURES: setup.features, SAID: setup.classes, LABELS: 1}
-    one, two, three = (Format(kind, digest, (n, width), fewer=True) for kind, width in shapes.items())
+    digest, n = context.model_digest, settings.most
+    shapes = {FEATURES: context.features, LOGITS: context.classes, LABELS: 1}
+    one, two, three = (kind.format(digest, (n, width), fewer=True) for kind, width in shapes.items())
     return one, two, three
 
 
@@ -88,41 +106,41 @@ class Device(Stateful):
     """The edge. teacher: (n, K) float32, the server's logits of the private samples; empty before its first word."""
 
     STATE = ("teacher",)
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     teacher: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
     def answer(self) -> Format:
         """The server's logits of all private samples."""
-        return Format(SAID, self.setup.model_digest, (len(self.setup.x), self.setup.classes))
+        return LOGITS.format(self.context.model_digest, (len(self.context.x), self.context.classes))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's logits."""
-        return {self.setup.neighbours[0]: (self.answer,)}
+        return {self.context.neighbours[0]: (self.answer,)}
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
         """The device's own small classifier, and, where the server can be asked, the whole."""
         own = engine.predict(x)
         if centre is None:
             return [own]
-        (features,) = engine.outputs(x, EMBEDDING)
+        (features,) = engine.outputs(x, bundle.EMBEDDING)
         return [own, centre.predict(features)]
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train, tell features and logits of everything, take the server's logits."""
-        (server,) = self.setup.neighbours
+        (server,) = self.context.neighbours
         metrics: Metrics = {}
         if not self.settings.asynchronous:
             metrics = self._train(number, engine)
-        features, logits = engine.outputs(self.setup.x, EMBEDDING, LOGITS)
-        parts = features, logits, self.setup.y
-        forms = uploads(self.setup, self.settings)
+        features, logits = engine.outputs(self.context.x, bundle.EMBEDDING, bundle.LOGITS)
+        parts = features, logits, self.context.y
+        forms = uploads(self.context, self.settings)
         said = [message(form, number, part) for form, part in zip(forms, parts, strict=True)]
         yield Exchange({server: said}, {})
         if self.settings.asynchronous:
             metrics = self._train(number, engine)
-        heard = (yield Exchange({}, {server: (SAID,)})).of(SAID)
+        heard = (yield Exchange({}, {server: (LOGITS.name,)})).of(LOGITS.name)
         believed = [rows for rows in heard.values() if np.abs(rows).max() < LARGEST]
         if believed:
             self.teacher = believed[0]
@@ -130,11 +148,11 @@ class Device(Stateful):
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         settings, none = self.settings, not len(self.teacher)
-        teacher = np.zeros((len(self.setup.x), self.setup.classes), np.float32) if none else self.teacher
+        teacher = np.zeros((len(self.context.x), self.context.classes), np.float32) if none else self.teacher
         weight = 0.0 if none or not settings.to_device else settings.alpha
         return train(
             engine,
-            self.setup,
+            self.context,
             settings,
             number,
             private=lambda at: {"target_logits": teacher[at]},
@@ -146,36 +164,36 @@ class Device(Stateful):
 class Server(Stateful):
     """The centre: trains the rest of the model on what the devices last sent."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Features, logits and labels of every sample of every device."""
-        return dict.fromkeys(self.setup.neighbours, uploads(self.setup, self.settings))
+        return dict.fromkeys(self.context.neighbours, uploads(self.context, self.settings))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, train, and tell each device what the large model makes of its samples."""
-        kinds = (FEATURES, SAID, LABELS)
-        heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, kinds))
+        kinds = (FEATURES.name, LOGITS.name, LABELS.name)
+        heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, kinds))
         sent = {j: tuple(heard.of(kind).get(j) for kind in kinds) for j in heard.received}
         whole = {j: _rows(*parts) for j, parts in sent.items()}
         data = {j: rows for j, rows in sorted(whole.items()) if rows is not None}
         metrics = {"implausible": float(len(sent) - len(data))}
         if not data:
             return metrics
-        x = {j: rows[0].reshape(-1, *self.setup.features_shape) for j, rows in data.items()}
+        x = {j: rows[0].reshape(-1, *self.context.features_shape) for j, rows in data.items()}
         metrics |= self._train(number, engine, x, data)
         said = {}
         for j, features in x.items():
-            (logits,) = engine.outputs(features, LOGITS)
-            form = Format(SAID, self.setup.model_digest, logits.shape)
+            (logits,) = engine.outputs(features, bundle.LOGITS)
+            form = LOGITS.format(self.context.model_digest, (len(logits), self.context.classes))
             said[j] = (message(form, number, logits),)
         yield Exchange(said, {})
         return metrics
 
     def _train(self, number: int, engine: Engine, x: Mapping[NodeId, Array], data: Mapping[NodeId, "_Rows"]) -> Metrics:
         settings = self.settings
-        random = generator(self.setup, number)
+        random = generator(self.context, number)
         hyper = {f"weight/{TERM}": settings.alpha * settings.to_server, f"temperature/{TERM}": settings.temperature}
         names = list(data)
         groups = [names] if settings.interleave else [[j] for j in names]
@@ -205,9 +223,9 @@ def _rows(features: Array | None, logits: Array | None, labels: Array | None) ->
     return features, logits, labels[:, 0].astype(np.int64)
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server. Raises ConfigError for more samples than `most`, or a model without features."""
-    if not setup.features:
+    if not context.features:
         raise ConfigError("fedgkt needs a model cut in two: export it with --split-at; its edge part is the device's")
-    few_enough(setup, settings.most)
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    few_enough(context, settings.most)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from edge.interfaces import Engine, Exchange, Heard, Metrics, Protocol, Setup
+from edge.interfaces import Engine, Exchange, ExchangeResult, MessageKind, Metrics, Protocol, ProtocolContext
 from edge.protocols._base import Stateless
 from edge.protocols._local import LocalSettings, train
 
@@ -18,22 +18,27 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy",)
 
 
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """Nothing."""
+    return ()
+
+
 @dataclass
 class Isolated(Stateless):
     """See `edge.interfaces.Protocol`."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train."""
         yield from ()
-        return train(engine, self.setup, self.settings, number)
+        return train(engine, self.context, self.settings, number)
 
 
-def create(setup: Setup, settings: Settings) -> Isolated:
+def create(context: ProtocolContext, settings: Settings) -> Isolated:
     """A device on its own."""
-    return Isolated(setup, settings)
+    return Isolated(context, settings)
 
 
 _: type[Protocol] = Isolated

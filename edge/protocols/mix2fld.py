@@ -21,14 +21,27 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import CLASS_OUTPUTS, SAMPLES, WEIGHTS
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import Stateful, Stateless, adopt, flatten, message, weights
 from edge.protocols._local import generator, train
 
 CENTRE = "server"
 SAME_MODEL = True
-SEEDS = "samples"
+SEEDS = SAMPLES.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,34 +76,39 @@ def centre_objective(_settings: Settings) -> tuple[str, ...]:
     return ("soft_cross_entropy",)
 
 
-def seeds_format(setup: Setup, settings: Settings) -> Format:
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: mixed-up seeds once, and mean outputs."""
+    return (SAMPLES, CLASS_OUTPUTS)
+
+
+def seeds_format(context: ProtocolContext, settings: Settings) -> Format:
     """Mixed-up samples, with the label of the part `ratio`, and of the rest, behind them: (n, |x| + 2)."""
-    size = prod(setup.reference_x.shape[1:])
-    return Format(SEEDS, setup.reference_digest, (settings.seeds, size + 2), fewer=True)
+    size = prod(context.reference_x.shape[1:])
+    return SAMPLES.format(context.reference_digest, (settings.seeds, size + 2), fewer=True)
 
 
 @dataclass
 class Device(Stateless):
     """Trains on its labels, tells its mean outputs, and goes on from the server's weights."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's model."""
-        return {self.setup.neighbours[0]: (weights(self.setup),)}
+        return {self.context.neighbours[0]: (weights(self.context),)}
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train, tell, load."""
-        seen = fd.Observed(self.setup, engine)
-        metrics = train(engine, self.setup, self.settings, number, private=seen)
-        said = [message(fd.table(self.setup), number, seen.means)]
+        seen = fd.Observed(self.context, engine)
+        metrics = train(engine, self.context, self.settings, number, private=seen)
+        said = [message(fd.table(self.context), number, seen.means)]
         if number == 1:
-            mixed = mixed_up(self.setup.x, self.setup.y, self.settings, generator(self.setup, 0, 6))
-            said += [message(seeds_format(self.setup, self.settings), number, mixed)] if len(mixed) else []
-        parameters, (server,) = engine.parameters(), self.setup.neighbours
-        heard = yield Exchange({server: said}, {server: ("weights",)})
-        return metrics | {"implausible": adopt(engine, parameters, heard.of("weights"))}
+            mixed = mixed_up(self.context.x, self.context.y, self.settings, generator(self.context, 0, 6))
+            said += [message(seeds_format(self.context, self.settings), number, mixed)] if len(mixed) else []
+        parameters, (server,) = engine.parameters(), self.context.neighbours
+        heard = yield Exchange({server: said}, {server: (WEIGHTS.name,)})
+        return metrics | {"implausible": adopt(engine, parameters, heard.of(WEIGHTS.name))}
 
 
 @dataclass
@@ -98,32 +116,32 @@ class Server(Stateful):
     """The centre. x: (S, ...) the inversely mixed seeds. y: (S,) their labels."""
 
     STATE: ClassVar[tuple[str, ...]] = ("x", "y")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     x: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
     y: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's table and seeds."""
-        told = (fd.table(self.setup), seeds_format(self.setup, self.settings))
-        return dict.fromkeys(self.setup.neighbours, told)
+        told = (fd.table(self.context), seeds_format(self.context, self.settings))
+        return dict.fromkeys(self.context.neighbours, told)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, convert outputs to a model, send it to all."""
-        setup, settings = self.setup, self.settings
+        context, settings = self.context, self.settings
         kinds = (fd.KIND, SEEDS) if number == 1 else (fd.KIND,)
-        heard = yield Exchange({}, dict.fromkeys(setup.neighbours, kinds))
+        heard = yield Exchange({}, dict.fromkeys(context.neighbours, kinds))
         received = heard.of(fd.KIND)
         tables = {j: rows.astype(np.float64) for j, rows in received.items() if fd.outputs(rows)}
         if number == 1:
-            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, setup.classes)}
+            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, context.classes)}
             x, self.y = unmixed(seeds, settings.ratio)
-            self.x = x.reshape(len(x), *setup.reference_x.shape[1:])
+            self.x = x.reshape(len(x), *context.reference_x.shape[1:])
         metrics = {"implausible": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
             metrics["loss"] = self._convert(number, engine, tables)
-            said = message(weights(setup), number, flatten(engine.parameters()))
-            yield Exchange(dict.fromkeys(setup.neighbours, (said,)), {})
+            said = message(weights(context), number, flatten(engine.parameters()))
+            yield Exchange(dict.fromkeys(context.neighbours, (said,)), {})
         return metrics
 
     def _convert(self, number: int, engine: Engine, tables: Mapping[NodeId, Array]) -> float:
@@ -131,11 +149,11 @@ class Server(Stateful):
         settings = self.settings
         has = sum(rows.any(axis=1).astype(np.float64) for rows in tables.values())
         mean = sum(tables.values()) / np.maximum(has, 1)[:, None]
-        hard = np.eye(self.setup.classes)
+        hard = np.eye(self.context.classes)
         # Where no device has a label, the seeds' own label is all there is.
         mean = np.where(np.asarray(has)[:, None] > 0, mean, hard)
         wanted = ((hard + settings.gamma * mean) / (1 + settings.gamma)).astype(np.float32)
-        random = generator(self.setup, number)
+        random = generator(self.context, number)
         losses = []
         for _ in range(settings.server_steps):
             at = random.integers(len(self.x), size=settings.server_batch)
@@ -193,6 +211,6 @@ def labelled(rows: Array, classes: int) -> bool:
     return bool(known and np.abs(rows).max() < 1e6)
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server."""
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

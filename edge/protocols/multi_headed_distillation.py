@@ -25,12 +25,24 @@ from hashlib import sha256
 import numpy as np
 
 from edge.bundle import EMBEDDING, PROBABILITIES, of_head
-from edge.interfaces import Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Floats,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import FEATURES, SOFT_LABELS
 from edge.protocols._base import Stateful, distributions, message
 from edge.protocols._local import LocalSettings, generator, train
 
 EMBEDDING_TERM = "embedding_distance(reference)"
-LABELS, FEATURES = "soft-labels", "features"
 LONGEST = 1e6
 """Length of an embedding beyond which it is nonsense."""
 
@@ -75,6 +87,11 @@ def objective(settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy", *heads, *((EMBEDDING_TERM,) if settings.embedding_weight else ()))
 
 
+def sends(settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send: predictions, and embeddings where they count."""
+    return (SOFT_LABELS, FEATURES) if settings.embedding_weight else (SOFT_LABELS,)
+
+
 @dataclass
 class MultiHeadedDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -83,7 +100,7 @@ class MultiHeadedDistillation(Stateful):
     """
 
     STATE = ("pool", "embeddings")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     pool: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     embeddings: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
@@ -91,27 +108,27 @@ class MultiHeadedDistillation(Stateful):
     @property
     def forms(self) -> tuple[Format, ...]:
         """Predictions, and embeddings where they count."""
-        setup, rows, heads = self.setup, len(self.setup.reference_x), self.settings.heads
-        digest = sha256(setup.reference_digest + bytes([heads])).digest()[:8]
-        told = [Format(LABELS, digest, (heads * rows, setup.classes))]
+        context, rows, heads = self.context, len(self.context.reference_x), self.settings.heads
+        digest = sha256(context.reference_digest + bytes([heads])).digest()[:8]
+        told = [SOFT_LABELS.format(digest, (heads * rows, context.classes))]
         if self.settings.embedding_weight:
-            told.append(Format(FEATURES, digest, (rows, setup.features)))
+            told.append(FEATURES.format(digest, (rows, context.features)))
         return tuple(told)
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' heads."""
-        return dict.fromkeys(self.setup.neighbours, self.forms)
+        return dict.fromkeys(self.context.neighbours, self.forms)
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
         """All of them, the main one first."""
         return engine.outputs(x, *(of_head(PROBABILITIES, k) for k in range(self.settings.heads + 1)))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Tell all heads, train on what the pool says while it travels, and refresh the pool."""
-        neighbours, forms = self.setup.neighbours, self.forms
+        neighbours, forms = self.context.neighbours, self.forms
         names = [of_head(PROBABILITIES, k) for k in range(self.settings.heads)]
         more = [EMBEDDING] if self.settings.embedding_weight else []
-        found = engine.outputs(self.setup.reference_x, *names, *more)
+        found = engine.outputs(self.context.reference_x, *names, *more)
         own = found[: len(names)]
         exchanging = number % self.settings.refresh_every == 0
         if exchanging:
@@ -127,7 +144,7 @@ class MultiHeadedDistillation(Stateful):
     def _train(self, number: int, engine: Engine, own: Array) -> Metrics:
         """Own: (H, R, K), what our heads said at the start of the round."""
         settings, pool = self.settings, self.pool
-        random = generator(self.setup, number, 5)
+        random = generator(self.context, number, 5)
         hyper = {f"weight/{auxiliary(k)}": settings.aux_weight * bool(len(pool)) for k in range(1, settings.heads + 1)}
         if settings.embedding_weight:
             hyper[f"weight/{EMBEDDING_TERM}"] = settings.embedding_weight * bool(len(pool))
@@ -138,13 +155,13 @@ class MultiHeadedDistillation(Stateful):
             wanted = targets(theirs, own[:, of], settings)
             batch = {of_head("reference_target", k): wanted[k - 1] for k in range(1, settings.heads + 1)}
             if settings.embedding_weight:
-                ones = np.ones((len(of), self.setup.features), np.float32)
+                ones = np.ones((len(of), self.context.features), np.float32)
                 batch["reference_target_embedding"] = self.embeddings[drawn[0]][of] if len(drawn) else ones
             return batch
 
         return train(
             engine,
-            self.setup,
+            self.context,
             settings,
             number,
             public=public,
@@ -152,13 +169,13 @@ class MultiHeadedDistillation(Stateful):
             hyper=hyper,
         )
 
-    def _refresh(self, heard: Heard) -> int:
+    def _refresh(self, heard: ExchangeResult) -> int:
         """Put what was heard into the pool, in the order of names; returns how much of it was refused."""
-        labels, features = heard.of(LABELS), heard.of(FEATURES)
+        labels, features = heard.of(SOFT_LABELS.name), heard.of(FEATURES.name)
         believed = [j for j in labels if distributions(labels[j])]
         if self.settings.embedding_weight:
             believed = [j for j in believed if j in features and np.abs(features[j]).max() < LONGEST]
-        size = self.settings.pool or len(self.setup.neighbours)
+        size = self.settings.pool or len(self.context.neighbours)
         if believed:
             self.pool = _renewed(self.pool, [labels[j] for j in believed], size)
             if self.settings.embedding_weight:
@@ -189,9 +206,9 @@ def _renewed(pool: Array, fresh: list[Array], size: int) -> Array:
     return together[-size:]
 
 
-def create(setup: Setup, settings: Settings) -> MultiHeadedDistillation:
+def create(context: ProtocolContext, settings: Settings) -> MultiHeadedDistillation:
     """A device with a head for itself and a head for everybody."""
-    return MultiHeadedDistillation(setup, settings)
+    return MultiHeadedDistillation(context, settings)
 
 
 _: type[Protocol] = MultiHeadedDistillation

@@ -6,8 +6,9 @@ the batches.
 
 from dataclasses import dataclass
 
-from edge.interfaces import DEVICE, Protocol, Setup
+from edge.interfaces import DEVICE, Protocol, ProtocolContext
 from edge.protocols._averaging import Averager, AveragingSettings, Learner
+from edge.protocols._averaging import sends as sends
 
 CENTRE = "coordinator"
 SAME_MODEL = True
@@ -23,6 +24,6 @@ def objective(_settings: Settings) -> tuple[str, ...]:
     return ("cross_entropy",)
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the coordinator."""
-    return Learner(setup, settings) if setup.role == DEVICE else Averager(setup, settings)
+    return Learner(context, settings) if context.role == DEVICE else Averager(context, settings)

@@ -10,13 +10,26 @@ from math import prod
 
 import numpy as np
 
-from edge.interfaces import DEVICE, Array, Engine, Exchange, Floats, Format, Heard, Metrics, NodeId, Protocol, Setup
+from edge.interfaces import (
+    DEVICE,
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Floats,
+    Format,
+    MessageKind,
+    Metrics,
+    NodeId,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import LABELS, SAMPLES
 from edge.protocols._base import Stateful, Stateless, few_enough, message
 from edge.protocols._local import LocalSettings, train
 
 CENTRE = "server"
 ASKS_CENTRE = True
-SAMPLES, LABELS = "samples", "labels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +55,17 @@ def objective(_settings: Settings) -> tuple[str, ...]:
 centre_objective = objective
 
 
-def forms(setup: Setup, settings: Settings) -> tuple[Format, Format]:
+def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+    """What devices send, once."""
+    return (SAMPLES, LABELS)
+
+
+def forms(context: ProtocolContext, settings: Settings) -> tuple[Format, Format]:
     """Samples (n, |x|), and their labels (n, 1)."""
-    digest, size = setup.reference_digest, prod(setup.reference_x.shape[1:])
+    digest, size = context.reference_digest, prod(context.reference_x.shape[1:])
     return (
-        Format(SAMPLES, digest, (settings.most, size), fewer=True),
-        Format(LABELS, digest, (settings.most, 1), fewer=True),
+        SAMPLES.format(digest, (settings.most, size), fewer=True),
+        LABELS.format(digest, (settings.most, 1), fewer=True),
     )
 
 
@@ -55,21 +73,21 @@ def forms(setup: Setup, settings: Settings) -> tuple[Format, Format]:
 class Device(Stateless):
     """Sends its samples in the first round; has no part in what follows."""
 
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
         """The server's answer, where it can be asked."""
         return [(centre or engine).predict(x)]
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Send, once."""
         if number == 1:
-            rows = self.setup.x.reshape(len(self.setup.x), -1), self.setup.y[:, None]
+            rows = self.context.x.reshape(len(self.context.x), -1), self.context.y[:, None]
             said = [
-                message(form, number, part) for form, part in zip(forms(self.setup, self.settings), rows, strict=True)
+                message(form, number, part) for form, part in zip(forms(self.context, self.settings), rows, strict=True)
             ]
-            yield Exchange({self.setup.neighbours[0]: said}, {})
+            yield Exchange({self.context.neighbours[0]: said}, {})
         return {}
 
 
@@ -78,30 +96,30 @@ class Server(Stateful):
     """Trains on everything. x: (n, ...), y: (n,) what was sent. senders: (1,) how many did."""
 
     STATE = ("x", "y", "senders")
-    setup: Setup
+    context: ProtocolContext
     settings: Settings
     x: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
     y: Array = field(default_factory=lambda: np.empty(0, np.int64))
     senders: Array = field(default_factory=lambda: np.zeros(1, np.int64))
 
-    def hears(self) -> Mapping[NodeId, Sequence[Format]]:
+    def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's samples."""
-        return dict.fromkeys(self.setup.neighbours, forms(self.setup, self.settings))
+        return dict.fromkeys(self.context.neighbours, forms(self.context, self.settings))
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, once; then train."""
         if number == 1:
-            heard = yield Exchange({}, dict.fromkeys(self.setup.neighbours, (SAMPLES, LABELS)))
-            x, labels = heard.of(SAMPLES), heard.of(LABELS)
-            fit = [j for j in x if j in labels and honest(x[j], labels[j], self.setup.classes)]
+            heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SAMPLES.name, LABELS.name)))
+            x, labels = heard.of(SAMPLES.name), heard.of(LABELS.name)
+            fit = [j for j in x if j in labels and honest(x[j], labels[j], self.context.classes)]
             if fit:
-                shape = self.setup.reference_x.shape[1:]
+                shape = self.context.reference_x.shape[1:]
                 self.x = np.concatenate([x[j] for j in fit]).reshape(-1, *shape)
                 self.y = np.concatenate([labels[j][:, 0] for j in fit]).astype(np.int64)
                 self.senders = np.array([len(fit)])
         if not len(self.x):
             return {}
-        together = replace(self.setup, x=self.x, y=self.y)
+        together = replace(self.context, x=self.x, y=self.y)
         steps = replace(self.settings, local_steps=self.settings.local_steps * int(self.senders[0]))
         return train(engine, together, steps, number)
 
@@ -111,7 +129,7 @@ def honest(x: Array, labels: Array, classes: int) -> bool:
     return bool(len(x) == len(labels) and np.abs(x).max() < 1e6 and np.isin(labels, np.arange(classes)).all())
 
 
-def create(setup: Setup, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Settings) -> Protocol:
     """A device or the server. Raises ConfigError if the device has more samples than may be sent."""
-    few_enough(setup, settings.most)
-    return Device(setup, settings) if setup.role == DEVICE else Server(setup, settings)
+    few_enough(context, settings.most)
+    return Device(context, settings) if context.role == DEVICE else Server(context, settings)

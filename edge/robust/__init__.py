@@ -1,31 +1,41 @@
-"""What a device makes of what its neighbours say, before its protocol sees it: one rule a file.
+"""Aggregation rules: which of the neighbours' messages a device mixes, and as what; one rule a file.
 
-A file has `rule(argument)`, which checks what follows the colon ("trimmed-mean:0.25") and gives
+A file has `SPEC = AggregationSpec(rule=...)`. `rule(argument)` checks what follows the colon ("trimmed-mean:0.25") and
+gives
 
-    believed(tables, own) -> tables
+    aggregate(tables, own) -> tables
 
-with tables: what neighbours said of one kind in one round, sender -> (R, K) float32, and own what this device said
-itself, or None where it says nothing of that kind (a server). A row of zeros is about nothing (a label that its sender
-does not have) and counts for nothing. What is left out was not believed; what is returned is mixed as if it had been
-said. So any protocol whose messages are soft labels takes any rule.
+with tables: what neighbours sent of one kind in one round, sender -> (R, K) float32, and own what this device sent
+itself, or None where it sends nothing of that kind (a server). A row of zeros is about nothing (a label that its sender
+does not have) and counts for nothing. What is left out is rejected; what is returned is mixed as if it had been sent.
+So any protocol whose messages are distributions takes any rule.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.interfaces import Array, Floats, NodeId
+from edge.interfaces import Aggregation, Array, Floats, NodeId, everybody
+from edge.specs import AggregationSpec
 
-Rule = Callable[[Mapping[NodeId, Floats], Floats | None], dict[NodeId, Floats]]
+
+def find(setting: str) -> AggregationSpec:
+    """What the rule of that name says about itself. Raises ConfigError: unknown."""
+    spec: AggregationSpec = plugins.load("edge.robust", setting.partition(":")[0], "robust rule").SPEC
+    return spec
 
 
-def load(spec: str) -> Rule:
-    """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be."""
-    name, _, argument = spec.partition(":")
-    found: Rule = plugins.load("edge.robust", name, "robust rule").rule(argument)
-    return found
+def load(setting: str) -> Aggregation:
+    """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be.
+
+    Of one voice alone, a centre's or an only neighbour's, nobody can tell: no rule is applied to it.
+    """
+    rule = find(setting).rule(setting.partition(":")[2])
+    if rule is everybody:
+        return everybody
+    return lambda tables, own: rule(tables, own) if len(tables) > 1 else dict(tables)
 
 
 def number(spec: str, argument: str, low: float, high: float) -> float:

@@ -1,19 +1,15 @@
-"""Everybody is believed: what the papers do."""
-
-from collections.abc import Mapping
+"""Everybody is aggregated: what the papers do."""
 
 from edge.errors import ConfigError
-from edge.interfaces import Floats, NodeId
-from edge.robust import Rule
+from edge.interfaces import Aggregation, PrivacyClass, everybody
+from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Rule:
+def rule(argument: str) -> Aggregation:
     """Takes no argument."""
     if argument:
         raise ConfigError(f"robust 'mean:{argument}': mean takes no argument")
-    return believed
+    return everybody
 
 
-def believed(tables: Mapping[NodeId, Floats], _own: Floats | None) -> dict[NodeId, Floats]:
-    """All."""
-    return dict(tables)
+SPEC = AggregationSpec(rule=rule, applies=frozenset(PrivacyClass))

@@ -6,11 +6,12 @@ Holds as long as fewer than half of those we hear, ourselves included, lie.
 from collections.abc import Mapping
 
 from edge.errors import ConfigError
-from edge.interfaces import Floats, NodeId
-from edge.robust import Rule, everywhere, said, trimmed
+from edge.interfaces import Aggregation, Floats, NodeId
+from edge.robust import everywhere, said, trimmed
+from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Rule:
+def rule(argument: str) -> Aggregation:
     """Takes no argument."""
     if argument:
         raise ConfigError(f"robust 'median:{argument}': median takes no argument")
@@ -20,3 +21,6 @@ def rule(argument: str) -> Rule:
 def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
     """The median, from every neighbour."""
     return everywhere(tables, trimmed(said(tables, own), 0.5)) if tables else {}
+
+
+SPEC = AggregationSpec(rule=rule)

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge.interfaces import Floats, NodeId
-from edge.robust import Rule, number
+from edge.interfaces import Aggregation, Floats, NodeId
+from edge.robust import number
+from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Rule:
+def rule(argument: str) -> Aggregation:
     """X, from 0 to less than 1; 0.7 if it is not said."""
     least = number("similarity", argument or "0.7", 0, 1)
 
@@ -34,3 +35,6 @@ def agreement(ours: Floats, theirs: Floats) -> float:
     sure = np.where(both, np.clip(ours.max(axis=1) - 1 / ours.shape[1], 0, None), 0).astype(np.float64)
     overlap = np.minimum(np.clip(ours, 0, None), np.clip(theirs, 0, None)).sum(axis=1)
     return float((sure * overlap).sum() / max(sure.sum(), 1e-9))
+
+
+SPEC = AggregationSpec(rule=rule)

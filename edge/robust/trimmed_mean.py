@@ -5,11 +5,12 @@ Of n that we hear, ourselves included, ceil(X n) are left out at either end, but
 
 from collections.abc import Mapping
 
-from edge.interfaces import Floats, NodeId
-from edge.robust import Rule, everywhere, number, said, trimmed
+from edge.interfaces import Aggregation, Floats, NodeId
+from edge.robust import everywhere, number, said, trimmed
+from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Rule:
+def rule(argument: str) -> Aggregation:
     """X, from 0 to less than 0.5; 0.25 if it is not said."""
     share = number("trimmed-mean", argument or "0.25", 0, 0.5)
 
@@ -17,3 +18,6 @@ def rule(argument: str) -> Rule:
         return everywhere(tables, trimmed(said(tables, own), share)) if tables else {}
 
     return believed
+
+
+SPEC = AggregationSpec(rule=rule)

@@ -39,7 +39,13 @@ def settings(given: Given) -> dict[str, Setting]:
         found = run(name, **more)
         return replace(
             found,
-            scenario={**found.scenario, "uplink": 100.0, "downlink": 1000.0, "patience": 3600.0, "evaluate_every": 1},
+            scenario={
+                **found.scenario,
+                "uplink": 100.0,
+                "downlink": 1000.0,
+                "round_timeout": 3600.0,
+                "evaluate_every": 1,
+            },
         )
 
     return {

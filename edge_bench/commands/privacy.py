@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from edge import plugins, privacy
+from edge import privacy
 from edge.errors import ConfigError
 from edge_report import flags
 from edge_report.document import Number, Section
@@ -67,7 +67,7 @@ def epsilon(noise: str, rows: int, rounds: int, delta: float) -> float | None:
         from dp_accounting import pld, rdp
     except ImportError:
         raise ConfigError("the accountants are in dp-accounting: pip install 'murmur-edge[privacy]'") from None
-    multiplier = scale / plugins.load("edge.privacy", name).sensitivity(rows)
+    multiplier = scale / privacy.find_noise(name).sensitivity(rows)
     if name == "gaussian":
         accountant, event = rdp.RdpAccountant(), dp.GaussianDpEvent(multiplier)
     else:

@@ -48,7 +48,8 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     part("random", lambda: np.random.default_rng(0).random())
     from edge import bundle as bundles
     from edge.engines._probe import random_batch
-    from edge.interfaces import Exchange, Format, Message
+    from edge.interfaces import Exchange, Message
+    from edge.kinds import SOFT_LABELS
     from edge.messaging.inbox import Inbox
     from edge.messaging.mailbox import Post
     from edge.transports.memory import Network
@@ -71,7 +72,7 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     about = np.random.default_rng(1).random((R, *bundle.manifest.shape), np.float32)
     part("outputs", lambda: made.predict(about))
     K, digest, names = bundle.manifest.classes, bytes(8), [f"n{i}" for i in range(M)]
-    form = Format("soft-labels", digest, (R, K))
+    form = SOFT_LABELS.format(digest, (R, K))
 
     def posts() -> list[Post]:
         network = Network("memory")

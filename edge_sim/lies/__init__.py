@@ -1,9 +1,9 @@
 """Devices that lie: what they say is replaced before it is sent, one way a file.
 
-A file has `lie(values, random) -> values` for soft labels (rows, K) float32.
+A file has `SPEC = AttackSpec(attack=...)`.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +11,56 @@ import numpy as np
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.interfaces import SOFT, Engine, Exchange, Heard, Message, Metrics, Protocol
+from edge.interfaces import (
+    Array,
+    Engine,
+    Exchange,
+    ExchangeResult,
+    Floats,
+    Message,
+    Metrics,
+    PrivacyClass,
+    Protocol,
+    ProtocolContext,
+)
+from edge.kinds import find
+from edge.specs import DISTRIBUTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec:
+    """What a device says instead.
+
+    attack: (values, random) -> values, (rows, K) float32. applies: the classes of messages it is for.
+    """
+
+    attack: Callable[[Array, np.random.Generator], Floats]
+    applies: frozenset[PrivacyClass] = DISTRIBUTIONS
+
+
+def load(name: str) -> AttackSpec:
+    """The attack of that name. Raises ConfigError: unknown."""
+    spec: AttackSpec = plugins.load("edge_sim.lies", name, "lie").SPEC
+    return spec
 
 
 def parse(spec: str) -> tuple[str, int]:
     """ "label-flip:2" -> ("label-flip", 2), how many devices do it. Raises ConfigError."""
     name, _, count = spec.partition(":")
-    plugins.load("edge_sim.lies", name, "lie")
+    load(name)
     if not count.isdigit() or int(count) < 1:
         raise ConfigError(f"liars '{spec}': expected {name}:N with N devices, at least 1")
     return name, int(count)
+
+
+def lying(setup: ProtocolContext, name: str) -> ProtocolContext:
+    """The same for a protocol whose messages are only made of distributions: those are replaced."""
+    attack = load(name).attack
+
+    def perturb(values: Array, number: int) -> Array:
+        return setup.perturb(attack(values, np.random.default_rng([setup.seed, number])), number)
+
+    return replace(setup, perturb=perturb)
 
 
 @dataclass
@@ -34,13 +74,16 @@ class Liar:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.honest, name)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """The honest round, with other words."""
-        lie = plugins.load("edge_sim.lies", self.name).lie
+        spec = load(self.name)
         random = np.random.default_rng([self.seed, number])
 
         def twisted(message: Message) -> Message:
-            return replace(message, values=lie(message.values, random)) if message.kind in SOFT else message
+            kind = find(message.kind)
+            if kind is None or kind.privacy not in spec.applies:
+                return message
+            return replace(message, values=spec.attack(message.values, random))
 
         talk = self.honest.round(number, engine)
         try:

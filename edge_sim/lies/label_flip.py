@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from edge.interfaces import Floats
+from edge.interfaces import Array, Floats
+from edge_sim.lies import AttackSpec
 
 
-def lie(values: Floats, _random: np.random.Generator) -> Floats:
+def attack(values: Array, _random: np.random.Generator) -> Floats:
     """The columns reversed."""
     return np.ascontiguousarray(values[:, ::-1])
+
+
+SPEC = AttackSpec(attack=attack)

@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from edge.interfaces import Floats
+from edge.interfaces import Array, Floats
+from edge_sim.lies import AttackSpec
 
 
-def lie(values: Floats, random: np.random.Generator) -> Floats:
+def attack(values: Array, random: np.random.Generator) -> Floats:
     """Dirichlet rows with most of their mass on one class."""
     return random.dirichlet(np.full(values.shape[1], 0.1), len(values)).astype(np.float32)
+
+
+SPEC = AttackSpec(attack=attack)

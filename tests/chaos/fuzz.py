@@ -27,7 +27,8 @@ from edge.bundle import Bundle
 from edge.codec import HEADER, decode, encode, join, requested
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import MessageError, MurmurError
-from edge.interfaces import Delivery, Format, Message
+from edge.interfaces import Delivery, Message
+from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import Inbox
 from export import zoo
 from export.write import export
@@ -47,7 +48,7 @@ reference = "300"
 protocol = "d-distillation"
 robust = "trimmed-mean:0.2"
 rounds = 10
-patience = 30.0
+round_timeout = 30.0
 [settings]
 pull = 5.0
 [coding]
@@ -99,7 +100,7 @@ def wire() -> Target:
             and "8" not in coding
         ):
             seeds += encode(Message("soft-labels", 34, DIGEST, values), coding, bases)
-    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (60, 10)), Format("weights", DIGEST, (1, 4))]})
+    inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (60, 10)), WEIGHTS.format(DIGEST, (1, 4))]})
 
     def once(chance: random.Random) -> None:
         data = mutated(chance.choice(seeds), seeds, chance)

@@ -52,7 +52,7 @@ def main() -> int:
         split="classes:4",
         reference="60",
         coding={"soft_labels": args.coding},
-        patience=1e9,
+        round_timeout=1e9,
     )
     world = worlds.build(scenario)
     kills = {"in a child": 0, "that left a checkpoint half written": 0, "before the first checkpoint": 0}

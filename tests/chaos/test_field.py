@@ -84,7 +84,7 @@ def test_a_network_that(name: str, weather: Weather, rounds: int, accuracy: floa
         field = stack.enter_context(field_of(tmp_path, rounds=rounds))
         for i, node in enumerate(field.nodes.values()):
             port = stack.enter_context(proxy(field.port, weather, seed=i))
-            field.configure(node.name, rounds=rounds, broker=f"mqtt://127.0.0.1:{port}", patience=120.0).start()
+            field.configure(node.name, rounds=rounds, broker=f"mqtt://127.0.0.1:{port}", round_timeout=120.0).start()
         all_finish(field, rounds, accuracy=accuracy)
         nodes = field.nodes.values()
         assert all(row["missed"] == 0 for node in nodes for row in node.rows[:-1])
@@ -99,10 +99,10 @@ def test_a_network_that_falls_apart_and_heals(tmp_path: Path) -> None:
     """a and b cannot be reached for a while; both halves go on, and afterwards all hear one another again."""
     rounds, weather = 200, Weather()
     with ExitStack() as stack:
-        field = stack.enter_context(field_of(tmp_path, rounds=rounds, patience=2.0))
+        field = stack.enter_context(field_of(tmp_path, rounds=rounds, round_timeout=2.0))
         for i, name in enumerate("ab"):
             port = stack.enter_context(proxy(field.port, weather, seed=i))
-            field.configure(name, rounds=rounds, patience=2.0, broker=f"mqtt://127.0.0.1:{port}")
+            field.configure(name, rounds=rounds, round_timeout=2.0, broker=f"mqtt://127.0.0.1:{port}")
         for node in field.nodes.values():
             node.start()
         a, c = field.nodes["a"], field.nodes["c"]
@@ -146,8 +146,8 @@ def test_a_full_card(tmp_path: Path) -> None:
 
 def test_a_device_with_another_reference_set(tmp_path: Path) -> None:
     rounds = 4
-    with field_of(tmp_path, rounds=rounds, patience=3.0) as field:
-        field.configure("d", rounds=rounds, patience=3.0, reference="200")
+    with field_of(tmp_path, rounds=rounds, round_timeout=3.0) as field:
+        field.configure("d", rounds=rounds, round_timeout=3.0, reference="200")
         for node in field.nodes.values():
             node.start()
         for node in field.nodes.values():
@@ -167,7 +167,7 @@ def test_a_device_with_another_model(tmp_path: Path) -> None:
         export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "other")
         for name in NAMES:
             model = "other" if name == "d" else "same"
-            field.configure(name, common=common, rounds=rounds, patience=3.0, bundle=model)
+            field.configure(name, common=common, rounds=rounds, round_timeout=3.0, bundle=model)
         for node in field.nodes.values():
             node.start()
         for node in field.nodes.values():
@@ -180,7 +180,7 @@ def test_a_device_with_another_model(tmp_path: Path) -> None:
 def test_a_hostile_neighbour(tmp_path: Path) -> None:
     """d is somebody else: garbage, well-formed nonsense, replays, floods. a, b and c reach their last round."""
     rounds, flood = 6, 100_000 if LONG else 10_000
-    with field_of(tmp_path, rounds=rounds, patience=3.0) as field:
+    with field_of(tmp_path, rounds=rounds, round_timeout=3.0) as field:
         del field.nodes["d"]
         for node in field.nodes.values():
             node.start()

@@ -75,14 +75,14 @@ ALONE = set(PROTOCOLS) - {"fedgkt", "pooled", "federated-reinforcement-distillat
 
 def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
     """A device that hears nobody goes on, and ends as if it had been alone from the start."""
-    with fleet(tmp_path, protocol, devices=2, patience=1.0) as whole:
+    with fleet(tmp_path, protocol, devices=2, round_timeout=1.0) as whole:
         lonely = whole.devices[0]
         rows = list(_alone(whole, 0))
         silent = 0.0 if protocol in ("isolated", "pooled") else 1.0
         assert [row["missed"] for row in rows][1:] == [silent] * 4
         assert all(np.isfinite(v).all() for v in lonely.engine.state().values())
         if protocol in ALONE:
-            with fleet(tmp_path / "alone", "isolated", devices=2, patience=1.0) as other:
+            with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0) as other:
                 list(_alone(other, 0))
                 expected, found = other.devices[0].engine.state(), lonely.engine.state()
                 for name, value in expected.items():  # a step with a term of weight 0 may round otherwise
@@ -92,7 +92,7 @@ def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [p for p in PROTOCOLS if p != "isolated"])
 def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> None:
     """One device comes after five rounds, another goes; the rest reach their last round, and so does the late one."""
-    with fleet(tmp_path, name, devices=5, topology="complete", rounds=14, patience=8.0) as whole:
+    with fleet(tmp_path, name, devices=5, topology="complete", rounds=14, round_timeout=8.0) as whole:
         late, leaving = whole.members[1], whole.members[2]
         early = fleets.play([d for d in whole.devices if d is not late], whole.network)
         for _ in range(5):
@@ -156,7 +156,7 @@ def _skip_to(device: Any, first: int, whole: Fleet) -> None:
 
     scenario = whole.scenario
     device.steps = node.rounds(
-        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.patience
+        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.round_timeout
     )
 
 

@@ -208,7 +208,7 @@ def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -
             split = "classes:5"
             protocol = "dynamic-averaging"
             rounds = 40
-            patience = 12
+            round_timeout = 12
             checkpoint = "state-{me}"
             [settings]
             threshold = 0.05

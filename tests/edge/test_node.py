@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge.codec import AGAIN, decode, encode
-from edge.interfaces import Engine, Exchange, Format, Heard, Message, Metrics, NodeId
+from edge.interfaces import Engine, Exchange, ExchangeResult, Message, Metrics, NodeId
+from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import ASK_EVERY, LINGER, Post, Waiting
 from edge.node import Row, rounds, run
@@ -30,7 +31,7 @@ class Echo:
     heard: dict[int, dict[str, float]] = field(default_factory=dict)
     shape: tuple[int, int] = (1, 1)
 
-    def round(self, number: int, engine: Engine) -> Generator[Exchange, Heard, Metrics]:
+    def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         values = np.full((1, 1), number, np.float32) if self.shape == (1, 1) else distributions(*self.shape, 0)
         message = Message("soft-labels", number, DIGEST, values)
         answers = yield Exchange(
@@ -56,7 +57,7 @@ class Party:
     def __post_init__(self) -> None:
         self.transport: Memory = self.network.attach(self.me)
         self.protocol = Echo(self.me, self.neighbours, shape=self.shape)
-        self.inbox = Inbox(dict.fromkeys(self.neighbours, (Format("soft-labels", DIGEST, self.shape),)))
+        self.inbox = Inbox(dict.fromkeys(self.neighbours, (SOFT_LABELS.format(DIGEST, self.shape),)))
         self.steps = rounds(
             self.protocol,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
@@ -156,7 +157,7 @@ def test_how_long_a_device_waits_before_it_asks_again(shape: tuple[int, int], pa
     """Messages of several payloads may be long under way, and what is asked for comes behind them."""
     network, clock = Network("f"), [0.0]
     network.attach("b")
-    inbox = Inbox({"b": (Format("weights", DIGEST, shape),)})
+    inbox = Inbox({"b": (WEIGHTS.format(DIGEST, shape),)})
     listening = Post(network.attach("a"), inbox, {}, lambda: clock[0]).listen({"b": ("weights",)}, 1, deadline=1e9)
     times = [0.0]
     for _ in pauses:
@@ -169,7 +170,7 @@ def test_how_long_a_device_waits_before_it_asks_again(shape: tuple[int, int], pa
 def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
     """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""
     network, clock = Network("f"), [0.0]
-    form = Format("weights", DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
+    form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
     posts = []
     for me, other in (("a", "b"), ("b", "a")):
         inbox = Inbox({other: (form,)})
@@ -239,7 +240,7 @@ def test_who_was_away_catches_up() -> None:
 def leaving_and_listening(loss: Callable[[], bool]) -> tuple[Post, Post, list[float]]:
     """(a, which has said its last message and was heard by nobody; b, which a has heard; the clock they share)."""
     network, clock = Network("f"), [0.0]
-    form = Format("soft-labels", DIGEST, (1, 1))
+    form = SOFT_LABELS.format(DIGEST, (1, 1))
     message = Message("soft-labels", 1, DIGEST, np.ones((1, 1), np.float32))
     posts = [
         Post(network.attach(me), Inbox({other: (form,)}), {"soft-labels": "float32"}, lambda: clock[0])
@@ -299,7 +300,7 @@ def test_where_much_is_lost_who_is_done_is_still_heard(loss: float, at_most: int
 def test_nobody_waits_for_ever_for_who_does_not_answer() -> None:
     network, clock = Network("f"), [0.0]
     network.attach("b")
-    post = Post(network.attach("a"), Inbox({"b": (Format("soft-labels", DIGEST, (1, 1)),)}), {}, lambda: clock[0])
+    post = Post(network.attach("a"), Inbox({"b": (SOFT_LABELS.format(DIGEST, (1, 1)),)}), {}, lambda: clock[0])
     assert list(post.farewell(9, 60.0)) == []  # never heard of
     post.inbox.reached("b", 9)
     for waiting in post.farewell(9, 60.0):

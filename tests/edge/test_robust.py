@@ -69,7 +69,7 @@ def test_one_in_four_lies(name: str, lie: str) -> None:
     tables, own = opinions(8), opinions(9)["d8"]
     honest = np.mean([tables[f"d{i}"] for i in range(2, 8)], axis=0)
     for liar in ("d0", "d1"):
-        tables[liar] = plugins.load("edge_sim.lies", lie).lie(tables[liar], np.random.default_rng(0))
+        tables[liar] = lies.load(lie).attack(tables[liar], np.random.default_rng(0))
 
     def error(rule: str) -> float:
         found = robust.load(rule)(tables, own)

@@ -25,7 +25,7 @@ ROUGH: dict[str, Any] = {
     "rounds": 12,
     "latency": 0.05,
     "jitter": 0.03,
-    "loss": 0.05,
+    "packet_loss": 0.05,
     "duplication": 0.05,
     "uplink": 500.0,
     "downlink": 800.0,
@@ -39,7 +39,7 @@ ROUGH: dict[str, Any] = {
         {"of": "3", "at": 0.5, "seconds": 0.2, "every": 2.0, "asleep": True},
         {"of": "25%", "at": 9.0, "seconds": 0.4, "every": 9.0},
     ],
-    "patience": 5.0,
+    "round_timeout": 5.0,
 }
 """everything at once"""
 
@@ -101,7 +101,7 @@ def test_threads_change_nothing_for_other_protocols(protocol: str) -> None:
 
 
 def test_who_joins_late_learns_where_the_others_are() -> None:
-    found = played(rounds=12, latency=0.1, absences=[{"of": "2", "at": 0, "seconds": 0.65}], patience=0.2)
+    found = played(rounds=12, latency=0.1, absences=[{"of": "2", "at": 0, "seconds": 0.65}], round_timeout=0.2)
     assert [d.round for d in found.devices] == [12] * 4
     taken = [one.devices for one in found.rounds]
     assert taken[0] == taken[1] == 3
@@ -110,16 +110,18 @@ def test_who_joins_late_learns_where_the_others_are() -> None:
 
 def test_a_crash_goes_on_after_the_checkpoint() -> None:
     """Who is killed in a round does it again; where all wait for it, the rest is as if nothing had been."""
-    whole = played(latency=0.1, patience=100.0)
-    killed = played(latency=0.1, patience=100.0, absences=[{"of": "1", "at": 0.25, "seconds": 1.0}])
+    whole = played(latency=0.1, round_timeout=100.0)
+    killed = played(latency=0.1, round_timeout=100.0, absences=[{"of": "1", "at": 0.25, "seconds": 1.0}])
     assert [d.accuracy_all for d in killed.devices] == [d.accuracy_all for d in whole.devices]
     assert 0.9 < (killed.virtual_seconds or 0) - (whole.virtual_seconds or 9) < 1.6
     assert [one.devices for one in killed.rounds] == [4, 4, 3, 4, 4, 4]  # round 3 was over without it
 
 
 def test_sleep_takes_its_time_and_nothing_else() -> None:
-    awake = played(board="pi-4", patience=100.0)
-    asleep = played(board="pi-4", patience=100.0, absences=[{"of": "1", "at": 0.01, "seconds": 1.0, "asleep": True}])
+    awake = played(board="pi-4", round_timeout=100.0)
+    asleep = played(
+        board="pi-4", round_timeout=100.0, absences=[{"of": "1", "at": 0.01, "seconds": 1.0, "asleep": True}]
+    )
     assert [d.accuracy_all for d in asleep.devices] == [d.accuracy_all for d in awake.devices]
     assert (asleep.virtual_seconds or 0) - (awake.virtual_seconds or 9) == pytest.approx(1.0, abs=0.01)
 
@@ -128,11 +130,11 @@ def test_a_fleet_that_gets_nowhere_is_told() -> None:
     away = [{"of": "all", "at": 0.3, "seconds": 0.2, "every": 0.4}]
     long = {"d-distillation": {"local_steps": 400}}
     with pytest.raises(ConfigError, match="nobody has finished a round from"):
-        played(board="pi-zero-2-w", patience=0.02, absences=away, settings=long)
+        played(board="pi-zero-2-w", round_timeout=0.02, absences=away, settings=long)
 
 
 def test_who_leaves_for_good_is_not_waited_for_in_the_end() -> None:
-    found = played(latency=0.1, patience=1.0, absences=[{"of": "3", "at": 0.25}])
+    found = played(latency=0.1, round_timeout=1.0, absences=[{"of": "3", "at": 0.25}])
     assert [d.round for d in found.devices] == [6, 6, 6, 2]
     assert [one.devices for one in found.rounds] == [4, 4, 3, 3, 3, 3]
     assert found.rounds[-1].metrics["missed"] > 0
@@ -140,10 +142,10 @@ def test_who_leaves_for_good_is_not_waited_for_in_the_end() -> None:
 
 def test_a_partition_holds_up_who_would_talk_across_it() -> None:
     cut = {"groups": ["0-1", "2-3"], "at": 0.25, "seconds": 5.0}
-    held = played(latency=0.1, patience=100.0, partitions=[cut])
+    held = played(latency=0.1, round_timeout=100.0, partitions=[cut])
     assert held.virtual_seconds == pytest.approx(0.2 + 0.05 + 5.0 + 0.1 * 3, abs=0.2)
     assert held.mean_accuracy == played(latency=0.1).mean_accuracy
-    lost = played(latency=0.1, patience=1.0, partitions=[{**cut, "lost": True}])
+    lost = played(latency=0.1, round_timeout=1.0, partitions=[{**cut, "lost": True}])
     assert sum(one.metrics["missed"] for one in lost.rounds) > 0
 
 

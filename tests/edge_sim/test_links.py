@@ -44,7 +44,7 @@ def test_one_direction_alone() -> None:
 
 
 def test_loss_duplication_and_jitter_are_of_the_seed_and_the_pair() -> None:
-    keys: dict[str, Any] = {"loss": 0.25, "duplication": 0.25, "jitter": 1.0}
+    keys: dict[str, Any] = {"packet_loss": 0.25, "duplication": 0.25, "jitter": 1.0}
     sent = [made(**keys) for _ in range(2)]
     alone = [sent[0].up(0.0, "a", "b", 10) for _ in range(4000)]
     among = []

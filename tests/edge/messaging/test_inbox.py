@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from edge.codec import CHUNK, HEADER, decode, encode, join
 from edge.codec._header import Chunk, pack
-from edge.interfaces import Delivery, Format, Message
+from edge.interfaces import Delivery, Message
+from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import AHEAD, CAUSES, Inbox
 from tests.conformance.test_codec import DIGEST, distributions
 
-EXPECTED = Format("soft-labels", DIGEST, (3, 4))
+EXPECTED = SOFT_LABELS.format(DIGEST, (3, 4))
 
 
 def said(number: int = 5, sender: str = "b", seed: int = 0, **changes: object) -> list[Delivery]:
@@ -104,7 +105,7 @@ def test_the_topic_and_the_header_must_agree() -> None:
 
 def test_chunks_arrive_in_any_order_between_other_messages() -> None:
     values = np.random.default_rng(0).standard_normal((1, 300_000)).astype(np.float32)
-    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox = Inbox({"b": [WEIGHTS.format(DIGEST, (1, values.shape[1]))]})
     inbox.open(2)
     one, two = (said(n, kind="weights", values=values) for n in (2, 3))
     assert len(one) == 3
@@ -119,7 +120,7 @@ def test_chunks_arrive_in_any_order_between_other_messages() -> None:
 
 def test_halves_of_two_rounds_make_nothing() -> None:
     values = np.ones((1, 200_000), np.float32)
-    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox = Inbox({"b": [WEIGHTS.format(DIGEST, (1, values.shape[1]))]})
     inbox.open(2)
     one, two = (said(n, kind="weights", values=values) for n in (2, 3))
     put(inbox, [one[0], two[1]])
@@ -133,7 +134,7 @@ def test_halves_of_two_rounds_make_nothing() -> None:
 
 def test_chunks_that_make_no_message_can_be_said_again() -> None:
     values = np.ones((1, 200_000), np.float32)
-    inbox = Inbox({"b": [Format("weights", DIGEST, (1, values.shape[1]))]})
+    inbox = Inbox({"b": [WEIGHTS.format(DIGEST, (1, values.shape[1]))]})
     inbox.open(2)
     honest = said(2, kind="weights", values=values)
     short = pack(Chunk("weights", 1, 1, 2, 2, DIGEST, 1, 200_000, b"short"))
@@ -145,7 +146,7 @@ def test_chunks_that_make_no_message_can_be_said_again() -> None:
 
 def test_a_neighbour_cannot_make_it_hold_more_than_was_agreed() -> None:
     scalars = 300_000
-    inbox = Inbox({"b": [Format("weights", DIGEST, (1, scalars))]})
+    inbox = Inbox({"b": [WEIGHTS.format(DIGEST, (1, scalars))]})
     inbox.open(10)
     piece = bytes(CHUNK - HEADER)
     tracemalloc.start()
@@ -216,7 +217,7 @@ def test_garbage_is_counted_and_an_honest_message_still_heard(garbage: list[tupl
 
 
 def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
-    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (200, 10))]})
+    inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (200, 10))]})
     inbox.open(5)
     heard: list[Message] = []
     sent = []
@@ -246,7 +247,7 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
 
 
 def test_a_change_waits_for_nothing_where_its_base_came_early() -> None:
-    inbox = Inbox({"b": [Format("soft-labels", DIGEST, (200, 10))]})
+    inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (200, 10))]})
     inbox.open(5)
     heard: list[Message] = []
     for number in (5, 6, 7):

@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.interfaces import Format
+from edge.kinds import CODES
 from edge.protocols import compressed_federated_distillation as cfd
 from edge.quantiser import codes
 from tests.fleets import fleet
 
-FORM = Format("codes", bytes(8), (6, 5))
+FORM = CODES.format(bytes(8), (6, 5))
 
 
 @given(st.integers(1, 8), st.integers(0, 1000), st.integers(2, 12))
@@ -55,7 +55,13 @@ def test_a_change_to_what_is_not_there_is_seen() -> None:
 
 def test_a_lost_message_is_forgotten_with_the_next_keyframe(tmp_path: Path) -> None:
     settings = {"up_bits": 8, "down_bits": 8, "keyframe_every": 4}
-    changes: dict[str, Any] = {"devices": 3, "patience": 1.0, "rounds": 9, "split": "classes:5", "settings": settings}
+    changes: dict[str, Any] = {
+        "devices": 3,
+        "round_timeout": 1.0,
+        "rounds": 9,
+        "split": "classes:5",
+        "settings": settings,
+    }
     with fleet(tmp_path, "compressed-federated-distillation", **changes) as whole:
         device, refused = whole.members[0], []
         send = device.transport.send

@@ -99,7 +99,7 @@ def gradient_norm(whole: Fleet) -> float:
 
 def test_i5_a_lost_message_breaks_the_mean_until_all_start_anew(tmp_path: Path) -> None:
     settings = {"reinitialise_every": 8}
-    with fleet(tmp_path, rounds=9, patience=0.5, split="classes:4", settings=settings) as whole:
+    with fleet(tmp_path, rounds=9, round_timeout=0.5, split="classes:4", settings=settings) as whole:
         sender = whole.devices[0]
         send, drifts = sender.transport.send, []
         for number, _ in enumerate(whole.rounds(), start=1):
@@ -166,7 +166,7 @@ def in_flight(whole: Fleet) -> Array:
     total: Array = np.zeros_like(whole.devices[0].protocol.mass)  # type: ignore[attr-defined]
     by_name = {d.id: d.protocol for d in whole.devices}
     for protocol in by_name.values():
-        for i, j in enumerate(protocol.setup.neighbours):  # type: ignore[attr-defined]
+        for i, j in enumerate(protocol.context.neighbours):  # type: ignore[attr-defined]
             total += by_name[j].given - protocol.taken[i]  # type: ignore[attr-defined]
     return total
 
@@ -175,7 +175,7 @@ def test_push_sum_loses_nothing(tmp_path: Path) -> None:
     """A third of all messages lost: mass on the devices and under way is that of all s, and the estimates recover."""
     settings = {"mixing": "push-sum", "learning_rate": 0.05}
     random = np.random.default_rng(0)
-    options: dict[str, Any] = {"devices": 5, "rounds": 60, "split": "classes:4", "patience": 0.5}
+    options: dict[str, Any] = {"devices": 5, "rounds": 60, "split": "classes:4", "round_timeout": 0.5}
     with fleet(tmp_path, settings=settings, **options) as whole:
         sends = [d.transport.send for d in whole.devices]
         for number, _ in enumerate(whole.rounds(), start=1):

@@ -85,7 +85,7 @@ def test_faug_levels_the_labels_from_the_others_seeds(tmp_path: Path) -> None:
         protocol = device.protocol
         assert isinstance(protocol, faug.Device)
         before = np.bincount(protocol.own.y, minlength=10)
-        after = np.bincount(protocol.setup.y, minlength=10)
+        after = np.bincount(protocol.context.y, minlength=10)
         assert (before == 0).sum() == 5
         assert after.min() >= 0.5 * after.mean()
         assert (after[before > 0] == before[before > 0]).all()
@@ -101,8 +101,8 @@ def test_faug_goes_on_with_the_same_samples_after_a_restart(tmp_path: Path) -> N
         assert isinstance(kept, faug.Device)
         again = faug.Device(kept.own, kept.settings)
         again.load_state(kept.state())
-        np.testing.assert_array_equal(again.setup.x, kept.setup.x)
-        np.testing.assert_array_equal(again.setup.y, kept.setup.y)
+        np.testing.assert_array_equal(again.context.x, kept.context.x)
+        np.testing.assert_array_equal(again.context.y, kept.context.y)
 
 
 def test_leakage() -> None:

@@ -21,7 +21,7 @@ def test_each_sample_gets_the_servers_logits_of_itself(asynchronous: bool, tmp_p
         for device in whole.members:
             protocol = device.protocol
             assert isinstance(protocol, fedgkt.Device)
-            (features,) = device.engine.outputs(protocol.setup.x, EMBEDDING)
+            (features,) = device.engine.outputs(protocol.context.x, EMBEDDING)
             (logits,) = whole.centre.engine.outputs(features, LOGITS)
             np.testing.assert_allclose(protocol.teacher, logits, atol=1e-5)
             assert len(np.unique(logits.round(4), axis=0)) > len(logits) // 2  # rows differ: a shuffle would be seen

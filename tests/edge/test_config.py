@@ -1,0 +1,79 @@
+"""Settings: what is accepted, under which names, and what a refusal says."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge import cli, renames
+from edge.config import NodeConfig, checked
+from edge.errors import ConfigError
+from edge_sim import cli as sim
+from edge_sim import study
+from edge_sim.scenario import Scenario, read
+
+NODE = {"id": "a", "peers": ["a", "b"], "bundle": "bundle"}
+
+
+def test_an_old_name_counts_with_a_notice() -> None:
+    with pytest.warns(renames.RenamedWarning, match="'patience' is called 'round_timeout' now"):
+        assert checked(NodeConfig, {**NODE, "patience": 7}, "node.toml").round_timeout == 7
+    with pytest.warns(renames.RenamedWarning, match="'loss' is called 'packet_loss' now"):
+        links = checked(Scenario, {"links": [{"of": "0", "loss": 0.25}]}, "scenario").links
+    assert links[0].packet_loss == 0.25
+
+
+@pytest.mark.parametrize(
+    ("values", "refusal"),
+    [
+        (
+            {"patience": 7, "round_timeout": 8},
+            "node.toml: 'patience' is the old name of 'round_timeout'; both are given: keep 'round_timeout'",
+        ),
+        ({"timeout": 7}, "node.toml: timeout: no such key"),
+        ({"coding": {"loss": 1}}, "node.toml: coding.loss: no such key"),
+    ],
+)
+def test_both_names_and_unknown_ones_are_refused(values: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        checked(NodeConfig, {**NODE, **values}, "node.toml")
+    assert str(raised.value) == refusal
+
+
+def test_both_names_in_a_table_within() -> None:
+    with pytest.raises(
+        ConfigError, match=r"scenario: links\.0: 'loss' is the old name of 'packet_loss'; both are given"
+    ):
+        checked(Scenario, {"links": [{"loss": 0.1, "packet_loss": 0.2}]}, "scenario")
+
+
+def test_commands_say_it_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text('id = "a"\npeers = ["a", "b"]\nbundle = "none"\npatience = 7\n')
+    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(path)])
+    assert cli.main() == 2
+    notice, error = capsys.readouterr().err.splitlines()
+    assert notice == (
+        "edge-node: note: 'patience' is called 'round_timeout' now; the old name is accepted for one release"
+    )
+    assert error.startswith("edge-node: error: ")
+    monkeypatch.setattr(sys, "argv", ["edge-sim", "--loss", "0.1", "--packet-loss", "0.2"])
+    assert sim.main() == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("edge-sim: error: ")
+    assert error.endswith("'loss' is the old name of 'packet_loss'; both are given: keep 'packet_loss'")
+
+
+def test_files_of_different_ages_go_over_one_another(tmp_path: Path) -> None:
+    """An old key in the file and the new one on the command line, or in a variant: the later counts."""
+    path = tmp_path / "old.toml"
+    path.write_text("patience = 7.0\nloss = 0.5\n[variants.new]\nround_timeout = 8.0\n[grid]\npacket_loss = [0.25]\n")
+    with pytest.warns(renames.RenamedWarning):
+        scenario = read(path, {"round_timeout": 9.0})
+    assert (scenario.round_timeout, scenario.packet_loss) == (9.0, 0.5)
+    with pytest.warns(renames.RenamedWarning):
+        (point,) = study.read(path, {}).points.values()
+    assert point == {"round_timeout": 8.0, "packet_loss": 0.25}
