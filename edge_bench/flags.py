@@ -13,18 +13,18 @@ from edge_report.flags import DEFAULT
 def add_seeds(parser: argparse.ArgumentParser, seeds: str) -> None:
     """Add the flags of a command that emulates several seeds: --data, --seeds, --workers."""
     parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR", help="data set" + DEFAULT)
-    flags.integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
-    flags.count(parser, "--workers", cores(), "processes")
+    flags.add_integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
+    flags.add_count(parser, "--workers", cores(), "processes")
 
 
 def add_fleet(parser: argparse.ArgumentParser, *, devices: int, rounds: int) -> None:
     """Add the flags of the fleet that a command emulates, with these defaults."""
-    flags.count(parser, "--devices", devices, "devices of the fleet")
+    flags.add_count(parser, "--devices", devices, "devices of the fleet")
     parser.add_argument("--topology", default="ring", metavar="NAME", help="who neighbours whom" + DEFAULT)
     model = "model to train" + DEFAULT
     parser.add_argument("--model", default="zoo:mlp:64-32", metavar="zoo:NAME|FILE.onnx", help=model)
     parser.add_argument("--reference", default="300", metavar="N|npz:PATH", help="reference set" + DEFAULT)
-    flags.count(parser, "--rounds", rounds, "rounds of training", "R")
+    flags.add_count(parser, "--rounds", rounds, "rounds of training", "R")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known + DEFAULT)
     engines = "|".join(plugins.names("edge.engines"))
     parser.add_argument("--engine", default="onnx-runtime", metavar=engines, help="what runs the step" + DEFAULT)
-    flags.count(parser, "--batch", 32, "rows of a step")
-    flags.count(parser, "--reference", 300, "rows of a message", "R")
+    flags.add_count(parser, "--batch", 32, "rows of a step")
+    flags.add_count(parser, "--reference", 300, "rows of a message", "R")
 
 
 def short(source: str) -> str:

@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 DEFAULT = " (default: %(default)s)"
 
 
-def count(parser: argparse.ArgumentParser, flag: str, default: int | None, text: str, metavar: str = "N") -> None:
+def add_count(parser: argparse.ArgumentParser, flag: str, default: int | None, text: str, metavar: str = "N") -> None:
     """Add a flag that takes a whole number of 1 or more.
 
     Args:
@@ -26,7 +26,7 @@ def count(parser: argparse.ArgumentParser, flag: str, default: int | None, text:
         ConfigError: while parsing, for a number below 1.
 
     >>> parser = argparse.ArgumentParser()
-    >>> count(parser, "--rounds", 20, "rounds of training")
+    >>> add_count(parser, "--rounds", 20, "rounds of training")
     >>> parser.parse_args(["--rounds", "3"]).rounds
     3
     """
@@ -40,7 +40,7 @@ def count(parser: argparse.ArgumentParser, flag: str, default: int | None, text:
     _add(parser, flag, whole, default, text, metavar)
 
 
-def seconds(parser: argparse.ArgumentParser, flag: str, default: float, text: str) -> None:
+def add_seconds(parser: argparse.ArgumentParser, flag: str, default: float, text: str) -> None:
     """Add a flag that takes a duration in seconds. Raises ConfigError while parsing: not more than 0."""
 
     def duration(word: str) -> float:
@@ -52,7 +52,7 @@ def seconds(parser: argparse.ArgumentParser, flag: str, default: float, text: st
     _add(parser, flag, duration, default, text, "S")
 
 
-def integers(
+def add_integers(
     parser: argparse.ArgumentParser, flag: str, default: str, text: str, *, least: int, metavar: str = "N,N"
 ) -> None:
     """Add a flag that takes different whole numbers from `least` on, separated by commas.

@@ -39,8 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """See `CommandSpec.arguments`."""
     noises = "gaussian:1,gaussian:10,laplace:10"
     parser.add_argument("--noise", default=noises, metavar="NAME:SCALE,...", help="kinds of noise" + DEFAULT)
-    flags.count(parser, "--rows", 300, "rows of the reference set, or of its subset", "R")
-    flags.count(parser, "--rounds", 100, "rounds in which they are published", "T")
+    flags.add_count(parser, "--rows", 300, "rows of the reference set, or of its subset", "R")
+    flags.add_count(parser, "--rounds", 100, "rounds in which they are published", "T")
     parser.add_argument("--delta", type=float, default=1e-5, metavar="D", help="between 0 and 1" + DEFAULT)
 
 

@@ -14,7 +14,7 @@ from edge_report import figures
 from edge_report.document import Section
 from edge_report.figures import Point
 from edge_report.finding import Finding, Progress, mean
-from edge_report.flags import count
+from edge_report.flags import add_count
 from edge_report.specs import CommandSpec
 from edge_sim import jobs
 from edge_sim.result import Result
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """See `CommandSpec.arguments`."""
     known = ", ".join(plugins.names(claims.PACKAGE))
     flags.add_seeds(parser, "0,1,2")
-    count(parser, "--rows", 4000, "use at most so many rows of the data; streams read all")
+    add_count(parser, "--rows", 4000, "use at most so many rows of the data; streams read all")
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"one of: {known} (default: all)")
 
 
