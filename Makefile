@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit chaos image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
+.PHONY: help demo test check unit docs chaos seeds image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,8 +35,18 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 unit: $(VENV)/test.stamp  ## the tests
 	$(RUN)/pytest
 
+docs: $(VENV)/test.stamp  ## the documentation site, in site/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN)/python -m mkdocs build --strict
+
 chaos: $(VENV)/test.stamp  ## the chaos suite in its long form (`make test` has the short one)
 	MURMUR_CHAOS=long $(RUN)/pytest tests/chaos
+
+NUMERIC := tests/export tests/conformance/test_engine.py tests/conformance/test_codec.py tests/edge/codec \
+	tests/edge/protocols tests/edge/test_robust.py tests/edge/test_privacy.py tests/edge/test_split.py
+SEEDS := 1 2 3
+
+seeds: $(VENV)/test.stamp  ## the numeric tests from other random numbers (SEEDS="1 2 3"): none may hold by luck
+	for seed in $(SEEDS); do MURMUR_SEED=$$seed $(RUN)/pytest -q $(NUMERIC) || exit 1; done
 
 image-test: $(VENV)/test.stamp  ## a card for a virtual board, from its first start to an update that fails (20 minutes)
 	$(RUN)/pytest -x -v -s tests/image/boot.py
@@ -136,4 +146,4 @@ bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch e
 	$(RUN)/edge-bench step --peak
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

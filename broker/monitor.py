@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from broker.listener import listening
 from edge.errors import ConfigError
+from edge.storage.metrics_log import current_names
 
 MOST, MOST_KEYS, LONGEST = 10_000, 100, 65_536
 _KEY = re.compile(r"[A-Za-z0-9_/.,()-]{1,96}")
@@ -75,7 +76,7 @@ def told_by(topic: str, payload: bytes) -> tuple[str, bool | dict[str, float]] |
     if len(parts) == 4 and parts[2] == "status" and payload in (b"online", b"offline"):
         return parts[3], payload == b"online"
     if len(parts) == 4 and parts[2] == "telemetry" and (row := _row(payload)) is not None:
-        return parts[3], row
+        return parts[3], current_names(row)
     return None
 
 

@@ -1,11 +1,12 @@
-"""A frozen backbone: a .tflite file, int8 as a rule, that turns every sample into features, once.
+"""A frozen backbone: a .tflite file, usually int8, that turns every sample into features, once.
 
-What a bundle with a backbone trains is the small head behind it. The private samples, the reference set and the test
-set go through the backbone when they are loaded; from there on a "sample" is a row of features.
+Only the small head after the backbone is trained. Private samples, reference set and test set pass through the
+backbone when they are loaded; from then on, a "sample" is a row of features.
 
-Features are standardised by the reference set's mean and deviation, which all devices have: those of a network with
-ReLUs are all positive and of any size, and a linear head on them needs a rate of its own for every backbone (digits,
-8 devices of 4 classes each, softmax regression, rate 0.3: 0.33 mean accuracy as they come, 0.91 standardised).
+Features are standardised with the mean and deviation of the reference set, which all devices share. The raw features
+of a network with ReLUs are positive and of arbitrary scale, so that a linear head would need another learning rate
+for each backbone (digits, 8 devices of 4 classes each, softmax regression, rate 0.3: mean accuracy 0.33 on raw
+features, 0.91 on standardised ones).
 """
 
 from collections.abc import Sequence
@@ -16,24 +17,32 @@ from typing import Any
 import numpy as np
 
 from edge.bundle import BACKBONE, Backbone, Bundle
-from edge.engines._interpreter import interpreter
 from edge.errors import DataError
 from edge.interfaces import Array, Floats
+from edge.interpreter import interpreter
 from edge.reference import ReferenceSet
 
 SMALLEST = 1e-6
-"""added to deviations: a feature that never moves stays zero"""
+"""Added to deviations, so that a constant feature becomes zero."""
 
 
 def featured(
     bundle: Bundle, reference: ReferenceSet, samples: Sequence[Array], threads: int = 1
 ) -> tuple[ReferenceSet, list[Array]]:
-    """The reference set and samples as the bundle's model takes them; as they are, if it has no backbone.
+    """Turn samples into what the bundle's model takes: standardised features, or the samples without a backbone.
 
-    The reference set keeps its name, which is of the samples.
+    Args:
+        bundle: with or without a backbone.
+        reference: the reference set; its digest stays that of the samples.
+        samples: further arrays (n, *backbone.shape).
+        threads: for one operator.
+
+    Returns:
+        The reference set and the samples, as features (n, F) float32 if there is a backbone.
 
     Raises:
-        DataError: samples of another shape. BundleError: the file cannot be loaded.
+        DataError: samples of another shape.
+        BundleError: the file cannot be loaded.
     """
     backbone = bundle.manifest.backbone
     if backbone is None:
@@ -44,27 +53,37 @@ def featured(
 
 
 def features(path: Path, backbone: Backbone, x: Array, threads: int = 1) -> Floats:
-    """Features (n, F) of samples (n, *backbone.shape) float32 between 0 and 1, channels first.
+    """Compute the raw features of samples.
+
+    Args:
+        path: the .tflite file.
+        backbone: its input, as the manifest describes it.
+        x: (n, *backbone.shape) float32 between 0 and 1, channels first.
+        threads: for one operator.
+
+    Returns:
+        (n, F) float32.
 
     Raises:
-        DataError: samples of another shape. BundleError: the file cannot be loaded.
+        DataError: samples of another shape.
+        BundleError: the file cannot be loaded.
     """
     if x.shape[1:] != backbone.shape:
         raise DataError(f"{path.name} takes samples of {list(backbone.shape)}; the data has {list(x.shape[1:])}")
     runtime = interpreter(str(path), threads)
-    given, made = runtime.get_input_details()[0], runtime.get_output_details()[0]
+    source, target = runtime.get_input_details()[0], runtime.get_output_details()[0]
     low, high = backbone.range
     images = np.moveaxis(x, 1, -1) if x.ndim == 4 else x
-    found = np.empty((len(x), int(np.prod(made["shape"][1:]))), np.float32)
+    rows = np.empty((len(x), int(np.prod(target["shape"][1:]))), np.float32)
     for i, image in enumerate(images):
-        runtime.set_tensor(given["index"], _quantised(low + (high - low) * image[None], given))
+        runtime.set_tensor(source["index"], _quantised(low + (high - low) * image[None], source))
         runtime.invoke()
-        found[i] = _real(runtime.get_tensor(made["index"]), made).reshape(-1)
-    return found
+        rows[i] = _dequantised(runtime.get_tensor(target["index"]), target).reshape(-1)
+    return rows
 
 
 def _quantised(values: Array, tensor: dict[str, Any]) -> Array:
-    """Numbers as the tensor holds them: q = x / scale + zero point, within its type."""
+    """Quantise: q = x / scale + zero point, clipped to the tensor's type."""
     if tensor["dtype"] == np.float32:
         return values.astype(np.float32)
     scale, zero = tensor["quantization"]
@@ -73,8 +92,8 @@ def _quantised(values: Array, tensor: dict[str, Any]) -> Array:
     return whole
 
 
-def _real(values: Array, tensor: dict[str, Any]) -> Array:
-    """The numbers that a tensor's integers stand for."""
+def _dequantised(values: Array, tensor: dict[str, Any]) -> Array:
+    """Dequantise: x = (q - zero point) * scale."""
     if tensor["dtype"] == np.float32:
         return values
     scale, zero = tensor["quantization"]

@@ -1,13 +1,19 @@
 """The bundle: a folder with everything a device needs to train one model (docs/bundle.md).
 
-    manifest.json            what it is, and the digests of the rest
+    manifest.json            the description, with the digests of the other files
     train.onnx               one training step: batch, hyper-parameters, parameters, state -> losses, next ...
     predict.onnx             x, parameters -> logits, probabilities
-    parameters.safetensors   where training starts
-    model.tflite             both graphs for TFLite, if asked for
-    backbone.tflite          what makes features of samples, if there is such
+    parameters.safetensors   initial values of the parameters
+    model.tflite             both graphs for TFLite, optional
+    backbone.tflite          a frozen network before the model, optional
 
-This file is the whole contract between exporter and device; neither imports the other.
+This file is the whole contract between the exporter and the device; neither depends on the other otherwise.
+
+Examples:
+    >>> head_name("logits", 0), head_name("logits", 2)
+    ('logits', 'logits/2')
+    >>> Tensor(name="weight", shape=(64, 10)).size
+    640
 """
 
 import hashlib
@@ -36,24 +42,32 @@ FORMAT = 1
 PARAMETERS = "parameters.safetensors"
 TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_training"
 
-# Names of the graphs' inputs and outputs; a parameter or state tensor NAME is "parameter/NAME" or
-# "state/NAME" going in and "next/parameter/NAME" or "next/state/NAME" coming out.
+# Names of inputs and outputs of the graphs. A parameter or state tensor NAME is the input "parameter/NAME" or
+# "state/NAME" and the output "next/parameter/NAME" or "next/state/NAME".
 PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
 NOISE = "noise/"
 TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", "probabilities", "embedding"
 
 
-def of_head(name: str, head: int) -> str:
-    """What "logits", "target", ... is called for a head: head 0 has the plain name."""
+def head_name(name: str, head: int) -> str:
+    """Return the name of an input or output for one head.
+
+    Args:
+        name: of the main head's tensor, e.g. "logits" or "target".
+        head: 0 for the main head, which has the plain name; 1, 2, ... for auxiliary heads.
+
+    Returns:
+        The name, e.g. "logits/2".
+    """
     return f"{name}/{head}" if head else name
 
 
 _INSIDE = re.compile(r"(ort_training/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-"""names of files a bundle may list: in the folder itself, or in its one folder of another runtime's artifacts"""
+"""File names a bundle may list: in the folder itself, or in its one subfolder of ONNX Runtime training artifacts."""
 
 
 class Tensor(BaseModel):
-    """A named tensor. A dimension given as text is known only at run time."""
+    """A named tensor. A dimension that is a text is known only at run time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -62,7 +76,7 @@ class Tensor(BaseModel):
 
     @property
     def size(self) -> int:
-        """How many scalars; only where every dimension is known."""
+        """The number of scalars; only where every dimension is known."""
         return prod(map(int, self.shape))
 
 
@@ -71,11 +85,11 @@ class Parameter(Tensor):
 
     trainable: bool = True
     statistic: bool = False
-    """measured by every step (a running mean or variance), not trained"""
+    """measured by every step (a running mean or variance) instead of trained"""
 
 
 class Noise(BaseModel):
-    """A mask that the engine draws for each step: (rows, *shape) of 0 or 1/keep, an element kept with `keep`."""
+    """A mask that the engine draws for each step: (rows, *shape), 1/keep with probability `keep`, else 0."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -84,17 +98,17 @@ class Noise(BaseModel):
 
 
 class Backbone(BaseModel):
-    """What goes before the model: backbone.tflite turns a sample of `shape`, 0 to 1, into the features it trains on."""
+    """The frozen network before the model: it turns a sample of `shape` with values 0 to 1 into a row of features."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     shape: tuple[int, ...]
     """of one sample, channels first"""
     range: tuple[float, float]
-    """what 0 and 1 are for the backbone"""
+    """what the values 0 and 1 become for the backbone"""
 
 
 class Manifest(BaseModel):
-    """What manifest.json holds."""
+    """The content of manifest.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal[1]
@@ -103,22 +117,22 @@ class Manifest(BaseModel):
     """of one sample"""
     classes: int
     heads: int = 1
-    """the main one and the auxiliary ones"""
+    """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None
     """shape of one sample's embedding, if `predict` gives one"""
     objective: tuple[str, ...]
     """terms, e.g. ("cross_entropy", "squared_error(reference)")"""
     optimizer: str
     inputs: tuple[Tensor, ...]
-    """of one step, beside hyper-parameters, parameters and state: "x", "labels", ..."""
+    """of one step, besides hyper-parameters, parameters and state: "x", "labels", ..."""
     noise: tuple[Noise, ...] = ()
-    """masks of one step, for all its rows: the private ones, then the reference ones"""
+    """masks of one step, for all its rows: private rows first, then reference rows"""
     hyper: dict[str, float]
-    """scalars a step may be given, and their defaults"""
+    """scalars that a step accepts, and their defaults"""
     tflite: dict[str, int] | None = None
-    """rows of a private batch "N" and of a reference batch "R" that model.tflite takes, if there is one"""
+    """rows of the private batch "N" and of the reference batch "R" of model.tflite; None without that file"""
     backbone: Backbone | None = None
-    """what turns samples into the rows of features that `shape` is about, if there is one"""
+    """the frozen network whose features have the `shape`; None without one"""
     parameters: tuple[Parameter, ...]
     state: tuple[Tensor, ...]
     opset: int
@@ -129,35 +143,46 @@ class Manifest(BaseModel):
 
     @property
     def sample(self) -> tuple[int, ...]:
-        """Shape of a sample as the data has it."""
+        """Shape of a sample of the data: before the backbone, where there is one."""
         return self.backbone.shape if self.backbone else self.shape
 
     @property
     def model_digest(self) -> bytes:
-        """8 bytes of SHA-256 over the parameter table: devices that agree on it can exchange weights."""
+        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights."""
         table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
         return hashlib.sha256(table.encode()).digest()[:8]
 
     @property
     def size(self) -> int:
-        """P, the number of scalars in all parameters."""
+        """The number of scalars in all parameters, P."""
         return sum(p.size for p in self.parameters)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose digests have been checked."""
+    """A bundle on disk whose digests have been checked."""
 
     path: Path
     manifest: Manifest
 
     def parameters(self) -> dict[str, Array]:
-        """Where training starts, by name, in the table's order. Read once a process; not to be written to."""
+        """Return the initial parameters by name, in the order of the table.
+
+        They are read once per process and shared, so the arrays are read-only.
+        """
         stored = _start(self.path / PARAMETERS, self.manifest.digests[PARAMETERS])
         return {p.name: stored[p.name] for p in self.manifest.parameters}
 
     def require(self, objective: tuple[str, ...], who: str) -> None:
-        """Raise BundleError unless the bundle was exported for these terms (weights aside)."""
+        """Check that the bundle was exported for an objective.
+
+        Args:
+            objective: its terms, without their weights.
+            who: needs them, for the error message.
+
+        Raises:
+            BundleError: the bundle has other terms.
+        """
         if set(objective) != set(self.manifest.objective):
             raise BundleError(
                 f"{who} needs the objective '{' + '.join(objective)}', but {self.path} was exported for "
@@ -166,7 +191,17 @@ class Bundle:
 
 
 def read(path: Path) -> Bundle:
-    """Open a bundle. Raises BundleError: not there, another format, altered, or inconsistent."""
+    """Open a bundle and check it.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: the folder does not exist, has another format, was altered, or is inconsistent.
+    """
     try:
         text = (path / MANIFEST).read_bytes()
     except OSError as reason:
@@ -193,21 +228,27 @@ def read(path: Path) -> Bundle:
     stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / PARAMETERS).items()}
     table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
     if stored != table:
-        odd = sorted(k for k in stored.keys() | table.keys() if stored.get(k) != table.get(k))
-        raise BundleError(f"{path}: parameters.safetensors and the manifest disagree on {', '.join(odd)}")
+        different = sorted(k for k in stored.keys() | table.keys() if stored.get(k) != table.get(k))
+        raise BundleError(f"{path}: parameters.safetensors and the manifest disagree on {', '.join(different)}")
     return Bundle(path, manifest)
 
 
 def write(
     path: Path, manifest: Mapping[str, object], graphs: Mapping[str, bytes], parameters: Mapping[str, Array]
 ) -> Bundle:
-    """Write a bundle: all of it, or nothing. An older bundle at `path` is replaced; other folders are not.
+    """Write a bundle: all of it or, after an error, nothing.
 
     Args:
-        path: the folder to make.
-        manifest: all fields but `format` and `digests`.
+        path: the folder to create. A bundle that is there is replaced; any other folder is an error.
+        manifest: all fields except `format` and `digests`.
         graphs: file name -> content.
-        parameters: by name.
+        parameters: initial values by name.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: the folder is something else, or cannot be written.
     """
     if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists and is not a bundle; choose another place or remove it")
@@ -241,11 +282,11 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _start(path: Path, _digest: str) -> dict[str, Array]:
-    """The digest is part of the key: a bundle may be replaced under the same path."""
-    found = _tensors(path)
-    for value in found.values():
+    """Initial parameters. The digest is part of the cache's key, as a bundle may be replaced under the same path."""
+    tensors = _tensors(path)
+    for value in tensors.values():
         value.flags.writeable = False
-    return found
+    return tensors
 
 
 def _tensors(path: Path) -> dict[str, Array]:

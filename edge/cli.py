@@ -21,8 +21,8 @@ from edge.errors import ConfigError, DataError
 from edge.graph import mixing, topology
 from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, Trial
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import Post, Waiting
-from edge.node import Row, patience, rounds, run, telemetry
+from edge.messaging.mailbox import Mailbox, Waiting
+from edge.node import Row, round_timeout, rounds, run, telemetry
 from edge.operations import health, home_assistant, remote, systemd
 from edge.operations.remote import OPERATOR, Attended, NewBundleError
 from edge.storage import metrics_log
@@ -111,28 +111,28 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _attended(broker, config, found, here, home)
     inbox = Inbox(protocol.accepts())
-    post = Post(transport, inbox, coding, time.monotonic)
+    mailbox = Mailbox(transport, inbox, coding, time.monotonic)
     try:
-        first = 1 + (checkpoint.resume(home, engine, protocol, post) if home else 0)
+        first = 1 + (checkpoint.resume(home, engine, protocol, mailbox) if home else 0)
         steps: Iterator[Waiting | Row] = rounds(
             protocol,
             engine,
-            post,
+            mailbox,
             first=first,
             last=config.rounds,
-            patience=patience(setup, config.round_timeout),
+            round_timeout=round_timeout(setup, config.round_timeout),
             robust=aggregate,
             publish=publish,
         )
         unkept = 0
-        steps = chain(steps, post.farewell(config.rounds, config.round_timeout))
+        steps = chain(steps, mailbox.linger(config.rounds, config.round_timeout))
         if home:
             metrics_log.log_to(home)
         systemd.tell("READY=1")
         for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
             if home:
                 try:
-                    checkpoint.write(home, int(row["round"]), engine, protocol, post)
+                    checkpoint.write(home, int(row["round"]), engine, protocol, mailbox)
                 except ConfigError as reason:
                     if row["round"] == 1:
                         raise  # nothing is lost yet, and somebody is there to put it right
@@ -265,7 +265,7 @@ def _line(me: str, row: Row) -> str:
     accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  missed {row['missed']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 

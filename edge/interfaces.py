@@ -10,7 +10,7 @@ Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P 
 
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import prod
 from typing import Any
@@ -233,6 +233,14 @@ class Traffic:
     """deliveries dropped because there were too many or too large ones"""
     sent_to: dict[NodeId, int] = field(default_factory=dict)
     """payload bytes by receiver"""
+
+    def snapshot(self) -> "Traffic":
+        """A copy of the counts so far, which later messages do not change."""
+        return replace(self, sent_to=dict(self.sent_to))
+
+    def restore(self, snapshot: "Traffic") -> None:
+        """Put back what `snapshot` gave."""
+        vars(self).update(vars(snapshot.snapshot()))
 
 
 class Transport(Interface):

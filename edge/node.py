@@ -1,9 +1,9 @@
-"""One device: train, tell the neighbours, listen, mix, repeat.
+"""One device: train, send to the neighbours, collect what they sent, mix, repeat.
 
 The loop is a generator. It yields a `Waiting` where it cannot go on without a neighbour, so that the
 emulator can turn to another device and a board can sleep until something arrives, and a row of
-metrics after each round, which checkpoints, telemetry, tables and tests consume. Time comes in as
-an argument: a board passes `time.monotonic`, the emulator its virtual clock.
+metrics after each round, which checkpoints, telemetry, tables and tests consume. Its clock is the mailbox's:
+`time.monotonic` on a board, virtual time in the emulator.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,24 +26,25 @@ from edge.interfaces import (
     Transport,
     everybody,
 )
-from edge.messaging.mailbox import Post, Waiting
+from edge.messaging.mailbox import Mailbox, Waiting
 from edge.privacy import Publish, as_it_is
 
 Row = Metrics
-TOLD = 32
-"""Neighbours of whom a device tells what it has sent them; a row of telemetry is to stay small."""
-SIGN = 30.0
-"""Seconds, at most, between two signs of life while a node waits."""
+MOST_RECEIVERS = 32
+"""Neighbours for each of which telemetry has the bytes sent to it; a row of telemetry has to stay small."""
+ALIVE_INTERVAL = 30.0
+"""Seconds, at most, between two calls of `alive` while a node waits (systemd's watchdog)."""
 
 
-def patience(setup: ProtocolContext, seconds: float) -> float:
-    """Seconds a node waits for the silent: a centre a quarter, so that its devices still hear what came of it."""
+def round_timeout(setup: ProtocolContext, seconds: float) -> float:
+    """Seconds for which a node waits for silent neighbours: a centre a quarter of them, so that its devices are still
+    collecting when it sends them the result."""
     return seconds if setup.role == DEVICE else seconds / 4
 
 
 def telemetry(traffic: Traffic, refused: Mapping[str, int]) -> Row:
-    """What a device tells of its correspondence beside a round's row: in all, by neighbour, and what it refused."""
-    neighbours = sorted(traffic.sent_to.items())[:TOLD]
+    """A device's traffic as keys of telemetry: bytes sent in all and by receiver, and messages refused by cause."""
+    neighbours = sorted(traffic.sent_to.items())[:MOST_RECEIVERS]
     return {
         "payload_bytes_sent": float(traffic.payload_bytes_sent),
         **{f"sent_to/{neighbour}": float(size) for neighbour, size in neighbours},
@@ -54,11 +55,11 @@ def telemetry(traffic: Traffic, refused: Mapping[str, int]) -> Row:
 def rounds(
     protocol: Protocol,
     engine: Engine,
-    post: Post,
+    mailbox: Mailbox,
     *,
     first: int,
     last: int,
-    patience: float,
+    round_timeout: float,
     robust: Aggregation = everybody,
     publish: Publish = as_it_is,
 ) -> Iterator[Waiting | Row]:
@@ -67,45 +68,45 @@ def rounds(
     Args:
         protocol: the algorithm, as it left round `first` - 1.
         engine: the parameters, likewise.
-        post: with the protocol's inbox, and a transport that is connected; its clock is the loop's.
+        mailbox: with the protocol's inbox, and a transport that is connected; its clock is the loop's.
         first: number of the first round, from 1.
         last: number of the last round.
-        patience: seconds to wait for neighbours before mixing with whoever answered.
+        round_timeout: seconds to wait for neighbours before mixing with whoever answered.
         robust: what is believed of what neighbours say (`edge.robust`).
         publish: what is done to what this device says (`edge.privacy`).
 
     A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
     """
-    now, inbox = post.now, post.inbox
+    now, inbox = mailbox.now, mailbox.inbox
     kinds = set() if robust is everybody else _distributions(protocol)
     number = first
     while number <= last:
         started = now()
         inbox.open(number)
         talk = protocol.round(number, engine)
-        missed = doubted = 0
-        waited = 0.0
+        timeouts = doubted = 0
+        wait_seconds = 0.0
         mine: dict[str, Floats] = {}
         try:
             exchange = next(talk)
             while True:
                 exchange = _published(exchange, publish)
-                sent = post.tell(exchange)
+                sent = mailbox.send(exchange)
                 mine |= {m.kind: m.values for several in exchange.send.values() for m in several}
-                listening = now()
-                heard = yield from post.listen(exchange.wait_for, number, deadline=listening + patience)
-                waited += now() - listening
-                missed += sum(heard.get(j, {}).keys() != set(kinds) for j, kinds in exchange.wait_for.items())
-                believed = _believed(heard, mine, robust, kinds)
-                doubted += sum(map(len, heard.values())) - sum(map(len, believed.values()))
+                begin = now()
+                received = yield from mailbox.collect(exchange.wait_for, number, deadline=begin + round_timeout)
+                wait_seconds += now() - begin
+                timeouts += sum(received.get(j, {}).keys() != set(wanted) for j, wanted in exchange.wait_for.items())
+                believed = _believed(received, mine, robust, kinds)
+                doubted += sum(map(len, received.values())) - sum(map(len, believed.values()))
                 exchange = talk.send(ExchangeResult(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
         if robust is not everybody:
             metrics["doubted"] = metrics.get("doubted", 0.0) + doubted
-        times = {"seconds": now() - started, "waited": waited}
-        yield {"round": float(number), **metrics, "missed": float(missed), **times}
+        times = {"seconds": now() - started, "wait_seconds": wait_seconds}
+        yield {"round": float(number), **metrics, "timeouts": float(timeouts), **times}
         number = max(number + 1, inbox.majority_round())
 
 
@@ -150,12 +151,12 @@ def run(
 ) -> Iterator[Row]:
     """Drive `rounds` on a device that has nothing else to do: sleep where it waits.
 
-    alive: called at every step, and every SIGN seconds while it waits.
+    alive: called at every step, and every ALIVE_INTERVAL seconds while it waits.
     """
     for step in steps:
         alive()
         if not isinstance(step, Waiting):
             yield step
             continue
-        while not transport.wait(max(0.0, min(SIGN, step.until - now()))) and now() < step.until:
+        while not transport.wait(max(0.0, min(ALIVE_INTERVAL, step.until - now()))) and now() < step.until:
             alive()

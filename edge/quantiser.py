@@ -1,14 +1,17 @@
-"""Distributions as integers: the constrained quantiser of compressed federated distillation.
+"""The constrained quantiser of compressed federated distillation: distributions as integers of a fixed sum.
 
-A row p becomes integers q with sum q = U that minimise sum |q/U - p|: round down, then give the
-missing units to the largest remainders (Sattler et al., "CFD", 2022; U = 2^b - 1 for b bits, and
-for b = 1 that is the argmax).
+A row p becomes integers q with sum q = U that minimise sum |q/U - p|: round down, then give the remaining units to
+the largest remainders (Sattler et al., "CFD", IEEE TNSE 2022). For b bits U = 2^b - 1; for b = 1 that is the argmax.
 
-What holds of every row p of C entries:
-    the first largest entry of p is the first largest of q
-    sum |q/U - p| <= C/2U, the least possible, where largest remainders alone keep that order;
-    where they do not, one unit is moved to the largest entry, and the sum is <= C/U
-    encoding q/U gives q
+Invariants for every row p of C entries:
+    the argmax is preserved; of equal entries the first counts
+    sum |q/U - p| <= C/2U, the least possible, if largest remainders alone preserve the argmax; otherwise one unit is
+    moved to the largest entry, and the sum is <= C/U
+    quantising q/U gives q again
+
+Examples:
+    >>> codes(np.array([[0.5, 0.3, 0.2]]), units=7)
+    array([[4, 2, 1]])
 """
 
 import numpy as np
@@ -17,10 +20,17 @@ from edge.interfaces import Array
 
 
 def codes(values: Array, units: int) -> Array:
-    """(rows, columns) distributions -> integers (rows, columns) int64 whose rows sum to `units`; ties go to the left.
+    """Quantise distributions and preserve the argmax of every row.
 
-    A row that is not a distribution (D-Distillation's z may leave the simplex for a while) is first clipped at 0
-    and divided by its sum; one with nothing above 0 becomes uniform.
+    A row that is not a distribution (the z of D-Distillation may leave the simplex for a while) is first clipped at 0
+    and divided by its sum; a row without positive entries becomes uniform. Ties go to the left.
+
+    Args:
+        values: (rows, columns) distributions.
+        units: U, the sum of every row of integers.
+
+    Returns:
+        (rows, columns) int64; every row sums to `units`.
     """
     q, scaled = rounded(values, units)
     _keep_first(np.maximum(values, 0).argmax(axis=1), scaled, q)
@@ -28,7 +38,15 @@ def codes(values: Array, units: int) -> Array:
 
 
 def rounded(values: Array, units: int) -> tuple[Array, Array]:
-    """(largest remainders alone, float64, whole numbers; what they round: rows that sum to `units`)."""
+    """Quantise distributions by largest remainders alone.
+
+    Args:
+        values: (rows, columns) distributions.
+        units: U, the sum of every row of integers.
+
+    Returns:
+        The integers as float64, and the scaled rows that they round; both (rows, columns), rows sum to `units`.
+    """
     p = np.maximum(values.astype(np.float64), 0)
     p[~p.any(axis=1)] = 1
     scaled = p / p.sum(axis=1, keepdims=True) * units
@@ -38,11 +56,11 @@ def rounded(values: Array, units: int) -> tuple[Array, Array]:
 
 
 def _largest(values: Array, count: Array) -> Array:
-    """Where the `count` (rows,) largest of each row are, as bool; ties go to the earlier column.
+    """Mark the `count` (rows,) largest entries of each row; ties go to the earlier column.
 
-    Comparing with the last one wanted needs sorted values only, not sorted columns, which NumPy does
-    with vector instructions: `encode` of 1000 x 100 takes a fifth of the time (one core, x86-64 with
-    AVX-512), of 300 x 10 about the same.
+    A comparison with the smallest entry to be marked needs sorted values only, not sorted indices, and NumPy sorts
+    values with vector instructions: 1000 x 100 takes a fifth of the time (one core, x86-64 with AVX-512), 300 x 10
+    about the same.
     """
     rows, columns = values.shape
     last = np.sort(values, axis=1)[np.arange(rows), np.minimum(columns - count, columns - 1)]
@@ -55,9 +73,9 @@ def _largest(values: Array, count: Array) -> Array:
 
 
 def _keep_first(first: Array, scaled: Array, q: Array) -> None:
-    """In rows of `q` whose first largest is no longer `first` (rows,), move a unit there, in place.
+    """Move a unit to column `first` (rows,) in rows of `q` whose argmax is another column; in place.
 
-    It comes from the entry that is furthest above its value, so that no other grows.
+    The unit is taken from the entry that was rounded up the furthest.
     """
     lost = np.flatnonzero(q.argmax(axis=1) != first)
     if not lost.size:

@@ -1,4 +1,7 @@
-"""ONNX Runtime's training package without PyTorch, which its `__init__` would import."""
+"""ONNX Runtime's training package without PyTorch, which the package's `__init__` would import.
+
+The engine `ort-training` and the exporter's training artifacts both need it.
+"""
 
 import sys
 from pathlib import Path
@@ -9,10 +12,10 @@ from edge.errors import EngineError
 
 
 def open_package() -> None:
-    """Make `onnxruntime.training.api` and `.artifacts` importable: a bare package stands in for their parent.
+    """Make `onnxruntime.training.api` and `.artifacts` importable, with an empty package as their parent.
 
     Raises:
-        EngineError: the `onnxruntime` of this environment is not the training one.
+        EngineError: the `onnxruntime` of this environment is not the training package.
     """
     try:
         import onnxruntime  # noqa: TID251 - only looked at

@@ -1,4 +1,4 @@
-"""The same model in PyTorch: an outside opinion on gradients, and the one to beat on speed.
+"""The same model in PyTorch: an outside opinion on gradients, and the reference for speed.
 
 Convolutions, normalizations, recurrent layers and products call the functions PyTorch's own modules
 call; a whole transformer block uses its fused attention and GELU, as a PyTorch user would write it.
@@ -31,7 +31,7 @@ class Twin:
         self._whole = WHOLE.get(model.name)
 
     def parameters(self) -> list[Tensor]:
-        """The trained ones, in the model's order."""
+        """Return the trained parameters, in the model's order."""
         return [self.values[name] for name in self.model.parameters if self.model.trains(name)]
 
     def load(self, parameters: Mapping[str, Array]) -> None:
@@ -41,14 +41,14 @@ class Twin:
                 self.values[name].copy_(torch.from_numpy(value.copy()))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The forward pass."""
+        """Run the forward pass."""
         if self._whole is not None:
             return self._whole(self, x)
         values = {**self.values, self.model.input: x}
         for node, attributes in self._nodes:
-            made = OPERATORS[node.op_type](self, attributes, *(values[i] if i else None for i in node.input))
-            made = made if isinstance(made, tuple) else (made,)
-            values.update(zip(node.output, made, strict=False))
+            outputs = OPERATORS[node.op_type](self, attributes, *(values[i] if i else None for i in node.input))
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            values.update(zip(node.output, outputs, strict=False))
         return values[self.model.output]
 
 
@@ -73,7 +73,7 @@ def _gru(_: Twin, a: dict[str, Any], x: Tensor, w: Tensor, r: Tensor, b: Tensor)
     order = torch.cat([torch.arange(H, 2 * H), torch.arange(H), torch.arange(2 * H, 3 * H)])
     wb, rb = b[0, : 3 * H], b[0, 3 * H :]
     weights = [w[0][order], r[0][order], wb[order], rb[order]]
-    start = torch.zeros(1, x.shape[1], H)
+    start = x.new_zeros(1, x.shape[1], H)
     states, last = torch._VF.gru(x, start, weights, True, 1, 0.0, True, False, False)
     return states.unsqueeze(1), last
 

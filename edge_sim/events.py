@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
-from edge.codec import AGAIN
+from edge.codec import RETRANSMIT
 from edge.errors import ConfigError
 from edge.interfaces import Delivery, NodeId
 from edge.messaging.mailbox import Waiting
@@ -247,7 +247,7 @@ class Emulation:
         if node.done or (node.away_until > at and not node.started):
             return  # it has left, or the broker does not know it yet
         node.mail.append(delivery)
-        wanted = node.waiting and (delivery.kind == AGAIN or delivery.sender in node.waiting.missing)
+        wanted = node.waiting and (delivery.kind == RETRANSMIT or delivery.sender in node.waiting.missing)
         if wanted and node.away_until <= at:
             self._wake(at, i, node)
 

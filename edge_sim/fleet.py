@@ -14,7 +14,7 @@ from edge.bundle import Bundle
 from edge.engines._none import NoModel
 from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import Post, Waiting
+from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import perturbation
 from edge_sim import lies
@@ -36,7 +36,7 @@ class Device:
     protocol: Protocol
     transport: Transport
     inbox: Inbox
-    post: Post
+    mailbox: Mailbox
     steps: Steps = field(default_factory=lambda: iter(()))
     row: Row = field(default_factory=dict)
     """of the round last finished"""
@@ -114,23 +114,23 @@ class Maker:
         engines = plugins.load("edge.engines", scenario.runtime)
         engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
         own = world.own(i) if setup.role == DEVICE else np.empty(0)
-        protocol, inbox, post = self._process(i, setup, transport, now)
-        made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, post)
+        protocol, inbox, mailbox = self._process(i, setup, transport, now)
+        made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, mailbox)
         self.resume(made, 1)
         return made
 
     def revive(self, i: int, device: Device, number: int, values: Mapping[str, Array]) -> None:
         """A process that was killed starts again from what it kept after round `number`."""
-        counts, now = device.inbox.counts, device.post.now
-        device.protocol, device.inbox, device.post = self._process(i, device.setup, device.transport, now)
+        counts, now = device.inbox.counts, device.mailbox.now
+        device.protocol, device.inbox, device.mailbox = self._process(i, device.setup, device.transport, now)
         device.inbox.counts = counts
         device.transport.receive()  # what it had not read went with it
-        checkpoint.restore(values, device.engine, device.protocol, device.post)
+        checkpoint.restore(values, device.engine, device.protocol, device.mailbox)
         self.resume(device, number + 1)
 
     def _process(
         self, i: int, setup: ProtocolContext, transport: Transport, now: Callable[[], float]
-    ) -> tuple[Protocol, Inbox, Post]:
+    ) -> tuple[Protocol, Inbox, Mailbox]:
         """What a device has in memory beside its model."""
         scenario = self.world.scenario
         lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
@@ -142,24 +142,24 @@ class Maker:
         if i < liars:
             protocol = lies.Liar(protocol, lie, setup.seed)
         inbox = Inbox(protocol.accepts())
-        return protocol, inbox, Post(transport, inbox, self.coding, now)
+        return protocol, inbox, Mailbox(transport, inbox, self.coding, now)
 
     def resume(self, device: Device, first: int) -> None:
         """From now on it plays from round `first`."""
         scenario, setup = self.world.scenario, device.setup
-        patience = node.patience(setup, scenario.round_timeout)
+        round_timeout = node.round_timeout(setup, scenario.round_timeout)
         steps = node.rounds(
             device.protocol,
             device.engine,
-            device.post,
+            device.mailbox,
             first=first,
             last=scenario.rounds,
-            patience=patience,
+            round_timeout=round_timeout,
             robust=robust.load(scenario.robust),
             publish=scenario.privacy.publisher(setup.role, setup.seed),
         )
-        farewell = device.post.farewell(scenario.rounds, patience) if self.farewell else ()
-        device.steps = chain(steps, farewell)
+        linger = device.mailbox.linger(scenario.rounds, round_timeout) if self.farewell else ()
+        device.steps = chain(steps, linger)
 
 
 def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:

@@ -1,9 +1,9 @@
 """A field test's metrics as a scenario's clock: how long each device computed in each round, and when it was away.
 
-The folder is what `firmware_scripts.field collect` left: a folder a device, whose rows tell `seconds` and `waited` of
-each round. A device computes in a round of the replay for as long as it did in the field; of a round it has no row of,
-as long as it usually did; and before a round that it jumped to, as long as the fleet took for those it left out. So the
-same field test can be had with another protocol, another coding, or other links.
+The folder is what `firmware_scripts.field collect` left: a folder a device, whose rows tell `seconds` and
+`wait_seconds` of each round. A device computes in a round of the replay for as long as it did in the field; of a
+round it has no row of, as long as it usually did; and before a round that it jumped to, as long as the fleet took for
+those it left out. So the same field test can be had with another protocol, another coding, or other links.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,9 @@ def read(folder: Path) -> list[Pace]:
 def _busy(rows: list[dict[str, float]]) -> dict[int, float]:
     """By round; one that was done again after a power cut, as it was in the end."""
     return {
-        int(row["round"]): max(0.0, row.get("seconds", 0.0) - row.get("waited", 0.0)) for row in rows if "round" in row
+        int(row["round"]): max(0.0, row.get("seconds", 0.0) - row.get("wait_seconds", 0.0))
+        for row in rows
+        if "round" in row
     }
 
 

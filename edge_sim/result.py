@@ -52,7 +52,7 @@ class RoundResult(BaseModel):
     devices: int = 0
     """how many did it"""
     metrics: dict[str, float]
-    """whatever else the protocol reports, e.g. "disagreement", "missed\""""
+    """whatever else the protocol reports, e.g. "disagreement", "timeouts\""""
     seconds: float
 
 

@@ -12,7 +12,7 @@ from edge_sim.events import Closed
 from edge_sim.result import Accuracy, DeviceResult, RoundResult
 from edge_sim.shard import Exam
 
-KNOWN = ("round", "seconds", "waited")
+KNOWN = ("round", "seconds", "wait_seconds")
 """keys of a row that a result has a place of its own for, whoever reports them"""
 
 

@@ -5,6 +5,7 @@ many shards there are and where.
 """
 
 import pickle
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge import checkpoint
-from edge.interfaces import Array, Delivery, Engine, Floats, NodeId
-from edge.messaging.mailbox import Waiting
+from edge.interfaces import Array, Delivery, Engine, Floats, NodeId, Traffic
+from edge.messaging.mailbox import MailboxSnapshot, Waiting
 from edge.messaging.topics import publish_size
 from edge.node import Row
 from edge.transports.memory import Network
@@ -96,6 +97,19 @@ class _Host:
     kept: tuple[int, dict[str, Array]] = (0, {})
 
 
+@dataclass(frozen=True)
+class NodeSnapshot:
+    """A node between two rounds. work: see `Engine.work`; kept: its checkpoint, as (round, arrays)."""
+
+    engine: Mapping[str, Array]
+    work: Counter[tuple[str, int, int]]
+    protocol: Mapping[str, Array]
+    mailbox: MailboxSnapshot
+    traffic: Traffic
+    row: Row
+    kept: tuple[int, dict[str, Array]]
+
+
 @dataclass
 class Shard:
     """See the module. make: makes the nodes. workers: threads in which they compute.
@@ -147,22 +161,30 @@ class Shard:
         """All that a node between two rounds goes on from, here or elsewhere, as if nothing had happened."""
         host = self._host(index)
         device = host.device
-        memory = {k: v for k, v in vars(device.post).items() if k.startswith("_")}
-        held = device.engine.state(), device.engine.work, device.protocol.state(), device.inbox, memory
-        return pickle.dumps((held, device.traffic, device.row, host.kept))
+        return pickle.dumps(
+            NodeSnapshot(
+                device.engine.state(),
+                device.engine.work,
+                device.protocol.state(),
+                device.mailbox.snapshot(),
+                device.traffic.snapshot(),
+                device.row,
+                host.kept,
+            )
+        )
 
     def restore(self, index: int, snapshot: bytes) -> None:
         """Put back what `snapshot` gave."""
         host = self._host(index)
         device = host.device
-        held, traffic, device.row, host.kept = pickle.loads(snapshot)
-        state, device.engine.work, protocol, inbox, memory = held
-        device.engine.load_state(state)
-        device.protocol.load_state(protocol)
-        vars(device.inbox).update(vars(inbox))
-        vars(device.post).update(memory)
-        vars(device.traffic).update(vars(traffic))
-        self.make.resume(device, max(int(device.row["round"]) + 1, inbox.majority_round()))
+        node: NodeSnapshot = pickle.loads(snapshot)
+        device.engine.load_state(node.engine)
+        device.engine.work = node.work
+        device.protocol.load_state(node.protocol)
+        device.mailbox.restore(node.mailbox)
+        device.traffic.restore(node.traffic)
+        device.row, host.kept = node.row, node.kept
+        self.make.resume(device, max(int(device.row["round"]) + 1, device.inbox.majority_round()))
 
     def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
         """The run is over; what has come for nodes since their last turn still counts as received."""
@@ -189,7 +211,7 @@ class Shard:
 
     def _keep(self, host: _Host) -> None:
         device = host.device
-        values = checkpoint.gather(device.engine, device.protocol, device.post)
+        values = checkpoint.gather(device.engine, device.protocol, device.mailbox)
         host.kept = int(device.row.get("round", 0)), values
 
     def _carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:

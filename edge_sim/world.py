@@ -77,7 +77,7 @@ def build(scenario: Scenario) -> World:
     graph = topology.build(scenario.topology, names, scenario.seed)
     whole = data.load(scenario.data, scenario.seed)
     if scenario.rows is not None:
-        whole = data.some(whole, scenario.rows, scenario.seed)
+        whole = data.subsample(whole, scenario.rows, scenario.seed)
     reference, private = data.take_reference(scenario.reference, whole, scenario.seed)
     shares = split.divide(scenario.split, private.y_train, private.columns, scenario.devices, scenario.seed)
     specs: dict[str | None, str] = {spec: spec for spec in scenario.models}

@@ -19,17 +19,18 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-import edge.bundle as names
+from edge import bundle
 from edge.errors import EngineError
 from edge.training_package import open_package
 from export.errors import ExportError
-from export.graph.builder import Ops
-from export.graph.node import attributes
+from export.graph.builder import GraphBuilder
+from export.graph.node import attributes, with_names
 from export.graph.prune import prune
 from export.model import Model
 from export.optimizers import adamw
 from export.training.assemble import metrics, place_objective
-from export.training.placement import IR_VERSION, sample_shape
+from export.training.placement import sample_shape
+from export.training.proto import IR_VERSION
 from export.training.update import Update
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -67,24 +68,22 @@ def build(model: Model, objective: str, update: str | Update) -> dict[str, bytes
             raise ExportError(
                 f"--ort-training: onnxruntime-training cannot differentiate this model: {brief}"
             ) from None
-        return {f"{names.ORT_TRAINING}/{file.name}": file.read_bytes() for file in sorted(Path(folder).iterdir())}
+        return {f"{bundle.ORT_TRAINING}/{file.name}": file.read_bytes() for file in sorted(Path(folder).iterdir())}
 
 
 def loss_model(model: Model, objective: str) -> onnx.ModelProto:
     """Batch -> loss, its terms and the correct count, with the parameters as initializers under their own names."""
-    op = Ops(model.opset)
+    op = GraphBuilder(model.opset)
     model = affine(model)
     forward = place_objective(op, model, objective)
     said = metrics(op, forward)
-    said = {names.TOTAL: said.pop(names.TOTAL), **said}  # the official gradient is of the first result
+    said = {bundle.TOTAL: said.pop(bundle.TOTAL), **said}  # the official gradient is of the first result
     for name, value in said.items():  # one term of weight 1 may be the sum itself
         said[name] = op("Identity", value)
         op.forget()
     nodes = prune(op.nodes, said.values())
-    renamed = {names.PARAMETER + k: k for k in model.parameters} | {value: name for name, value in said.items()}
-    for node in nodes:
-        for values in (node.input, node.output):
-            values[:] = [renamed.get(v, v) for v in values]
+    renamed = {bundle.PARAMETER + k: k for k in model.parameters} | {value: name for name, value in said.items()}
+    nodes = [with_names(node, renamed) for node in nodes]
     constants = dict(op.constants) | {k: np.float32(v) for k, v in forward.scalars.items()}
     read = {x for node in nodes for x in node.input}
     graph = helper.make_graph(

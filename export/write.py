@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-import edge.bundle as names
+from edge import bundle
 from edge.bundle import Bundle, write
 from export import ort_artifacts, tflite
 from export.errors import ExportError
@@ -68,12 +68,12 @@ def prepare(
     manifest, files = training.manifest, {}
     if rows:
         batches = tflite.batches(manifest["inputs"], rows)
-        files[names.TFLITE] = tflite.build(model, objective, optimizer, batches)
+        files[bundle.TFLITE] = tflite.build(model, objective, optimizer, batches)
         manifest = {**manifest, "tflite": batches}
     if official:
         files |= ort_artifacts.build(model, objective, optimizer)
     if backbone:
-        files[names.BACKBONE] = backbone.content
+        files[bundle.BACKBONE] = backbone.content
         manifest = {**manifest, "backbone": backbone.facts}
     return replace(training, manifest=manifest, files=files)
 

@@ -25,7 +25,7 @@ from firmware_scripts.operating import Operator, Row
 COLUMNS = {
     "round": ("round", "{:.0f}"),
     "accuracy_all": ("accuracy", "{:.3f}"),
-    "missed": ("missed", "{:.0f}"),
+    "timeouts": ("timeouts", "{:.0f}"),
     "bundle": ("model", "{:.8}"),
     "board": ("board", "{}"),
     "image": ("image", "{}"),

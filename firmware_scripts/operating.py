@@ -21,6 +21,7 @@ from edge.messaging import topics
 from edge.messaging.chunked import Parts, cut
 from edge.operations.remote import ABOUT, fingerprint
 from edge.storage import atomic
+from edge.storage.metrics_log import current_names
 
 Row = dict[str, float | str]
 Told = Callable[[str], None]
@@ -232,8 +233,10 @@ def _flat(payload: bytes) -> Row:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {
-        str(k): v[:300] if isinstance(v, str) else float(v)
-        for k, v in found.items()
-        if isinstance(v, int | float | str)
-    }
+    return current_names(
+        {
+            str(k): v[:300] if isinstance(v, str) else float(v)
+            for k, v in found.items()
+            if isinstance(v, int | float | str)
+        }
+    )

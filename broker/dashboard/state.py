@@ -4,7 +4,7 @@ Bounded, whatever arrives: MOST devices, LONGEST points of a curve. Alarms:
 
     silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or the broker says that it is gone
     diverging   its loss is not a number, or RISE times the lowest it had
-    rejected    it has refused messages since it was last in order (malformed, foreign or implausible ones)
+    rejected    it has refused messages since it was last in order (malformed, foreign or invalid ones)
 """
 
 import math
@@ -20,12 +20,12 @@ from edge.messaging import topics
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
-SHOWN = ("round", "loss", "accuracy_all", "payload_bytes_sent", "memory_mb", "temperature", "missed", "disagreement")
+SHOWN = ("round", "loss", "accuracy_all", "payload_bytes_sent", "memory_mb", "temperature", "timeouts", "disagreement")
 """of a device's row, in the table"""
 CURVES = ("loss", "accuracy_all", "disagreement", "payload_bytes_sent", "memory_mb", "temperature")
 """of a device that are kept"""
 OF_FLEET = ("loss", "accuracy_all", "disagreement")
-REFUSALS = ("refused_malformed", "refused_foreign", "implausible", "doubted")
+REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "doubted")
 QUIET = 20.0
 RISE = 3.0
 Curve = list[tuple[float, float]]

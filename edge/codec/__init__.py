@@ -4,13 +4,13 @@ payloads = encode(message, "probability8")        # one, or several of at most 5
 message = join([decode(p) for p in payloads])     # both raise MessageError and nothing else
 """
 
-from edge.codec._header import AGAIN, CHUNK, HEADER, Chunk, Request, decode, request, requested
+from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, Request, decode, request, requested
 from edge.codec._message import bases_of, encode, join, payload_size
 
 __all__ = [
-    "AGAIN",
     "CHUNK",
     "HEADER",
+    "RETRANSMIT",
     "Chunk",
     "Request",
     "bases_of",

@@ -30,7 +30,7 @@ from edge import kinds
 from edge.errors import MessageError
 
 VERSION = 1
-AGAIN = kinds.RESERVED
+RETRANSMIT = kinds.RESERVED
 """Topic kind of a request: send your message of that kind and round again."""
 CHUNK = 512_000
 """Longest payload, bytes, header included: brokers of today take at least this."""

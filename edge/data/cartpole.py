@@ -1,12 +1,12 @@
-"""CartPole's states, for agents: what a random policy sees, labelled by what a good controller would do.
+"""States of CartPole, labelled with the action of a good controller.
 
-The agents of federated reinforcement distillation do not learn from these labels; the states give the model
-its shape and the discretisation its ranges, and the labels tell how often an agent agrees with the controller.
+The agents of federated reinforcement distillation do not learn from these labels. The states give the model its
+shape and the discretisation its ranges; the labels measure how often an agent agrees with the controller.
 """
 
 import numpy as np
 
-from edge.data._dataset import Dataset
+from edge.data import Dataset
 from edge.errors import ConfigError
 from edge.interfaces import Array
 
@@ -16,7 +16,7 @@ SPREAD = np.array([0.8, 0.8, 0.08, 0.8])
 
 
 def load(argument: str, seed: int) -> Dataset:
-    """No argument. x (n, 4): position, velocity, angle, angular velocity."""
+    """Draw states. No argument; x is (n, 4): position, velocity, angle, angular velocity."""
     if argument:
         raise ConfigError(f"data 'cartpole:{argument}': cartpole takes no argument")
     x = (np.random.default_rng(seed).standard_normal((ROWS + TEST, 4)) * SPREAD).astype(np.float32)
@@ -25,6 +25,6 @@ def load(argument: str, seed: int) -> Dataset:
 
 
 def controller(states: Array) -> Array:
-    """The action (n,) of a linear controller that balances for 500 steps: push towards where the pole falls."""
+    """Choose the actions (n,) of a linear controller that pushes towards the falling pole; it balances 500 steps."""
     pushes: Array = (states @ np.array([0.1, 0.3, 3.0, 1.0]) > 0).astype(np.int64)
     return pushes

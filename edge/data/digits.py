@@ -1,18 +1,18 @@
 """scikit-learn's handwritten digits: 1,797 images of 8 x 8, ten classes. 450 are held out for testing."""
 
-from edge.data._dataset import Dataset, hold_out
+from edge.data import Dataset, hold_out
 from edge.errors import ConfigError, DataError
 
 TEST_ROWS = 450
 
 
 def load(argument: str, seed: int) -> Dataset:
-    """No argument. x (n, 1, 8, 8) in [0, 1]."""
+    """Load the digits. No argument; x is (n, 1, 8, 8) in [0, 1]."""
     if argument:
         raise ConfigError(f"data 'digits:{argument}': digits takes no argument")
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise DataError("digits come with scikit-learn: pip install 'murmur-edge[sim]'") from None
-    found = load_digits()
-    return hold_out(found.images[:, None] / 16.0, found.target, TEST_ROWS, seed, "digits")
+    digits = load_digits()
+    return hold_out(digits.images[:, None] / 16.0, digits.target, TEST_ROWS, seed, "digits")

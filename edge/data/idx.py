@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data._dataset import Dataset, assemble
+from edge.data import Dataset, assemble
 from edge.errors import DataError
 from edge.interfaces import Array
 
@@ -15,7 +15,7 @@ TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def load(argument: str, _seed: int) -> Dataset:
-    """Argument: the folder."""
+    """Read the four files of a folder. argument: the folder."""
     folder = Path(argument)
     parts = [
         (_read(folder, f"{part}-images-idx3-ubyte"), _read(folder, f"{part}-labels-idx1-ubyte"))

@@ -1,17 +1,17 @@
 """A synthetic stream whose concept changes: Gaussian samples, labelled by a hyperplane that is drawn anew.
 
-"margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN", each with a default. Rows come in the order of time; at equal
-distances in it the hyperplane changes. Samples closer to it than MARGIN (in standard deviations) are left
-out, so that a model can become perfect and then has nothing to learn: without a margin the noise of
-training never ends, and neither do violations of dynamic averaging's condition. The test rows belong to the
-last concept. Take shares of it with `--split iid`, which keeps the order, and train with `order` = "stream".
+"margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN", each with a default. Rows are in the order of time, and the
+hyperplane changes at equal intervals. No sample is closer to it than MARGIN (in standard deviations), so that a
+model can become perfect and then has nothing left to learn: without a margin the noise of training never ends, and
+the local condition of dynamic averaging is violated for ever. The test rows belong to the last concept. Divide the
+rows with `--split iid`, which keeps their order, and train with `order` = "stream".
 """
 
 from itertools import pairwise
 
 import numpy as np
 
-from edge.data._dataset import Dataset
+from edge.data import Dataset
 from edge.errors import ConfigError
 from edge.interfaces import Array
 
@@ -20,7 +20,7 @@ TEST = 1_000
 
 
 def load(argument: str, seed: int) -> Dataset:
-    """Argument: up to four numbers, see above. Raises ConfigError."""
+    """Draw the stream. argument: up to four numbers, see above; raises ConfigError."""
     given = argument.split(":") if argument else []
     try:
         rows, dimensions, concepts = (
@@ -48,7 +48,7 @@ def load(argument: str, seed: int) -> Dataset:
 
 
 def _concept(plane: Array, rows: int, margin: float, random: np.random.Generator) -> tuple[Array, Array]:
-    """Rows at least `margin` away from the plane: the part along it is drawn until it is, the rest is Gaussian."""
+    """Draw rows at least `margin` from the plane: the component along its normal is redrawn until it is that far."""
     x = random.standard_normal((rows, len(plane)))
     along = x @ plane
     fresh = along

@@ -1,6 +1,6 @@
 """NumPy archives: `x_train, y_train, x_test, y_test`, or `x, y` of which a fifth is held out for testing.
 
-Further arrays as long as the training part are columns, which `--split by:COLUMN` divides on.
+Further arrays as long as the training part become columns, which `--split by:COLUMN` can divide on.
 """
 
 import zipfile
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data._dataset import Dataset, assemble, hold_out, standard
+from edge.data import Dataset, assemble, hold_out, standard
 from edge.errors import DataError
 from edge.interfaces import Array
 
@@ -16,7 +16,7 @@ PARTED = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load(argument: str, seed: int) -> Dataset:
-    """Argument: the path."""
+    """Read an archive. argument: its path."""
     arrays = _read(argument)
     origin = f"npz:{argument}"
     if set(PARTED) <= arrays.keys():
@@ -28,12 +28,11 @@ def load(argument: str, seed: int) -> Dataset:
         n = len(arrays["y"])
         columns = {k: v for k, v in arrays.items() if k not in ("x", "y") and v.shape == (n,)}
         return hold_out(arrays["x"], arrays["y"], n // 5, seed, origin, columns)
-    found = ", ".join(arrays) or "nothing"
-    raise DataError(f"{origin} must hold {', '.join(PARTED)}, or x, y; it holds {found}")
+    raise DataError(f"{origin} must hold {', '.join(PARTED)}, or x, y; it holds {', '.join(arrays) or 'nothing'}")
 
 
 def samples(path: str) -> Array:
-    """Only the samples, `x` or `x_train`, in standard form: for a reference set."""
+    """Read the samples only, `x` or `x_train`, in standard form: for a reference set."""
     arrays = _read(path)
     for name in ("x", "x_train"):
         if name in arrays:

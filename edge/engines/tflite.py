@@ -18,9 +18,9 @@ import edge.bundle as names
 from edge.bundle import TFLITE, Bundle
 from edge.engines import _checks as check
 from edge.engines._base import Base
-from edge.engines._interpreter import interpreter
 from edge.errors import EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
+from edge.interpreter import interpreter
 
 
 def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: Path | None = None) -> "Tflite":

@@ -1,6 +1,11 @@
-"""Who neighbours whom: undirected graphs, connected but for islands.
+"""Undirected graphs of devices; all of them connected, except islands.
 
-ring  islands:K  complete  star  torus  random-regular:D  erdos-renyi:P  FILE (a line "a b" per edge)
+The specs:
+
+ring  complete  star  torus          shapes
+random-regular:D  erdos-renyi:P      random graphs, by seed
+islands:K                            complete graphs of K devices, not connected to one another
+FILE                                 a line "a b" per edge
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,26 +21,39 @@ from edge.interfaces import NodeId
 
 Pairs = Iterable[tuple[int, int]]
 TRIES = 1000
-"""How often a random graph is drawn before giving up on one that is simple and connected."""
+"""How many random graphs are drawn before giving up on a simple and connected one."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """A graph. edges: each once, sorted, with its smaller end first."""
+    """An undirected graph.
+
+    Attributes:
+        nodes: the devices.
+        edges: each once, sorted, with its smaller end first.
+    """
 
     nodes: tuple[NodeId, ...]
     edges: tuple[tuple[NodeId, NodeId], ...]
 
     def neighbours(self, node: NodeId) -> tuple[NodeId, ...]:
-        """Sorted."""
+        """Return the neighbours of `node`, sorted."""
         return tuple(sorted(b if a == node else a for a, b in self.edges if node in (a, b)))
 
 
 def build(spec: str, nodes: Sequence[NodeId], seed: int) -> Topology:
-    """The graph called `spec` on these nodes; random ones by seed.
+    """Build a graph.
+
+    Args:
+        spec: a shape, a random graph with its argument, or a file; see the module.
+        nodes: the devices; at least two.
+        seed: of random graphs.
+
+    Returns:
+        The graph.
 
     Raises:
-        ConfigError: unknown, impossible for so many nodes, or not connected (names two ends).
+        ConfigError: unknown, impossible for so many nodes, or not connected (names two nodes).
     """
     n = len(nodes)
     if n < 2 or len(set(nodes)) < n:
@@ -61,7 +79,7 @@ def build(spec: str, nodes: Sequence[NodeId], seed: int) -> Topology:
 
 
 def _islands(spec: str, argument: str, nodes: Sequence[NodeId]) -> Topology:
-    """Complete graphs of K devices that know nothing of one another; the one graph that is meant to be cut."""
+    """Complete graphs of K devices each: the one graph that is meant to be disconnected."""
     k = int(argument) if argument.isdecimal() else 0
     if not 2 <= k <= len(nodes) or len(nodes) % k:
         raise ConfigError(f"topology '{spec}': expected islands:K with K at least 2 and a divisor of {len(nodes)}")
@@ -82,7 +100,7 @@ def _star(n: int) -> Pairs:
 
 
 def _torus(n: int) -> Pairs:
-    """The most square r x c grid whose borders meet."""
+    """The r x c grid closest to a square, with its borders joined."""
     r = next((r for r in range(isqrt(n), 1, -1) if n % r == 0), 0)
     if not r:
         raise ConfigError(f"{n} devices make no torus of at least 2 x 2; take 4, 6, 8, 9, 10, 12, ... or a ring")
@@ -93,7 +111,10 @@ def _torus(n: int) -> Pairs:
 
 
 def _regular(n: int, argument: str, random: np.random.Generator) -> list[tuple[int, int]] | None:
-    """Configuration model: pair up stubs, start anew at a loop or a double edge (uniform among simple graphs)."""
+    """Configuration model: pair stubs at random; stubs that would make a loop or a double edge are shuffled again.
+
+    Returns None where the remaining stubs cannot make a simple graph any more.
+    """
     degree = int(argument)
     if not 2 <= degree < n or degree * n % 2:
         raise ConfigError(
@@ -102,7 +123,7 @@ def _regular(n: int, argument: str, random: np.random.Generator) -> list[tuple[i
         )
     edges: set[tuple[int, int]] = set()
     stubs = np.repeat(np.arange(n), degree)
-    while len(stubs):  # stubs that met badly are shuffled again; None if they can no longer meet well
+    while len(stubs):
         random.shuffle(stubs)
         left = []
         for a, b in stubs.reshape(-1, 2).tolist():
@@ -118,11 +139,11 @@ def _regular(n: int, argument: str, random: np.random.Generator) -> list[tuple[i
 
 
 def _erdos_renyi(n: int, argument: str, random: np.random.Generator) -> list[tuple[int, int]] | None:
-    share = float(argument)
-    if not 0 < share <= 1:
-        raise ConfigError(f"erdos-renyi:{argument}: the share of edges must be above 0 and at most 1")
+    probability = float(argument)
+    if not 0 < probability <= 1:
+        raise ConfigError(f"erdos-renyi:{argument}: the probability of an edge must be above 0 and at most 1")
     pairs = np.array(list(combinations(range(n), 2)))
-    return [(int(a), int(b)) for a, b in pairs[random.random(len(pairs)) < share]]
+    return [(int(a), int(b)) for a, b in pairs[random.random(len(pairs)) < probability]]
 
 
 def _drawn(
@@ -160,13 +181,13 @@ def _from_file(path: Path, nodes: Sequence[NodeId]) -> Pairs:
 
 def _unreached(n: int, edges: Pairs) -> int:
     """A node that node 0 cannot reach; 0 if there is none."""
-    beside: list[list[int]] = [[] for _ in range(n)]
+    adjacent: list[list[int]] = [[] for _ in range(n)]
     for a, b in edges:
-        beside[a].append(b)
-        beside[b].append(a)
+        adjacent[a].append(b)
+        adjacent[b].append(a)
     seen, frontier = {0}, [0]
     while frontier:
-        for other in beside[frontier.pop()]:
+        for other in adjacent[frontier.pop()]:
             if other not in seen:
                 seen.add(other)
                 frontier.append(other)

@@ -1,12 +1,12 @@
-"""What neighbours said, sorted: bounded, each counted once, nothing a neighbour sends can raise.
+"""What neighbours sent, sorted: bounded, each message counted once, and nothing a neighbour sends can raise.
 
 Counts, by cause of refusal:
-    malformed   not a message, or altered on its way
-    foreign     from somebody who is no neighbour, or not what that neighbour is expected to say
-    duplicate   said before
-    late        about a round that is over
-    early       more than `AHEAD` rounds ahead of what is being read
-    baseless    coded as the change since a message that is not here; to be asked for whole
+    malformed     not a message, or altered on its way
+    foreign       from a device that is no neighbour, or not what that neighbour is expected to send
+    duplicate     received before
+    late          of a round that is over
+    early         of a round more than `MAX_EARLY` rounds after the open one
+    missing_base  coded as the change since a message that is not here; to be requested whole
 """
 
 import logging
@@ -18,12 +18,35 @@ from edge.codec import CHUNK, HEADER, Chunk, bases_of, decode, join, request
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Delivery, Format, Message, NodeId
 
-AHEAD = 3
-"""Rounds beyond the one being read that are kept; in step a neighbour is at most one ahead."""
-CAUSES = ("malformed", "foreign", "duplicate", "late", "early", "baseless")
+MAX_EARLY = 3
+"""Rounds after the open one whose messages are kept. Neighbours in step are at most one round apart; the others are
+for a device that was away for a moment, and bound the memory that a neighbour can take."""
+CAUSES = ("malformed", "foreign", "duplicate", "late", "early", "missing_base")
 
 _log = logging.getLogger(__name__)
 _Key = tuple[str, int]  # kind, round
+
+
+@dataclass(frozen=True)
+class NeighbourSnapshot:
+    """What an inbox holds of one neighbour; keys are (kind, round), those of `partial` lead to chunks by index."""
+
+    newest: int
+    partial: Mapping[_Key, Mapping[int, Chunk]]
+    whole: Mapping[_Key, Message]
+    taken: frozenset[_Key]
+    bases: Mapping[str, Sequence[Message]]
+    missing_base: frozenset[_Key]
+
+
+@dataclass(frozen=True)
+class InboxSnapshot:
+    """An inbox at one moment. counts: refusals by cause; logged: neighbours whose malformed messages were logged."""
+
+    round: int
+    counts: Mapping[str, int]
+    logged: frozenset[NodeId]
+    neighbours: Mapping[NodeId, NeighbourSnapshot]
 
 
 @dataclass
@@ -34,8 +57,8 @@ class _Neighbour:
     whole: dict[_Key, Message] = field(default_factory=dict)
     taken: set[_Key] = field(default_factory=set)
     bases: dict[str, list[Message]] = field(default_factory=dict)
-    """by kind, the newest first: what the next message may be coded with"""
-    baseless: set[_Key] = field(default_factory=set)
+    """by kind, the newest first: what the next message may be coded against"""
+    missing_base: set[_Key] = field(default_factory=set)
 
     def has(self, chunk: Chunk) -> bool:
         key = (chunk.kind, chunk.round)
@@ -45,12 +68,12 @@ class _Neighbour:
     def keep(self, chunk: Chunk) -> None:
         """Raises MessageError if the last missing chunk does not complete a message; then all are dropped.
 
-        BaseMissing is one: until then nobody need know what the message is coded with.
+        BaseMissing is one: until then it does not matter what the message is coded against.
         """
         key = (chunk.kind, chunk.round)
         chunks = self.partial.setdefault(key, {})
         if any((other.coding, other.count) != (chunk.coding, chunk.count) for other in chunks.values()):
-            chunks.clear()  # it is being said anew, in another way
+            chunks.clear()  # the message is being sent anew, in another coding
         chunks[chunk.index] = chunk
         if len(chunks) >= chunk.count:
             del self.partial[key]
@@ -64,33 +87,54 @@ class _Neighbour:
             for key in [k for k in store if k[1] < before]:
                 del store[key]
         self.taken = {k for k in self.taken if k[1] >= before}
-        self.baseless = {k for k in self.baseless if k[1] >= before}
+        self.missing_base = {k for k in self.missing_base if k[1] >= before}
+
+    def snapshot(self) -> NeighbourSnapshot:
+        return NeighbourSnapshot(
+            self.newest,
+            {key: dict(chunks) for key, chunks in self.partial.items()},
+            dict(self.whole),
+            frozenset(self.taken),
+            {kind: tuple(messages) for kind, messages in self.bases.items()},
+            frozenset(self.missing_base),
+        )
+
+    def restore(self, snapshot: NeighbourSnapshot) -> None:
+        self.newest = snapshot.newest
+        self.partial = {key: dict(chunks) for key, chunks in snapshot.partial.items()}
+        self.whole = dict(snapshot.whole)
+        self.taken = set(snapshot.taken)
+        self.bases = {kind: list(messages) for kind, messages in snapshot.bases.items()}
+        self.missing_base = set(snapshot.missing_base)
 
 
 class Inbox:
     """Messages by sender, kind and round, until they are taken.
 
-    Only what is expected is kept: a neighbour can make it hold at most AHEAD + 1 messages of each
-    kind, each of the size that was agreed (as float32, the widest coding) and one chunk, and two that are over
-    of a kind that is coded as changes.
+    Only what is expected is kept. Of each kind a neighbour can make it hold at most MAX_EARLY + 1 messages of the
+    agreed size (as float32, the widest coding) and one chunk, and of a kind that is coded as deltas two messages of
+    past rounds.
 
-    hears: what each neighbour may say; anything else is foreign.
+    Args:
+        accepts: sender -> the formats of the messages it may send; anything else is foreign.
     """
 
-    def __init__(self, hears: Mapping[NodeId, Sequence[Format]]) -> None:
+    def __init__(self, accepts: Mapping[NodeId, Sequence[Format]]) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
-        self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in hears.items()}
+        """messages refused so far, by cause"""
         self.round = 1
-        self._complained: set[NodeId] = set()
+        """the round that is open"""
+        self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in accepts.items()}
+        self._logged: set[NodeId] = set()
 
     def open(self, number: int) -> None:
-        """From now on messages of this round, and of the next few, are kept; older ones are forgotten."""
+        """From now on keep messages of this round and of the next few, and forget older ones."""
         self.round = number
         for neighbour in self._neighbours.values():
             neighbour.forget(before=number)
 
     def put(self, delivery: Delivery) -> None:
-        """Take in what arrived, or count why not."""
+        """Keep what arrived, or count why not."""
         neighbour = self._neighbours.get(delivery.sender)
         if neighbour is None:
             self.counts["foreign"] += 1
@@ -104,13 +148,13 @@ class Inbox:
             else:
                 neighbour.keep(chunk)
         except BaseMissing:
-            self.counts["baseless"] += 1
-            neighbour.baseless.add((chunk.kind, chunk.round))
+            self.counts["missing_base"] += 1
+            neighbour.missing_base.add((chunk.kind, chunk.round))
         except MessageError as reason:
-            self.complain(delivery.sender, reason)
+            self.reject_malformed(delivery.sender, reason)
 
     def take(self, sender: NodeId, kind: str) -> Message | None:
-        """The sender's message of this kind and of the round that is open, once."""
+        """The sender's message of this kind and of the open round, once; None if it is not here."""
         key = (kind, self.round)
         neighbour = self._neighbours[sender]
         message = neighbour.whole.pop(key, None)
@@ -118,50 +162,61 @@ class Inbox:
             neighbour.taken.add(key)
         return message
 
-    def baseless(self, sender: NodeId, kind: str) -> bool:
-        """Whether the sender's message of this kind and of the open round came, but without its base; says so once."""
-        neighbour, key = self._neighbours[sender], (kind, self.round)
-        found = key in neighbour.baseless
-        neighbour.baseless.discard(key)
-        return found
+    def take_missing_base(self, sender: NodeId, kind: str) -> bool:
+        """Whether the sender's message of this kind and of the open round came without its delta base; true once."""
+        missing, key = self._neighbours[sender].missing_base, (kind, self.round)
+        present = key in missing
+        missing.discard(key)
+        return present
 
-    def again(self, sender: NodeId, kind: str) -> bytes:
-        """What to ask the sender: for its message of this kind and of the open round, or for what is missing of it."""
+    def request(self, sender: NodeId, kind: str) -> bytes:
+        """The payload that asks the sender for its message of this kind and of the open round, or the rest of it."""
         neighbour = self._neighbours[sender]
         chunks = neighbour.partial.get((kind, self.round), {})
         count = next((chunk.count for chunk in chunks.values()), 0)
         missing = [i for i in range(count) if i not in chunks]
         return request(kind, self.round, neighbour.formats[kind].digest, missing, count)
 
-    def large(self, sender: NodeId, kind: str) -> bool:
+    def is_chunked(self, sender: NodeId, kind: str) -> bool:
         """Whether the sender's messages of this kind may take several payloads."""
         return 4 * math.prod(self._neighbours[sender].formats[kind].shape) > CHUNK - HEADER
 
     def neighbours(self) -> list[tuple[NodeId, str]]:
-        """Everybody who may say something, with a kind of it."""
+        """Everybody who may send something, with one kind of it, sorted by name."""
         return [(name, next(iter(neighbour.formats))) for name, neighbour in sorted(self._neighbours.items())]
 
     def reached(self, sender: NodeId, number: int) -> None:
-        """The sender has spoken of this round."""
+        """Note that the sender has reached round `number`, which a request of its says."""
         if sender in self._neighbours:
             neighbour = self._neighbours[sender]
             neighbour.newest = max(neighbour.newest, number)
 
     def newest(self, sender: NodeId) -> int:
-        """The highest round the sender has spoken of; 0 if it has not."""
+        """The highest round of which the sender has sent something; 0 if it has sent nothing."""
         return self._neighbours[sender].newest
 
     def majority_round(self) -> int:
-        """The lowest round that most neighbours have reached: no minority can pretend it."""
+        """The lowest round that most neighbours have reached, which no minority can pretend; 0 without neighbours."""
         reached = sorted((n.newest for n in self._neighbours.values()), reverse=True)
         return reached[len(reached) // 2] if reached else 0
 
-    def complain(self, sender: NodeId, reason: MessageError) -> None:
+    def reject_malformed(self, sender: NodeId, reason: MessageError) -> None:
         """Count a malformed message; log the first of each neighbour."""
         self.counts["malformed"] += 1
-        if sender in self._neighbours and sender not in self._complained:
-            self._complained.add(sender)
+        if sender in self._neighbours and sender not in self._logged:
+            self._logged.add(sender)
             _log.warning("message from %s dropped: %s (further ones are only counted)", sender, reason)
+
+    def snapshot(self) -> InboxSnapshot:
+        """A copy of all it holds, for `restore`; messages and chunks, which never change, are shared."""
+        contents = {name: neighbour.snapshot() for name, neighbour in self._neighbours.items()}
+        return InboxSnapshot(self.round, dict(self.counts), frozenset(self._logged), contents)
+
+    def restore(self, snapshot: InboxSnapshot) -> None:
+        """Put back what `snapshot` gave. Raises KeyError: it is of an inbox with other neighbours."""
+        self.round, self.counts, self._logged = snapshot.round, dict(snapshot.counts), set(snapshot.logged)
+        for name, neighbour in snapshot.neighbours.items():
+            self._neighbours[name].restore(neighbour)
 
     def _refusal(self, neighbour: _Neighbour, chunk: Chunk) -> str | None:
         expected = neighbour.formats.get(chunk.kind)
@@ -170,6 +225,6 @@ class Inbox:
         neighbour.newest = max(neighbour.newest, chunk.round)
         if chunk.round < self.round:
             return "late"
-        if chunk.round > self.round + AHEAD:
+        if chunk.round > self.round + MAX_EARLY:
             return "early"
         return "duplicate" if neighbour.has(chunk) else None

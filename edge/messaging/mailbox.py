@@ -1,209 +1,192 @@
-"""What a device says, has said lately, and is told: between the loop's exchanges and the transport's bytes."""
+"""A device's mailbox: sends its messages, collects its neighbours', and repairs what the network loses.
 
-import math
+Theory of operation
+===================
+
+The transport delivers each payload at least once, or late, or never, and tells nobody which. A round needs at most one
+message of each kind from each neighbour, and goes on without those that do not come before its deadline. So nothing
+here is acknowledged: the *receiver* knows what it needs, and asks for it. A sender only keeps what may be asked for.
+
+Parts, and what each may know
+-----------------------------
+
+    Outbox          what was sent in the last KEPT_ROUNDS rounds, and delta bases. No clock, no transport.
+    Inbox           what came: checked, sorted, counted. No clock, no transport, not what was sent.
+    Retransmitter   sends requests and answers them: reads both boxes and the clock, and sends.
+    Collector       waits for one round's messages and decides when something is requested. Sends nothing itself.
+    linger          waits after the last round and decides when a device may leave. Sends nothing itself.
+    Mailbox         composes them and reads the transport: a request goes to the retransmitter, all else to the
+                    inbox. It decides nothing.
+
+Nothing here runs by itself. Collecting and lingering are generators that yield a `Waiting` wherever they cannot go
+on; the caller sleeps, or turns to another device, and resumes them. Requests are answered only then, so that a device
+that is computing answers when it has finished. There are no threads and no locks: the transport's receive queue is
+the only thing that two threads touch.
+
+The life of one message
+-----------------------
+
+1. `Mailbox.send`: the outbox codes it, as a delta if the coding has one and the receiver got the base, remembers it
+   as the receiver will decode it, and the transport carries its payloads (one, or several chunks).
+2. It arrives, and waits in the transport's queue until the receiver's mailbox reads.
+3. The inbox refuses and counts it (`edge.messaging.inbox` has the causes), or keeps it: a message of the open round,
+   or of one of the next MAX_EARLY rounds. The last chunk completes it. A delta whose base is not here is dropped and
+   noted.
+4. The collector takes it, once, when its round is open and the protocol waits for it.
+5. If it does not come, the receiver requests it (rules below). The sender's retransmitter finds it in the outbox and
+   sends the missing chunks, or all of it coded without a base.
+6. Two rounds later its sender forgets it, and its receiver counts a copy of it as late.
+
+Requests
+--------
+
+A request (topic kind `RETRANSMIT`, docs/wire.md) names a kind and a round. It is sent
+
+- when REQUEST_INTERVAL seconds have passed without the message, then after longer intervals (`RequestSchedule`);
+- at once, when its delta came without the base: waiting would bring nothing else;
+- at once, when its sender has itself asked for a later round: it has sent this one, and it was lost.
+
+A request also tells how far its sender is. A request with an empty digest for a round that its sender has reached
+serves as an *announcement* and is answered by nobody: to a neighbour that asks for a round no longer kept, and from a
+device that has finished its last round, which announces the round after it.
+
+Only the device that sent a message answers for it: after all, only the topic, which the broker guards, tells who sent
+it.
+
+Invariants
+----------
+
+- Any payload may be lost, late, repeated or out of order; then a round may take longer, and at its deadline counts a
+  timeout. No loss stops a device, and none changes the values of a message that does arrive.
+- A message counts once, in its own round, with the values that its sender believes the receiver decoded (`send` returns
+  them), however it was coded and however often it was sent.
+- What was sent can be asked for until its sender is KEPT_ROUNDS rounds further, also after its sender was killed: the
+  checkpoint holds the outbox. A receiver further behind stops waiting at once, and joins the others' round
+  (`edge.node`).
+- A neighbour costs bounded memory (`Inbox`) and bounded power: an answer in ANSWER_INTERVAL for a message, whatever
+  it asks.
+- Nothing that a neighbour sends raises. What it asks for in error is counted like any malformed message.
+- A device that waits reads its mail at every turn, so two that wait for each other always answer each other.
+- A device may leave once every neighbour that it has heard of has announced that it has finished, or after LINGER
+  seconds without a request, and at the latest after the round timeout, because the last announcement may be lost and
+  is not repeated by somebody who has left. Neighbours it has never heard of are not waited for.
+
+The constants REQUEST_INTERVAL, LONGEST_REQUEST_INTERVAL, ANSWER_INTERVAL, KEPT_ROUNDS, MAX_EARLY and LINGER say
+beside their definitions why they are what they are.
+"""
+
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from edge.codec import RETRANSMIT
+from edge.interfaces import Array, Exchange, Message, NodeId, Transport
+from edge.messaging.collector import Collector, Received, Waiting
+from edge.messaging.inbox import Inbox, InboxSnapshot
+from edge.messaging.linger import linger
+from edge.messaging.outbox import Outbox, OutboxSnapshot
+from edge.messaging.retransmission import Retransmitter, RetransmitterSnapshot
 
-from edge.codec import AGAIN, bases_of, decode, encode, join, request, requested
-from edge.errors import MessageError
-from edge.interfaces import Array, Delivery, Exchange, Message, NodeId, Transport
-from edge.messaging.inbox import Inbox
-
-ASK_EVERY = 2.0
-"""Seconds of silence after which a device asks again; then after twice as many, and so on,"""
-ASK_AT_MOST = 4.0
-"""but for messages of one payload no more than these: where much is lost, requests and answers are too."""
-LINGER = 16.0
-"""Seconds of silence after which a device that has done its last round no longer stays to answer."""
-REMEMBERED = 2
-"""Rounds whose messages can be asked for again: a neighbour is never further behind, or it jumps ahead."""
+__all__ = ["Mailbox", "MailboxSnapshot", "Received", "Waiting"]
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """The loop cannot go on until one of `missing` has spoken, or the clock reads `until` (seconds)."""
+class MailboxSnapshot:
+    """A mailbox at one moment, between two rounds; picklable."""
 
-    missing: tuple[NodeId, ...]
-    until: float
-
-
-@dataclass
-class _Said:
-    """A message as its receiver decodes it, and when it may be repeated.
-
-    payloads: as they were sent, where there are several and coding it again would give others.
-    """
-
-    message: Message
-    payloads: Sequence[bytes] = ()
-    quiet_until: float = 0.0
+    inbox: InboxSnapshot
+    outbox: OutboxSnapshot
+    retransmitter: RetransmitterSnapshot
 
 
-class Post:
-    """One device's correspondence.
+class Mailbox:
+    """One device's correspondence; the module describes how it works.
 
-    coding: kind of message -> how its body is coded (`edge.codec`). now: the clock, in seconds.
+    Args:
+        transport: carries payloads.
+        inbox: knows what each neighbour may send.
+        coding: kind of message -> how its body is coded (`edge.codec`).
+        now: the device's clock, in seconds; it must not go back.
     """
 
     def __init__(self, transport: Transport, inbox: Inbox, coding: Mapping[str, str], now: Callable[[], float]) -> None:
         self.transport = transport
         self.inbox = inbox
-        self._coding = coding
         self.now = now
-        self._said: dict[tuple[str, int], dict[NodeId, _Said]] = {}
-        self._asked = -math.inf
-        """when somebody last asked for what was said here"""
-        self._ahead: set[NodeId] = set()
-        """who has just asked for a later round: what they say of this one they have said, and it was lost"""
-        self._bases: dict[tuple[NodeId, str], list[Message]] = {}
-        """what the next message to a receiver can be coded with, the newest first"""
+        self._outbox = Outbox(coding)
+        self._retransmitter = Retransmitter(transport, inbox, self._outbox, now)
+        self._collector = Collector(inbox, self._retransmitter, self.read, now)
 
-    def tell(self, exchange: Exchange) -> dict[NodeId, dict[str, Message]]:
-        """Send; returns, per receiver and kind, the message as it will be decoded there."""
-        decoded: dict[NodeId, dict[str, Message]] = {}
-        coded: dict[tuple[int, ...], tuple[list[bytes], Message]] = {}  # one message to many is coded once
-        for receiver, messages in exchange.send.items():
-            for message in messages:
-                bases = self._bases.get((receiver, message.kind), [])
-                key = tuple(map(id, (message, *bases)))
-                if key not in coded:
-                    payloads = encode(message, self._coding[message.kind], bases)
-                    coded[key] = payloads, join([decode(p) for p in payloads], bases)
-                payloads, said = coded[key]
-                decoded.setdefault(receiver, {})[message.kind] = said
-                self._remember(said, receiver, payloads)
-                for payload in payloads:
-                    self.transport.send(receiver, message.kind, payload)
-        return decoded
+    def send(self, exchange: Exchange) -> dict[NodeId, dict[str, Message]]:
+        """Send all messages of an exchange.
 
-    def listen(
-        self, wait_for: Mapping[NodeId, Sequence[str]], number: int, deadline: float
-    ) -> Generator[Waiting, None, dict[NodeId, dict[str, Message]]]:
-        """Collect round `number`'s messages until all of `wait_for` are there or the deadline has passed."""
-        wanted = [(sender, kind) for sender, kinds in wait_for.items() for kind in kinds]
-        heard: dict[NodeId, dict[str, Message]] = {}
-        pause = ASK_EVERY
-        ask_at = self.now() + pause
-        while True:
-            self.read()
-            for sender, kind in wanted:
-                if kind not in heard.get(sender, {}) and (message := self.inbox.take(sender, kind)):
-                    heard.setdefault(sender, {})[kind] = message
-            missing = [(j, kind) for j, kind in wanted if kind not in heard.get(j, {})]
-            if not missing or self.now() >= deadline or self._passed_by([j for j, _ in missing], number):
-                return heard
-            due = self.now() >= ask_at
-            for sender, kind in missing:
-                if self.inbox.baseless(sender, kind) or due or sender in self._ahead:
-                    self.transport.send(sender, AGAIN, self.inbox.again(sender, kind))
-            self._ahead.clear()
-            if due:
-                large = any(self.inbox.large(sender, kind) for sender, kind in missing)
-                pause = 2 * pause if large else min(2 * pause, ASK_AT_MOST)  # on a slow link asking makes it slower
-                ask_at = self.now() + pause
-            yield Waiting(tuple(dict.fromkeys(j for j, _ in missing)), min(deadline, ask_at))
+        Returns:
+            By receiver and kind, the message as it will be decoded there: after quantisation.
 
-    def farewell(self, last: int, patience: float) -> Generator[Waiting, None, None]:
-        """After round `last`: tell everybody that it is over here, and answer until it is over for them too.
-
-        Else whoever missed our last message would ask in vain. Who is told asks at once, and LINGER starts anew when
-        somebody asks: where 30 % of all is lost, of 10,000 last messages that were 12 are missed for good, and were 645
-        without the two. Ends after `patience` at the latest, as somebody may have gone whose goodbye was lost; those
-        that were never heard are not waited for.
+        Raises:
+            ConfigError: a coding that does not exist. ValueError: a message that the wire format cannot carry.
         """
-        began = self.now()
-        deadline = began + min(LINGER, patience)
-        told = self.inbox.neighbours()
-        while True:
-            for neighbour, kind in told:
-                self.transport.send(neighbour, AGAIN, request(kind, last + 1, bytes(8)))
-            again = min(deadline, self.now() + ASK_EVERY)
-            while self.now() < again:
-                self.read()
-                deadline = max(deadline, min(self._asked + LINGER, began + patience))
-                # Who is done may be gone, and what it is told now would wait for its next life.
-                told = [(j, kind) for j, kind in told if 0 < self.inbox.newest(j) <= last]
-                if not told:
-                    return
-                yield Waiting(tuple(j for j, _ in told), again)
-            if again >= deadline:
-                return
+        sent: dict[NodeId, dict[str, Message]] = {}
+        for coded in self._outbox.code(exchange):
+            sent.setdefault(coded.receiver, {})[coded.message.kind] = coded.message
+            for payload in coded.payloads:
+                self.transport.send(coded.receiver, coded.message.kind, payload)
+        return sent
 
-    def state(self) -> dict[str, Array]:
-        """What can still be asked for, as arrays by name: a device that was killed owes it to its neighbours."""
-        found = {}
-        receivers: dict[int, dict[NodeId, Message]] = {}  # one message to many is kept once
-        for by_receiver in self._said.values():
-            for receiver, said in by_receiver.items():
-                receivers.setdefault(id(said.message), {})[receiver] = said.message
-        for (receiver, _), bases in self._bases.items():
-            for message in bases:
-                receivers.setdefault(id(message), {})[receiver] = message
-        for several in receivers.values():
-            message = next(iter(several.values()))
-            found[f"{message.kind}/{message.round}/{message.digest.hex()}/{','.join(sorted(several))}"] = message.values
-        return found
+    def collect(
+        self, wait_for: Mapping[NodeId, Sequence[str]], number: int, deadline: float
+    ) -> Generator[Waiting, None, Received]:
+        """Receive the messages of round `number`, which the inbox has open.
 
-    def load_state(self, values: Mapping[str, Array]) -> None:
-        """Put back what `state` gave."""
-        for name, array in sorted(values.items(), key=lambda item: int(item[0].split("/")[1])):
-            kind, number, digest, names = name.split("/")
-            message = Message(kind, int(number), bytes.fromhex(digest), array.astype(np.float32))
-            for receiver in names.split(","):
-                self._remember(message, receiver)
+        Args:
+            wait_for: sender -> kinds of message.
+            number: the round.
+            deadline: seconds of the device's clock.
+
+        Yields:
+            What it waits for, whenever it cannot go on.
+
+        Returns:
+            Sender -> kind -> message, as soon as all are there, or nobody who is missing keeps its message any longer,
+            or the deadline has passed.
+        """
+        return self._collector.collect(wait_for, number, deadline)
+
+    def linger(self, last: int, round_timeout: float) -> Generator[Waiting, None, None]:
+        """After round `last`: announce that this device has finished, and answer until its neighbours have, too.
+
+        Without it, a neighbour that lost the last message would ask in vain.
+
+        Args:
+            last: the last round.
+            round_timeout: seconds after which it ends at the latest.
+
+        Yields:
+            What it waits for, until every neighbour it has heard of has finished, or nobody asks any more.
+        """
+        return linger(self.inbox, self._retransmitter, self.read, self.now, last=last, round_timeout=round_timeout)
 
     def read(self) -> None:
-        """Sort what has arrived, and answer requests."""
+        """Take in what the transport has received: answer requests, put messages into the inbox."""
         for delivery in self.transport.receive():
-            if delivery.kind == AGAIN:
-                self._say_again(delivery)
+            if delivery.kind == RETRANSMIT:
+                self._retransmitter.answer(delivery)
             else:
                 self.inbox.put(delivery)
 
-    def _say_again(self, delivery: Delivery) -> None:
-        """Repeat what a neighbour missed; at most once in half of ASK_EVERY, so that asking costs it little power."""
-        try:
-            wanted = requested(delivery.payload)
-        except MessageError as reason:
-            self.inbox.complain(delivery.sender, reason)
-            return
-        self.inbox.reached(delivery.sender, wanted.round)
-        if self.inbox.round < wanted.round <= self.inbox.round + REMEMBERED:
-            self._ahead.add(delivery.sender)
-        if wanted.round < self.inbox.round - REMEMBERED:  # whoever asks for that has been away: tell where we are
-            self.transport.send(delivery.sender, AGAIN, request(wanted.kind, self.inbox.round, bytes(8)))
-            return
-        said = self._said.get((wanted.kind, wanted.round), {}).get(delivery.sender)
-        if said is None:
-            return
-        self._asked = self.now()
-        if self._asked < said.quiet_until:
-            return
-        said.quiet_until = self._asked + ASK_EVERY / 2
-        begun = said.payloads or self._whole(said)
-        if wanted.missing and wanted.count == len(begun):
-            payloads: Sequence[bytes] = [begun[i] for i in wanted.missing]
-        else:
-            payloads = self._whole(said) if said.payloads else begun
-        for payload in payloads:
-            self.transport.send(delivery.sender, wanted.kind, payload)
+    def state(self) -> dict[str, Array]:
+        """What can still be asked for, as arrays by name: the part of a mailbox that a checkpoint keeps."""
+        return self._outbox.state()
 
-    def _whole(self, said: _Said) -> list[bytes]:
-        """As who asks can take it, who may have nothing to add a change to."""
-        return encode(said.message, self._coding[said.message.kind])
+    def load_state(self, values: Mapping[str, Array]) -> None:
+        """Put back what `state` gave. Raises ValueError: it is of another form."""
+        self._outbox.load_state(values)
 
-    def _passed_by(self, missing: Sequence[NodeId], number: int) -> bool:
-        """Whether nobody we wait for will still say it: all are more than REMEMBERED rounds ahead."""
-        return all(self.inbox.newest(j) > number + REMEMBERED for j in missing)
+    def snapshot(self) -> MailboxSnapshot:
+        """A copy of all it holds, its inbox's contents included, for `restore`, here or in another process."""
+        return MailboxSnapshot(self.inbox.snapshot(), self._outbox.snapshot(), self._retransmitter.snapshot())
 
-    def _remember(self, message: Message, receiver: NodeId, payloads: Sequence[bytes] = ()) -> None:
-        if kept := bases_of(self._coding[message.kind]):
-            bases = self._bases.setdefault((receiver, message.kind), [])
-            bases[:] = [message, *bases][:kept]
-        self._said.setdefault((message.kind, message.round), {})[receiver] = _Said(
-            message, payloads if kept and len(payloads) > 1 else ()
-        )
-        for key in [k for k in self._said if k[1] <= message.round - REMEMBERED]:
-            del self._said[key]
+    def restore(self, snapshot: MailboxSnapshot) -> None:
+        """Put back what `snapshot` gave."""
+        self.inbox.restore(snapshot.inbox)
+        self._outbox.restore(snapshot.outbox)
+        self._retransmitter.restore(snapshot.retransmitter)

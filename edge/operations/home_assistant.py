@@ -16,7 +16,7 @@ SENSORS = {
     "loss": ("Loss", None, "mdi:chart-line"),
     "accuracy": ("Accuracy on own data", "%", "mdi:bullseye"),
     "accuracy_all": ("Accuracy", "%", "mdi:bullseye-arrow"),
-    "missed": ("Neighbours missed", None, "mdi:access-point-off"),
+    "timeouts": ("Neighbours that timed out", None, "mdi:access-point-off"),
     "payload_bytes_sent": ("Sent", "B", "mdi:upload-network"),
 }
 """key of telemetry -> name, unit, icon"""

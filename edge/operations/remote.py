@@ -123,7 +123,7 @@ class Attended:
             "outcome": self.outcome,
             **_image(),
             **health.read(self.here),
-            **{key: self.row[key] for key in ("round", "loss", "accuracy_all", "missed") if key in self.row},
+            **{key: self.row[key] for key in ("round", "loss", "accuracy_all", "timeouts") if key in self.row},
         }
         self.inner.send(OPERATOR, "report", json.dumps(said).encode())
 

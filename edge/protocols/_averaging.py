@@ -74,7 +74,7 @@ class Learner(Stateless):
         if self.settings.weighted:
             said.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
         heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
-        return metrics | {"implausible": adopt(engine, parameters, heard.of(form.kind))}
+        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of(form.kind))}
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Averager(Stateless):
         if believed:
             mean = average(believed, samples if self.settings.weighted else None)
             yield Exchange(dict.fromkeys(self.context.neighbours, (message(form, number, mean),)), {})
-        return {"averaged": float(len(believed)), "implausible": float(len(rows) - len(believed))}
+        return {"averaged": float(len(believed)), "rejected_invalid": float(len(rows) - len(believed))}
 
 
 def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:

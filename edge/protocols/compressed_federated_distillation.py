@@ -189,7 +189,7 @@ class Device(_End):
         found = take(self.down, received.get(server), None if key else self.heard, context.classes)
         if found:
             self.heard, self.labels = found
-        return metrics | {"implausible": float(len(received)) - float(found is not None)}
+        return metrics | {"rejected_invalid": float(len(received)) - float(found is not None)}
 
 
 @dataclass
@@ -223,7 +223,7 @@ class Server(_End):
             if found:
                 self.heard[i] = found[0]
                 tables[j] = found[1]
-        metrics: Metrics = {"implausible": float(len(received) - len(tables))}
+        metrics: Metrics = {"rejected_invalid": float(len(received) - len(tables))}
         if not tables:
             return metrics
         aggregated = context.aggregate(tables, None)

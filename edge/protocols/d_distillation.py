@@ -149,7 +149,7 @@ class DDistillation(Stateful):
         if not plain:
             z += s - self.s
         metrics["disagreement"] = float(np.abs(z - s).mean())
-        metrics["implausible"] = float(len(heard) - len(believed))
+        metrics["rejected_invalid"] = float(len(heard) - len(believed))
         self.z, self.s = z, s
         self.answered = np.maximum(self.answered, float(bool(believed)))
         return metrics
@@ -222,7 +222,7 @@ class PushSum(DDistillation):
         self.s = s
         self.answered = np.maximum(self.answered, float(believed > 0))
         metrics["disagreement"] = float(np.abs(self.z - s).mean())
-        metrics["implausible"] = float(len(heard) - believed)
+        metrics["rejected_invalid"] = float(len(heard) - believed)
         return metrics
 
     def _shared(self, number: int, engine: Engine) -> Array:

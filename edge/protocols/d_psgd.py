@@ -94,7 +94,7 @@ class DPSGD(Stateful):
             mu = self.settings.momentum
             self.buffer = mu * (self.buffer if self.buffer.size else 0) + (1 - mu) * moved
         engine.load_parameters(unflatten(mixed, parameters))
-        return metrics | {"implausible": float(len(theirs) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(theirs) - len(believed))}
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         if not self.buffer.size:

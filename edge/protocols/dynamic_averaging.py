@@ -134,7 +134,7 @@ class Learner(Stateful):
             engine.load_parameters(unflatten(mean, parameters))
             if outcome != PARTIAL:
                 self.reference, self.version = mean.astype(np.float32), np.array([outcome])
-        return metrics | {"implausible": float(len(received) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(received) - len(believed))}
 
 
 @dataclass
@@ -175,7 +175,7 @@ class Coordinator(Stateful):
         return {
             "violators": float(len(balance.violators)),
             "balanced": float(len(balance.models)),
-            "implausible": float(refused),
+            "rejected_invalid": float(refused),
         }
 
     def _possible(self, row: Array, number: int) -> bool:

@@ -130,7 +130,7 @@ class Device(Stateful):
         believed = [rows for rows in received.values() if outputs(rows)]
         if believed:
             self.teacher = believed[0]
-        return metrics | {"implausible": float(len(received) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(received) - len(believed))}
 
 
 @dataclass
@@ -150,7 +150,7 @@ class Server(Stateless):
         received = heard.of(KIND)
         tables = {j: rows.astype(np.float64) for j, rows in received.items() if outputs(rows)}
         yield Exchange(self.teachers(tables, number), {})
-        return {"implausible": float(len(received) - len(tables))}
+        return {"rejected_invalid": float(len(received) - len(tables))}
 
     def teachers(self, tables: Mapping[NodeId, Array], number: int) -> dict[NodeId, Sequence[Message]]:
         """To each device that spoke, the others' means."""

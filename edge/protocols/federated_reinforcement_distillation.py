@@ -147,7 +147,7 @@ class Agent(Stateful):
         if believed:
             self.memory = believed[0]
         return metrics | {
-            "implausible": float(len(heard) - len(believed)),
+            "rejected_invalid": float(len(heard) - len(believed)),
             "memory": float(len(self.memory)),
             "visited": float(len(been)),
         }
@@ -206,7 +206,7 @@ class Agent(Stateful):
         parameters = engine.parameters()
         said = message(weights(self.context), number, flatten(parameters))
         heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
-        return {"implausible": adopt(engine, parameters, heard.of(said.kind))}
+        return {"rejected_invalid": adopt(engine, parameters, heard.of(said.kind))}
 
 
 @dataclass
@@ -235,7 +235,7 @@ class Server(Stateless):
             said = message(table(self.context), number, memory_of(believed)) if believed else None
         if said:
             yield Exchange(dict.fromkeys(devices, (said,)), {})
-        return {"implausible": float(len(received) - len(believed))}
+        return {"rejected_invalid": float(len(received) - len(believed))}
 
 
 def memory_of(tables: Mapping[NodeId, Array]) -> Array:

@@ -144,7 +144,7 @@ class Device(Stateful):
         believed = [rows for rows in heard.values() if np.abs(rows).max() < LARGEST]
         if believed:
             self.teacher = believed[0]
-        return metrics | {"implausible": float(len(heard) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(heard) - len(believed))}
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         settings, none = self.settings, not len(self.teacher)
@@ -178,7 +178,7 @@ class Server(Stateful):
         sent = {j: tuple(heard.of(kind).get(j) for kind in kinds) for j in heard.received}
         whole = {j: _rows(*parts) for j, parts in sent.items()}
         data = {j: rows for j, rows in sorted(whole.items()) if rows is not None}
-        metrics = {"implausible": float(len(sent) - len(data))}
+        metrics = {"rejected_invalid": float(len(sent) - len(data))}
         if not data:
             return metrics
         x = {j: rows[0].reshape(-1, *self.context.features_shape) for j, rows in data.items()}

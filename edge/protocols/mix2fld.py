@@ -108,7 +108,7 @@ class Device(Stateless):
             said += [message(seeds_format(self.context, self.settings), number, mixed)] if len(mixed) else []
         parameters, (server,) = engine.parameters(), self.context.neighbours
         heard = yield Exchange({server: said}, {server: (WEIGHTS.name,)})
-        return metrics | {"implausible": adopt(engine, parameters, heard.of(WEIGHTS.name))}
+        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of(WEIGHTS.name))}
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Server(Stateful):
             seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, context.classes)}
             x, self.y = unmixed(seeds, settings.ratio)
             self.x = x.reshape(len(x), *context.reference_x.shape[1:])
-        metrics = {"implausible": float(len(received) - len(tables)), "seeds": float(len(self.x))}
+        metrics = {"rejected_invalid": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
             metrics["loss"] = self._convert(number, engine, tables)
             said = message(weights(context), number, flatten(engine.parameters()))

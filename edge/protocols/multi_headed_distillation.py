@@ -24,7 +24,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from edge.bundle import EMBEDDING, PROBABILITIES, of_head
+from edge.bundle import EMBEDDING, PROBABILITIES, head_name
 from edge.interfaces import (
     Array,
     Engine,
@@ -121,12 +121,12 @@ class MultiHeadedDistillation(Stateful):
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
         """All of them, the main one first."""
-        return engine.outputs(x, *(of_head(PROBABILITIES, k) for k in range(self.settings.heads + 1)))
+        return engine.outputs(x, *(head_name(PROBABILITIES, k) for k in range(self.settings.heads + 1)))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Tell all heads, train on what the pool says while it travels, and refresh the pool."""
         neighbours, forms = self.context.neighbours, self.forms
-        names = [of_head(PROBABILITIES, k) for k in range(self.settings.heads)]
+        names = [head_name(PROBABILITIES, k) for k in range(self.settings.heads)]
         more = [EMBEDDING] if self.settings.embedding_weight else []
         found = engine.outputs(self.context.reference_x, *names, *more)
         own = found[: len(names)]
@@ -138,7 +138,7 @@ class MultiHeadedDistillation(Stateful):
         metrics = self._train(number, engine, np.stack(own))
         if exchanging:
             heard = yield Exchange({}, dict.fromkeys(neighbours, tuple(form.kind for form in forms)))
-            metrics["implausible"] = float(self._refresh(heard))
+            metrics["rejected_invalid"] = float(self._refresh(heard))
         return metrics
 
     def _train(self, number: int, engine: Engine, own: Array) -> Metrics:
@@ -153,7 +153,7 @@ class MultiHeadedDistillation(Stateful):
             drawn = random.permutation(len(pool))[: settings.teachers]
             theirs = [pool[t].reshape(own.shape)[:, of] for t in drawn]
             wanted = targets(theirs, own[:, of], settings)
-            batch = {of_head("reference_target", k): wanted[k - 1] for k in range(1, settings.heads + 1)}
+            batch = {head_name("reference_target", k): wanted[k - 1] for k in range(1, settings.heads + 1)}
             if settings.embedding_weight:
                 ones = np.ones((len(of), self.context.features), np.float32)
                 batch["reference_target_embedding"] = self.embeddings[drawn[0]][of] if len(drawn) else ones

@@ -1,7 +1,16 @@
-"""How the rows of a data set are divided among devices, one way a file.
+"""Divide the rows of a data set among devices, one way per file.
 
-A file has `split(argument, y, columns, devices, random) -> row numbers per device`; the argument is
-what follows the colon, as in "classes:4".
+A file has
+
+    split(argument, y, columns, devices, random) -> row numbers per device
+
+where `argument` is what follows the colon, as in "classes:4", and the rest is as in `divide`.
+
+Examples:
+    >>> import numpy as np
+    >>> shares = divide("classes:1", np.array([0, 0, 1, 1]), {}, devices=2, seed=0)
+    >>> sorted(share.tolist() for share in shares)
+    [[0, 1], [2, 3]]
 """
 
 from collections.abc import Mapping
@@ -14,17 +23,20 @@ from edge.plugins import load
 
 
 def divide(spec: str, y: Array, columns: Mapping[str, Array], devices: int, seed: int) -> list[Array]:
-    """Divide rows 0 .. n-1 among `devices`: disjoint, every device at least one, the same for a seed.
+    """Divide the rows 0 .. n-1 among devices.
 
     Args:
-        spec: iid, classes:K, dirichlet:A, by:COLUMN.
+        spec: the way and its argument: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN.
         y: (n,) labels.
         columns: further arrays (n,) that `by` can divide on.
         devices: how many.
         seed: of all randomness.
 
+    Returns:
+        The row numbers of each device, sorted and disjoint; every device has at least one.
+
     Raises:
-        ConfigError: unknown, or impossible for these rows.
+        ConfigError: an unknown way, or one that is impossible for these rows.
     """
     name, _, argument = spec.partition(":")
     if len(y) < devices:
@@ -37,7 +49,19 @@ def divide(spec: str, y: Array, columns: Mapping[str, Array], devices: int, seed
 
 
 def number(spec: str, argument: str, kind: type[int] | type[float]) -> float:
-    """The argument as a positive number."""
+    """Parse an argument that is a positive number.
+
+    Args:
+        spec: the way, for the error message.
+        argument: what followed its colon.
+        kind: int or float.
+
+    Returns:
+        The number.
+
+    Raises:
+        ConfigError: it is not a number, or not positive and finite.
+    """
     try:
         value = kind(argument)
     except ValueError:

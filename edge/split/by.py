@@ -1,4 +1,4 @@
-"""A naturally non-IID split: one device a user, a room, a machine."""
+"""Divide by a column, as the data are in nature: one user, room or machine per device."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from edge.interfaces import Array
 def split(
     argument: str, _y: Array, columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """Argument: a column. Its values are divided among the devices, as evenly as their number allows."""
+    """Divide the values of a column evenly among the devices. argument: the column."""
     if argument not in columns:
         known = ", ".join(columns) or "none"
         raise ConfigError(f"split 'by:{argument}': the data has no such column; it has: {known}")

@@ -1,4 +1,4 @@
-"""Every device holds exactly K classes, and every class about as many devices."""
+"""Give every device exactly K classes, and every class about equally many devices."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from edge.split import number
 def split(
     argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """Argument K. Classes are dealt out in turn from a shuffled deck, so that all are covered first."""
+    """Deal out the classes in turn from a shuffled deck, so that all are covered first. argument: K."""
     labels = np.unique(y)
     k = int(number("classes", argument, int))
     if k > len(labels):
@@ -32,9 +32,9 @@ def split(
 
 
 def _deal(classes: int, k: int, devices: int, random: np.random.Generator) -> list[set[int]]:
-    """K different classes each; the counts per class differ by at most one.
+    """Choose K different classes for each device; the numbers of devices per class differ by at most one.
 
-    The least dealt classes come first, in random order: K of them are always different.
+    Classes that were dealt least come first, in random order, so that the K of a device always differ.
     """
     dealt = np.zeros(classes, np.int64)
     hands = []

@@ -1,4 +1,4 @@
-"""Label skew by a Dirichlet distribution (Hsu, Qi, Brown 2019): small A, strong skew."""
+"""Skew the labels by a Dirichlet distribution (Hsu, Qi, Brown 2019): a small A is a strong skew."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ from edge.split import number
 def split(
     argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """Argument A. Each class is divided in proportions drawn from Dirichlet(A, ..., A).
+    """Divide each class in proportions drawn from Dirichlet(A, ..., A). argument: A.
 
-    A device that gets nothing takes a row from the largest, so that everybody can train.
+    A device that gets nothing takes a row from the largest share, so that every device can train.
     """
     concentration = number("dirichlet", argument, float)
     shares: list[list[int]] = [[] for _ in range(devices)]

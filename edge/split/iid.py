@@ -1,4 +1,4 @@
-"""Rows at random, equally many for everyone."""
+"""Divide the rows at random into equal shares."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from edge.interfaces import Array
 def split(
     argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """No argument."""
+    """Shuffle the rows and cut them evenly. No argument."""
     if argument:
         raise ConfigError(f"split 'iid:{argument}': iid takes no argument")
     return np.array_split(random.permutation(len(y)), devices)

@@ -1,4 +1,4 @@
-"""Every device has SIZE random samples, but of K random labels only N each: Jeong et al. 2018."""
+"""Give every device SIZE random samples, but at most N of each of K random labels: Jeong et al. 2018."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from edge.interfaces import Array
 def split(
     argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """Argument K:N:SIZE; without SIZE the rows are divided evenly."""
+    """Cut K labels of each share down to N samples. argument: K:N:SIZE; without SIZE the rows are divided evenly."""
     labels = np.unique(y)
     try:
         k, n, size = (int(part) for part in [*argument.split(":"), str(len(y) // devices)][:3])

@@ -1,6 +1,6 @@
-"""Every device has K primary labels; their samples come to it with 1 + S times the probability of others.
+"""Give every device K primary labels, whose samples it receives with 1 + S times the probability of other devices.
 
-The skew of Zhmoginov et al. 2022: S = 0 is IID, S = 100 nearly disjoint.
+This is the skew of Zhmoginov et al. 2023 (MHD): S = 0 is IID, S = 100 nearly disjoint.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from edge.split import number
 def split(
     argument: str, y: Array, _columns: Mapping[str, Array], devices: int, random: np.random.Generator
 ) -> list[Array]:
-    """Argument K:S. Primary labels are drawn for each device on its own."""
+    """Draw the primary labels of each device independently. argument: K:S."""
     first, colon, second = argument.partition(":")
     labels = np.unique(y)
     k = int(number("primary", first, int))

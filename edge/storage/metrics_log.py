@@ -10,12 +10,30 @@ import logging
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TypeVar
 
 LARGEST = 4_000_000
 """Bytes of a file."""
 METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
 FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
 """all that there may be"""
+Value = TypeVar("Value")
+RENAMED = {
+    "missed": "timeouts",
+    "waited": "wait_seconds",
+    "implausible": "rejected_invalid",
+    "refused_baseless": "refused_missing_base",
+}
+"""keys of telemetry of nodes up to the release before this one -> their names now"""
+
+
+def current_names(row: Mapping[str, Value]) -> dict[str, Value]:
+    """A row of telemetry under the names of today, whichever release wrote it.
+
+    >>> current_names({"round": 3.0, "missed": 1.0})
+    {'round': 3.0, 'timeouts': 1.0}
+    """
+    return {RENAMED.get(key, key): value for key, value in row.items()}
 
 
 def append(folder: Path, row: Mapping[str, float]) -> None:
@@ -49,7 +67,7 @@ def log_to(folder: Path) -> None:
 
 def read(folder: Path) -> list[dict[str, float]]:
     """All rows that are there, oldest first."""
-    found = []
+    rows = []
     for name in (METRICS_BEFORE, METRICS):
         if (folder / name).is_file():
             text = (folder / name).read_text(errors="replace").replace("\0", "")  # ext4, of what a power cut took
@@ -57,5 +75,5 @@ def read(folder: Path) -> list[dict[str, float]]:
                 with contextlib.suppress(ValueError):
                     row = json.loads(line)
                     if isinstance(row, dict):
-                        found.append({k: float(v) for k, v in row.items() if isinstance(v, int | float)})
-    return found
+                        rows.append(current_names({k: float(v) for k, v in row.items() if isinstance(v, int | float)}))
+    return rows

@@ -71,4 +71,6 @@ def judge(outcomes: Outcomes) -> list[ClaimRow]:
     ]
 
 
-SPEC = SystemSpec(title="Cha et al. 2019 and 2020, Federated Reinforcement Distillation", settings=settings, judge=judge)
+SPEC = SystemSpec(
+    title="Cha et al. 2019 and 2020, Federated Reinforcement Distillation", settings=settings, judge=judge
+)

@@ -66,7 +66,7 @@ def _table(test: FieldTest) -> Section:
     return Section(
         "field",
         f"{len(test.devices)} devices, {max(_last(d, 'round') or 0 for d in test.devices):.0f} rounds",
-        columns=("device", "round", "accuracy", "s a round", "missed", "sent", "hottest", "MB", "refused"),
+        columns=("device", "round", "accuracy", "s a round", "timeouts", "sent", "hottest", "MB", "refused"),
         rows=[_line(device) for device in test.devices],
         after="Seconds are the median of all rounds; refused are messages that were malformed, foreign or late.",
     )
@@ -84,7 +84,7 @@ def _line(device: FieldDevice) -> tuple[Cell, ...]:
         count(_last(device, "round") or 0),
         fixed(accuracy) if accuracy is not None else "",
         fixed(median(row.get("seconds", 0.0) for row in device.rows), 2),
-        count(sum(row.get("missed", 0.0) for row in device.rows)),
+        count(sum(row.get("timeouts", 0.0) for row in device.rows)),
         size(sent or 0.0),
         most("temperature"),
         most("memory_mb"),

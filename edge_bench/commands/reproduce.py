@@ -55,9 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Progress) -> Report:
     """See `CommandSpec.run`."""
-    return reproduce(
-        args.data, args.seeds, names=args.systems, rows=args.rows, workers=args.workers, progress=progress
-    )
+    return reproduce(args.data, args.seeds, names=args.systems, rows=args.rows, workers=args.workers, progress=progress)
 
 
 def reproduce(

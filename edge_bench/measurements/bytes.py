@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from broker import embedded, fleet, mosquitto
 from broker.process import free_port
-from edge.codec import AGAIN, decode, requested
+from edge.codec import RETRANSMIT, decode, requested
 from edge.interfaces import NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
@@ -90,7 +90,7 @@ class Recorder(Mqtt):
 
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
         """Record, and send."""
-        number = requested(payload).round if kind == AGAIN else decode(payload).round
+        number = requested(payload).round if kind == RETRANSMIT else decode(payload).round
         self.sent.append((number, receiver, kind, len(payload)))
         super().send(receiver, kind, payload)
 

@@ -45,7 +45,7 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     from edge.interfaces import Exchange, Message
     from edge.kinds import SOFT_LABELS
     from edge.messaging.inbox import Inbox
-    from edge.messaging.mailbox import Post
+    from edge.messaging.mailbox import Mailbox
     from edge.transports.memory import Network
 
     bundle = bundles.read(Path(path))
@@ -68,18 +68,18 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     K, digest, names = bundle.manifest.classes, bytes(8), [f"n{i}" for i in range(M)]
     form = SOFT_LABELS.format(digest, (R, K))
 
-    def posts() -> list[Post]:
+    def mailboxes() -> list[Mailbox]:
         network = Network("memory")
         hears = {"me": dict.fromkeys(names, (form,)), **{name: {"me": (form,)} for name in names}}
         coding = {"soft-labels": "probability8"}
-        return [Post(network.attach(me), Inbox(of), coding, lambda: 0.0) for me, of in hears.items()]
+        return [Mailbox(network.attach(me), Inbox(of), coding, lambda: 0.0) for me, of in hears.items()]
 
-    def exchange(sender: Post, receivers: list[str], number: int) -> None:
+    def exchange(sender: Mailbox, receivers: list[str], number: int) -> None:
         table = np.full((R, K), 1 / K, np.float32)
         message = Message("soft-labels", number, digest, table)
-        sender.tell(Exchange(dict.fromkeys(receivers, (message,)), {}))
+        sender.send(Exchange(dict.fromkeys(receivers, (message,)), {}))
 
-    me, *others = posts()
+    me, *others = mailboxes()
     # What the others hold is theirs: their payloads wait in the network before ours are looked at.
     for number in (1, 2):
         for other in others:

@@ -10,7 +10,7 @@ from edge_report.specs import FormatSpec
 
 
 def render(sections: Sequence[Section], _finding: Finding) -> str:
-    """With a header. A row is called by its words, a value is as measured: bytes, seconds, shares."""
+    """Write a header and a line for every number, named by the words of its row; values are as measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["section", "row", "column", "value"])

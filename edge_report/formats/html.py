@@ -38,7 +38,7 @@ tr:last-child td { border-bottom: 0; } .number { text-align: right; white-space:
 
 
 def render(sections: Sequence[Section], finding: Finding) -> str:
-    """The whole page."""
+    """Write the whole page."""
     title = f"edge-bench {finding.command}"
     links = "".join(f'<a href="#{escape(s.name)}">{escape(s.title)}</a>' for s in sections)
     body = "\n".join(_section(section) for section in sections)

@@ -9,7 +9,7 @@ from edge_report.specs import FormatSpec
 
 
 def render(sections: Sequence[Section], finding: Finding) -> str:
-    """Headings, paragraphs and tables; numbers stand to the right."""
+    """Write headings, paragraphs and tables; numbers are aligned to the right."""
     parts = [f"# edge-bench {finding.command}", setting(finding.environment)]
     for section in sections:
         if not (section.rows or section.lead or section.after):

@@ -6,7 +6,7 @@ shape broadcasting gave the output: the walk (`export.training.autodiff`) sums i
 and nobody uses is pruned, so a rule need not ask which inputs are trained.
 
     @gradient("Mul")
-    def mul(op: Ops, node: Node, dY: Value) -> Adjoints:
+    def mul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
         A, B = node.inputs
         return [op("Mul", dY, B), op("Mul", dY, A)]
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.graph.node import Node
 
 Adjoints = Sequence[Value | None]
@@ -49,7 +49,7 @@ def supported() -> list[str]:
     return sorted(RULES)
 
 
-__all__ = ["RULES", "ZERO", "Adjoints", "Node", "Ops", "Value", "gradient", "supported", "zero_gradient"]
+__all__ = ["RULES", "ZERO", "Adjoints", "GraphBuilder", "Node", "Value", "gradient", "supported", "zero_gradient"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

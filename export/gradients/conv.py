@@ -3,38 +3,38 @@
 Shapes, with g groups:  X (N, C, *S)   W (M, C/g, *K)   B (M,)   Y (N, M, *O)
 
   dX  the transposed convolution of dY with the same W
-  dW  the product of dY with X's patches, summed over the batch (`export.training.weight_gradient`)
+  dW  ConvFilterGradient of X and dY, an internal operator that `export.lowering` writes in the cheapest formulation
   dB  dY summed over everything but the channel
 """
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.graph.node import FILTER_GRADIENT
 from export.graph.window import Window
-from export.training.weight_gradient import weight_gradient
 
 
 @gradient("Conv")
-def conv(op: Ops, node: Node, dY: Value) -> Adjoints:
+def conv(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y[n, m, o] = B[m] + sum over c, k of W[m, c, k] X[n, c, stride o + dilation k - pad]."""
     X, W, *bias = node.inputs
     window, group = Window.of(node, op.sample(W)[1:]), node.attr("group", 1)
     dX = None
     if node.wanted[0] and group == 1 and window.pointwise:
-        # Every cell by itself: a plain product, where ConvTranspose would copy its result once more.
+        # Every cell is on its own: a plain product, where ConvTranspose would copy its result once more.
         dX = op("Conv", dY, op("Transpose", W, perm=[1, 0, *range(2, len(op.shape(W)))]))
     elif node.wanted[0]:
         # A stride may skip the last rows of X; output_padding restores them, as zeros.
         skipped = window.skipped(op.sample(X)[1:], op.sample(dY)[1:])
         dX = op("ConvTranspose", dY, W, group=group, output_padding=skipped, **window.attributes)
-    dW = weight_gradient(op, X, dY, window, group)
+    dW = op.internal(FILTER_GRADIENT, X, dY, like=W, group=group, **window.attributes)
     return [dX, dW, _bias_gradient(op, dY)][: 2 + len(bias)]
 
 
 @gradient("ConvTranspose")
-def conv_transpose(op: Ops, node: Node, dY: Value) -> Adjoints:
-    """The convolution that Conv's input gradient is: W (C, M/g, *K), and the roles of X and dY change.
+def conv_transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+    """The convolution that Conv's input gradient is: W (C, M/g, *K), and X and dY swap roles.
 
-    dX is the convolution of dY with W; dW the product of X with dY's patches.
+    dX is the convolution of dY with W; dW is the filter gradient of that convolution, which reads dY and yields X.
     """
     X, W, *bias = node.inputs
     if node.has("output_shape"):
@@ -43,9 +43,9 @@ def conv_transpose(op: Ops, node: Node, dY: Value) -> Adjoints:
     if any(extra >= stride for extra, stride in zip(node.attr("output_padding", ()), window.strides, strict=False)):
         raise ExportError(f"node {node}: output_padding must be smaller than the stride")
     dX = op("Conv", dY, W, group=group, **window.attributes)
-    dW = weight_gradient(op, dY, X, window, group)
+    dW = op.internal(FILTER_GRADIENT, dY, X, like=W, group=group, **window.attributes)
     return [dX, dW, _bias_gradient(op, dY)][: 2 + len(bias)]
 
 
-def _bias_gradient(op: Ops, dY: Value) -> Value:
+def _bias_gradient(op: GraphBuilder, dY: Value) -> Value:
     return op.sum(dY, [0, *range(2, len(op.shape(dY)))])

@@ -1,11 +1,11 @@
 """Gradients of matrix products."""
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
 
 
 @gradient("Gemm")
-def gemm(op: Ops, node: Node, dY: Value) -> Adjoints:
+def gemm(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y (N, M) = alpha A' B' + beta C, with A' (N, K) and B' (K, M) transposed on request.
 
     dA' = alpha dY B'^T    dB' = alpha A'^T dY    dC = beta dY, summed to C's shape by the walk
@@ -20,7 +20,7 @@ def gemm(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("MatMul")
-def matmul(op: Ops, node: Node, dY: Value) -> Adjoints:
+def matmul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y (..., N, M) = A (..., N, K) B (..., K, M), leading axes broadcast.
 
     dA = dY B^T    dB = A^T dY. With a plain matrix B the batch folds into the rows, so that
@@ -40,7 +40,7 @@ def matmul(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [op("MatMul", dY, op.swapped(B)), op("MatMul", op.swapped(A), dY)]
 
 
-def _with_vectors(op: Ops, node: Node, dY: Value) -> Adjoints:
+def _with_vectors(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """A vector on the left is a row, on the right a column, and its axis is not in Y."""
     A, B = node.inputs
     row, column = len(node.shape(0)) == 1, len(node.shape(1)) == 1
@@ -56,7 +56,7 @@ def _with_vectors(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Einsum")
-def einsum(op: Ops, node: Node, dY: Value) -> Adjoints:
+def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y = sum of products over named axes: each operand's adjoint is such a sum of dY and the others.
 
     An axis of one operand alone was summed: its adjoint is the same all along it. Without an arrow, the

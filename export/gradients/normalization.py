@@ -10,11 +10,11 @@ With xhat = (X - mean) / deviation over the normalized axes, and g = dY scale:
 import numpy as np
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
 
 
 @gradient("LayerNormalization")
-def layer_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def layer_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
     """Over the axes from `axis` on; scale and bias have their shape.
 
     Where the node shows its mean and 1 / deviation (its second and third outputs), they are not worked out again.
@@ -34,7 +34,7 @@ def layer_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -
 
 
 @gradient("InstanceNormalization")
-def instance_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+def instance_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Over the image, per sample and channel; scale and bias (C,)."""
     X, scale, _ = node.inputs
     axes = list(range(2, len(op.shape(X))))
@@ -44,7 +44,7 @@ def instance_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GroupNormalization")
-def group_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
+def group_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Over the image and the channels of a group; scale and bias (C,), as from operator set 21 on."""
     X, scale, _ = node.inputs
     C, *S = op.sample(X)
@@ -62,7 +62,7 @@ def group_normalization(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("BatchNormalization")
-def batch_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def batch_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
     """Y = scale (X - mean) / deviation + bias, all but X (C,); mean and variance the batch's, or fixed ones.
 
     With n elements a channel, and sums over all of them, d = dscale = sum(dY (X - mean)) / deviation:
@@ -99,7 +99,7 @@ def batch_normalization(op: Ops, node: Node, dY: Value, *unused: Value | None) -
 
 
 @gradient("Dropout")
-def dropout(op: Ops, node: Node, dY: Value) -> Adjoints:
+def dropout(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """An exported-for-inference Dropout is the identity; for training `export.training.placement` writes a product."""
     mode = node.constant(2) if node.given(2) else None
     if node.given(2) and (mode is None or mode.any()):
@@ -107,7 +107,7 @@ def dropout(op: Ops, node: Node, dY: Value) -> Adjoints:
     return [dY, None, None][: len(node.inputs)]
 
 
-def _normalized(op: Ops, X: Value, axes: list[int], epsilon: float) -> tuple[Value, Value]:
+def _normalized(op: GraphBuilder, X: Value, axes: list[int], epsilon: float) -> tuple[Value, Value]:
     """(xhat, deviation), the axes kept at length 1."""
     at = op.const(axes)
     centred = op("Sub", X, op("ReduceMean", X, at, keepdims=1))
@@ -116,17 +116,17 @@ def _normalized(op: Ops, X: Value, axes: list[int], epsilon: float) -> tuple[Val
     return op("Div", centred, deviation), deviation
 
 
-def _input_gradient(op: Ops, g: Value, xhat: Value, deviation: Value, axes: list[int]) -> Value:
+def _input_gradient(op: GraphBuilder, g: Value, xhat: Value, deviation: Value, axes: list[int]) -> Value:
     return op("Div", _projected(op, g, xhat, axes), deviation)
 
 
-def _projected(op: Ops, g: Value, xhat: Value, axes: list[int]) -> Value:
+def _projected(op: GraphBuilder, g: Value, xhat: Value, axes: list[int]) -> Value:
     """G without its mean and without its part along xhat."""
     at = op.const(axes)
     slope = op("Mul", xhat, op("ReduceMean", op("Mul", g, xhat), at, keepdims=1))
     return op("Sub", op("Sub", g, op("ReduceMean", g, at, keepdims=1)), slope)
 
 
-def _per_channel(op: Ops, value: Value, image: list[int]) -> Value:
+def _per_channel(op: GraphBuilder, value: Value, image: list[int]) -> Value:
     """(C,) -> (C, 1, 1, ...), to broadcast over an image."""
     return op("Unsqueeze", value, op.const([i - 1 for i in image])) if image else value

@@ -6,14 +6,13 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
 from export.graph.builder import Array
-from export.graph.window import Window
-from export.training.weight_gradient import one_hot
+from export.graph.window import Window, one_hot
 
 
 @gradient("MaxPool")
-def max_pool(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def max_pool(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
     """Y = max over the window. Each window's dY is shared equally among the cells that reach the maximum.
 
     A compare mask alone would give the whole of dY to *every* cell that ties, which constant image
@@ -23,7 +22,7 @@ def max_pool(op: Ops, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
     return [_tiled(op, node, window, dY) if window.tiles else _overlapping(op, node, window, dY)]
 
 
-def _tiled(op: Ops, node: Node, window: Window, dY: Value) -> Value:
+def _tiled(op: GraphBuilder, node: Node, window: Window, dY: Value) -> Value:
     """Windows side by side: stretch Y over its window and compare."""
     X, Y = node.inputs[0], node.outputs[0]
     size, skipped = op.sample(X)[1:], window.skipped(op.sample(X)[1:], op.sample(Y)[1:])
@@ -38,7 +37,7 @@ def _tiled(op: Ops, node: Node, window: Window, dY: Value) -> Value:
     return op("Pad", dX, op.const([0] * (n + 4) + list(skipped))) if any(skipped) else dX
 
 
-def _stretch(op: Ops, value: Value, window: Window) -> Value:
+def _stretch(op: GraphBuilder, value: Value, window: Window) -> Value:
     """Repeat every element over its window."""
     scales = op.const([1, 1, *window.kernel], np.float32)
     return op(
@@ -52,7 +51,7 @@ def _stretch(op: Ops, value: Value, window: Window) -> Value:
     )
 
 
-def _overlapping(op: Ops, node: Node, window: Window, dY: Value) -> Value:
+def _overlapping(op: GraphBuilder, node: Node, window: Window, dY: Value) -> Value:
     """Any windows: cut X into patches, compare each with its maximum, send the shares back."""
     X, Y = node.inputs[0], node.outputs[0]
     (C, *S), O, k = op.sample(X), op.sample(Y)[1:], prod(window.kernel)
@@ -80,7 +79,7 @@ def _inside(window: Window, S: Sequence[int], O: Sequence[int]) -> Array:
 
 
 @gradient("AveragePool")
-def average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
+def average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y = mean over the window: each cell gets dY / (cells counted), padding counted on request."""
     window = _window(node)
     (C, *S), O = op.sample(node.inputs[0]), op.sample(dY)[1:]
@@ -96,7 +95,7 @@ def average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GlobalAveragePool")
-def global_average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
+def global_average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y (N, C, 1...) = mean over the image: a product with a row of 1/n, which is faster than to Expand."""
     C, *S = op.sample(node.inputs[0])
     row = op.const(np.full((1, prod(S)), 1 / prod(S)), op.dtype(dY))
@@ -105,7 +104,7 @@ def global_average_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GlobalMaxPool")
-def global_max_pool(op: Ops, node: Node, dY: Value) -> Adjoints:
+def global_max_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y (N, C, 1...) = max over the image: dY is shared equally among the cells that reach it."""
     X = node.inputs[0]
     mask = op("CastLike", op("Equal", X, node.outputs[0]), dY)

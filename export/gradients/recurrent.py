@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
 
 LONGEST = 1024
 """Steps; each costs about ten nodes."""
@@ -34,7 +34,7 @@ class Direction:
 
 
 @gradient("GRU")
-def gru(op: Ops, node: Node, dY: Value | None, dYh: Value | None = None) -> Adjoints:
+def gru(op: GraphBuilder, node: Node, dY: Value | None, dYh: Value | None = None) -> Adjoints:
     """Z = s(.), R = s(.) of x W + h R + b; H~ = tanh(x W_h + W_b + R o (h R_h + R_b)); h = (1 - Z) H~ + Z h.
 
     With linear_before_reset 0 the reset gate multiplies h before the product instead.
@@ -104,7 +104,9 @@ def gru(op: Ops, node: Node, dY: Value | None, dYh: Value | None = None) -> Adjo
 
 
 @gradient("LSTM")
-def lstm(op: Ops, node: Node, dY: Value | None, dYh: Value | None = None, dYc: Value | None = None) -> Adjoints:
+def lstm(
+    op: GraphBuilder, node: Node, dY: Value | None, dYh: Value | None = None, dYc: Value | None = None
+) -> Adjoints:
     """i, o, f = s(x W + h R + b), g = tanh(...); c = f c + i g; h = o tanh c. ONNX's order of gates: i, o, f, g.
 
     The cell states are not among the node's outputs; they are summed up again from the gates.
@@ -167,7 +169,7 @@ def lstm(op: Ops, node: Node, dY: Value | None, dYh: Value | None = None, dYc: V
 
 
 def _each_direction(
-    op: Ops, node: Node, dYs: list[Value | None], back: Callable[..., tuple[list[Value], list[Value], Value]]
+    op: GraphBuilder, node: Node, dYs: list[Value | None], back: Callable[..., tuple[list[Value], list[Value], Value]]
 ) -> Adjoints:
     """Turn time round for the reverse direction, call `back`, and put the directions together again."""
     X, W, R = node.inputs[:3]
@@ -234,56 +236,56 @@ def _check(node: Node, gates: int) -> None:
         raise ExportError(f"node {node}: its first output, the states of all steps, is not named")
 
 
-def _steps(op: Ops, X: Value) -> int:
+def _steps(op: GraphBuilder, X: Value) -> int:
     T = op.shape(X)[0]
     if T is None:
         raise ExportError(f"'{X}': the number of time steps must be known; fix the window's length in the model")
     return T
 
 
-def _states(op: Ops, node: Node, X: Value, H: int) -> Value:
+def _states(op: GraphBuilder, node: Node, X: Value, H: int) -> Value:
     """(N, H) of anything finite."""
     first = op("Slice", node.outputs[0], op.const([0]), op.const([1]), op.const([0]))
     return op("Reshape", _slice(op, first, 0, 1), op.const([-1, H]))
 
 
-def _slice(op: Ops, value: Value, at: int, axis: int) -> Value:
+def _slice(op: GraphBuilder, value: Value, at: int, axis: int) -> Value:
     return op("Slice", value, op.const([at]), op.const([at + 1]), op.const([axis]))
 
 
-def _one(op: Ops, value: Value, d: int) -> Value:
+def _one(op: GraphBuilder, value: Value, d: int) -> Value:
     """One direction of (D, ...)."""
     return op("Squeeze", _slice(op, value, d, 0), op.const([0]))
 
 
-def _joined(op: Ops, directions: list[Value]) -> Value:
+def _joined(op: GraphBuilder, directions: list[Value]) -> Value:
     wide = [op("Unsqueeze", v, op.const([0])) for v in directions]
     return op("Concat", *wide, axis=0) if len(wide) > 1 else wide[0]
 
 
-def _reversed(op: Ops, value: Value, T: int) -> Value:
+def _reversed(op: GraphBuilder, value: Value, T: int) -> Value:
     return op("Slice", value, op.const([T - 1]), op.const([-(2**31)]), op.const([0]), op.const([-1]))
 
 
-def _unstack(op: Ops, value: Value, T: int) -> list[Value]:
+def _unstack(op: GraphBuilder, value: Value, T: int) -> list[Value]:
     """(T, N, H) -> T times (N, H)."""
     if T == 1:
         return [op("Squeeze", value, op.const([0]))]
     return [op("Squeeze", v, op.const([0])) for v in op.all("Split", value, op.const([1] * T), outputs=T, axis=0)]
 
 
-def _stack(op: Ops, steps: list[Value]) -> Value:
+def _stack(op: GraphBuilder, steps: list[Value]) -> Value:
     wide = [op("Unsqueeze", v, op.const([0])) for v in steps]
     return op("Concat", *wide, axis=0) if len(wide) > 1 else wide[0]
 
 
-def _thirds(op: Ops, value: Value, parts: int, axis: int = 1) -> list[Value]:
+def _thirds(op: GraphBuilder, value: Value, parts: int, axis: int = 1) -> list[Value]:
     size = op.shape(value)[axis]
     assert size is not None
     return op.all("Split", value, op.const([size // parts] * parts), outputs=parts, axis=axis)
 
 
-def _biases(op: Ops, bias: Value | None, gates: int, H: int) -> tuple[list[Value | None], list[Value | None]]:
+def _biases(op: GraphBuilder, bias: Value | None, gates: int, H: int) -> tuple[list[Value | None], list[Value | None]]:
     """The gates' input biases and recurrent biases, (H,) each."""
     if bias is None:
         return [None] * gates, [None] * gates
@@ -291,19 +293,19 @@ def _biases(op: Ops, bias: Value | None, gates: int, H: int) -> tuple[list[Value
     return list(parts[:gates]), list(parts[gates:])
 
 
-def _plus(op: Ops, value: Value, *biases: Value | None) -> Value:
+def _plus(op: GraphBuilder, value: Value, *biases: Value | None) -> Value:
     for bias in biases:
         value = value if bias is None else op("Add", value, bias)
     return value
 
 
-def _product(op: Ops, gates: Value, read: Value) -> Value:
+def _product(op: GraphBuilder, gates: Value, read: Value) -> Value:
     """Sum over steps and rows of gates^T read: (T, N, a), (T, N, b) -> (a, b)."""
     a, b = (op("Reshape", v, op.const([-1, _width(op, v)])) for v in (gates, read))
     return op("Gemm", a, b, transA=1)
 
 
-def _width(op: Ops, value: Value) -> int:
+def _width(op: GraphBuilder, value: Value) -> int:
     size = op.shape(value)[-1]
     assert size is not None
     return size

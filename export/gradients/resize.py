@@ -11,12 +11,12 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.gradients import Adjoints, Node, Ops, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
 from export.graph.builder import Array
 
 
 @gradient("Resize")
-def resize(op: Ops, node: Node, dY: Value) -> Adjoints:
+def resize(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """X (N, C, *S) -> Y (N, C, *O); nearest, linear and cubic, by constant scales or sizes."""
     X = node.inputs[0]
     if node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":

@@ -4,13 +4,13 @@ from itertools import zip_longest
 
 import numpy as np
 
-from export.gradients import Adjoints, Node, Ops, Value, gradient, zero_gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient, zero_gradient
 
 zero_gradient("Shape", "Size", "ConstantOfShape", "Range", "ArgMax", "ArgMin", "NonZero", "OneHot")
 
 
 @gradient("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-def reshape(op: Ops, node: Node, dY: Value) -> Adjoints:
+def reshape(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y holds X's elements in X's order: dX is dY in X's shape."""
     unknown = node.shape(0).count(None)
     if unknown <= 1:
@@ -21,14 +21,14 @@ def reshape(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Transpose")
-def transpose(op: Ops, node: Node, dY: Value) -> Adjoints:
+def transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y's axis i is X's axis perm[i]: the inverse permutation leads back."""
     perm = node.attr("perm", list(reversed(range(len(node.shape(0))))))
     return [op("Transpose", dY, perm=np.argsort(perm).tolist())]
 
 
 @gradient("Concat")
-def concat(op: Ops, node: Node, dY: Value) -> Adjoints:
+def concat(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     """Y = X_1, X_2, ... side by side: dY is cut where they met."""
     axis = node.attr("axis", 0)
     lengths = [op.shape(x)[axis] for x in node.inputs]
@@ -41,13 +41,13 @@ def concat(op: Ops, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Split")
-def split(op: Ops, node: Node, *dYs: Value | None) -> Adjoints:
+def split(op: GraphBuilder, node: Node, *dYs: Value | None) -> Adjoints:
     """Y_1, Y_2, ... = X in pieces: their adjoints side by side, zero where nobody asked."""
     pairs = zip_longest(node.outputs, dYs)
     parts = [dY if dY is not None else op("Mul", Y, op.like(Y, 0)) for Y, dY in pairs]
     return [op("Concat", *parts, axis=node.attr("axis", 0)), None][: len(node.inputs)]
 
 
-def _length(op: Ops, value: Value, axis: int) -> Value:
+def _length(op: GraphBuilder, value: Value, axis: int) -> Value:
     axis %= len(op.shape(value))
     return op("Shape", value, start=axis, end=axis + 1)

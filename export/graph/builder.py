@@ -1,7 +1,7 @@
-"""Append ONNX nodes one call each; types and shapes are inferred at once, where a mistake is made.
+"""Build a graph of ONNX nodes, one call a node; types and shapes are inferred at each call.
 
-A value is its name (`str`). A dimension is an `int`, or `None` where it is known only at run time
-(the batch): nothing may depend on its size except through `Shape`.
+A value is its name (`str`). A dimension is an `int`, or `None` where it is known only at run time (the batch):
+nothing may depend on its size except through `Shape`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,52 +18,67 @@ Array = npt.NDArray[Any]
 Value = str
 Shape = tuple[int | None, ...]
 
+INTERNAL = "murmur"
+"""Domain of the exporter's own operators. `export.lowering` replaces them all before a graph is written."""
+
 SAME_SHAPE = {"GroupNormalization"}
-"""Operators whose output has the shape of their first input, which onnx's inference does not say."""
+"""Operators whose output has the shape of their first input although onnx's inference does not say so."""
+
+LARGEST_INFERRED = 4096
+"""Elements of a constant that shape inference is shown; shapes, axes and sizes are all smaller."""
 
 
-class Ops:
-    """A graph under construction: `op("Mul", a, b)` appends a node and names its output."""
+class GraphBuilder:
+    """A graph under construction: `op("Mul", a, b)` appends a node and returns the name of its output.
 
-    def __init__(self, opset: int, target: str = "onnxruntime") -> None:
+    Args:
+        opset: the ONNX operator set that the nodes are written for.
+    """
+
+    def __init__(self, opset: int) -> None:
         self.opset = opset
-        self.target = target
-        """the runtime it is for; some rules have another formulation for "tflite\""""
         self.nodes: list[onnx.NodeProto] = []
         self.types: dict[Value, TypeProto] = {}
         self.constants: dict[Value, Array] = {}
         self._constant_names: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
-        self._made: dict[bytes, list[Value]] = {}
+        self._outputs: dict[bytes, list[Value]] = {}
+        self._producers: dict[Value, onnx.NodeProto] = {}
         self._taken: set[str] = set()
         self._node_names: set[str] = set()
 
     def __call__(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Value:
-        """Append one node and return its first output (`all` returns every one)."""
+        """Append one node.
+
+        Args:
+            op_type: an operator of the standard domain.
+            inputs: its operands; "" leaves an optional one out.
+            outputs: how many outputs the node has.
+            attributes: as in the operator's specification.
+
+        Returns:
+            The first output (`all` returns every one).
+
+        Raises:
+            ExportError: the operator does not accept operands of these types and shapes.
+        """
         return self.all(op_type, *inputs, outputs=outputs, **attributes)[0]
 
     def all(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[Value]:
-        """Append one node and return all its outputs; a node that is there already is not made again."""
-        node = helper.make_node(op_type, list(inputs), [""] * outputs, **attributes)
-        key = node.SerializeToString(deterministic=True)
-        if key not in self._made:
-            node.output[:] = [self.fresh(op_type) for _ in range(outputs)]
-            node.name = node.output[0]
-            self.append(node)
-            self._made[key] = list(node.output)
-        return self._made[key]
+        """Append one node and return all its outputs; an equal node that exists already is reused."""
+        return self._append_once(helper.make_node(op_type, list(inputs), [""] * outputs, **attributes), None)
+
+    def internal(self, op_type: str, *inputs: Value, like: Value, **attributes: Any) -> Value:
+        """Append an operator of the exporter's own, whose output has the type and shape of `like`."""
+        node = helper.make_node(op_type, list(inputs), [""], domain=INTERNAL, **attributes)
+        return self._append_once(node, [self.types[like]])[0]
 
     def forget(self) -> None:
-        """From here on make every node anew, whatever was made before."""
-        self._made.clear()
+        """Reuse no node that was appended before this call."""
+        self._outputs.clear()
 
     def append(self, node: onnx.NodeProto) -> None:
         """Append a ready-made node whose output names are free."""
-        self.types.update(self.infer(node))
-        self._taken.update(node.output)
-        if node.name in self._node_names:
-            node.name = self.fresh(node.name)
-        self._node_names.add(node.name)
-        self.nodes.append(node)
+        self._append(node, self.infer(node))
 
     def argument(self, name: Value, dtype: Any, shape: Sequence[int | str | None]) -> Value:
         """Declare a graph input."""
@@ -73,7 +88,7 @@ class Ops:
         return name
 
     def const(self, value: npt.ArrayLike, dtype: Any = np.int64) -> Value:
-        """A constant; int64 unless told, as most are axes, sizes and shapes. Equal ones are shared."""
+        """A constant; int64 by default, since most are axes, sizes and shapes. Equal ones are shared."""
         array = np.asarray(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constant_names:
@@ -87,12 +102,12 @@ class Ops:
         self.constants[name] = array
 
     def like(self, value: Value, number: float) -> Value:
-        """A scalar constant of `value`'s type."""
+        """A scalar constant of `value`'s element type."""
         return self.const(number, self.dtype(value))
 
     def producer(self, value: Value) -> onnx.NodeProto | None:
-        """The node that makes `value`; none for inputs and constants."""
-        return next((node for node in reversed(self.nodes) if value in node.output), None)
+        """The node that computes `value`; None for inputs and constants."""
+        return self._producers.get(value)
 
     def shape(self, value: Value) -> Shape:
         """The dimensions of `value`."""
@@ -150,11 +165,11 @@ class Ops:
         return self("ReduceSum", value, self.const(axes), keepdims=int(keepdims)) if axes else value
 
     def squares(self, value: Value, axes: Iterable[int], keepdims: bool = False) -> Value:
-        """Sum of squares over `axes`. Not as ReduceSumSquare: ONNX Runtime's training package has no gradient of it."""
+        """Sum of squares over `axes`. Not ReduceSumSquare: ONNX Runtime's training package has no gradient for it."""
         return self.sum(self("Mul", value, value), axes, keepdims)
 
     def fresh(self, hint: str) -> Value:
-        """A name nobody has yet."""
+        """A name that is not in use."""
         number = len(self._taken)
         while (name := f"{hint}_{number}") in self._taken:
             number += 1
@@ -162,7 +177,7 @@ class Ops:
         return name
 
     def infer(self, node: onnx.NodeProto) -> dict[Value, TypeProto]:
-        """The types of a node's outputs."""
+        """The types of a node's outputs, by their names."""
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
             # An input that is left out has a type too: onnx before 1.17 looks for it.
@@ -170,19 +185,38 @@ class Ops:
             data = {
                 name: numpy_helper.from_array(self.constants[name], name)
                 for name in node.input
-                if name in self.constants and self.constants[name].size <= 4096
+                if name in self.constants and self.constants[name].size <= LARGEST_INFERRED
             }
-            found = onnx.shape_inference.infer_node_outputs(
+            types = onnx.shape_inference.infer_node_outputs(
                 schema, node, inputs, data, opset_imports=[helper.make_opsetid("", self.opset)]
             )
         except KeyError as unknown:
-            raise ExportError(f"node '{node.name}' ({node.op_type}) reads {unknown}, which nobody makes") from None
+            raise ExportError(f"node '{node.name}' ({node.op_type}) reads {unknown}, which no node computes") from None
         except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError) as reason:
             brief = str(reason).splitlines()[0]
             shapes = ", ".join(f"{n} {list(self.shape(n))}" for n in node.input if n in self.types)
-            raise ExportError(f"node '{node.name}' ({node.op_type}) cannot be: {brief} [inputs: {shapes}]") from None
-        if TensorProto.UNDEFINED in (t.tensor_type.elem_type for t in found.values()):
+            raise ExportError(f"node '{node.name}' ({node.op_type}) is invalid: {brief} [inputs: {shapes}]") from None
+        if TensorProto.UNDEFINED in (t.tensor_type.elem_type for t in types.values()):
             raise ExportError(f"node '{node.name}' ({node.op_type}): its output type cannot be inferred")
         if node.op_type in SAME_SHAPE:
-            found[node.output[0]] = self.types[node.input[0]]
-        return found
+            types[node.output[0]] = self.types[node.input[0]]
+        return dict(types)
+
+    def _append_once(self, node: onnx.NodeProto, types: Sequence[TypeProto] | None) -> list[Value]:
+        """Append `node`, whose outputs have no names yet, unless there is an equal one."""
+        key = node.SerializeToString(deterministic=True)
+        if key not in self._outputs:
+            node.output[:] = [self.fresh(node.op_type) for _ in node.output]
+            node.name = node.output[0]
+            self._append(node, self.infer(node) if types is None else dict(zip(node.output, types, strict=True)))
+            self._outputs[key] = list(node.output)
+        return self._outputs[key]
+
+    def _append(self, node: onnx.NodeProto, types: dict[Value, TypeProto]) -> None:
+        self.types.update(types)
+        self._taken.update(node.output)
+        if node.name in self._node_names:
+            node.name = self.fresh(node.name)
+        self._node_names.add(node.name)
+        self._producers.update((y, node) for y in node.output if y)
+        self.nodes.append(node)

@@ -1,12 +1,15 @@
 """A view of one ONNX node, as gradient rules read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
 from onnx import helper
 
-from export.graph.builder import Array, Ops, Shape, Value
+from export.graph.builder import Array, GraphBuilder, Shape, Value
+
+FILTER_GRADIENT = "ConvFilterGradient"
+"""Internal operator: (X, dY) -> the gradient of a convolution's filters, with the attributes of the Conv."""
 
 
 def attributes(proto: onnx.NodeProto) -> dict[str, Any]:
@@ -14,10 +17,24 @@ def attributes(proto: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in proto.attribute}
 
 
+def uses_batch_statistics(node: onnx.NodeProto) -> bool:
+    """Whether a BatchNormalization node normalizes by the statistics of its batch."""
+    return any(a.name == "training_mode" and a.i for a in node.attribute)
+
+
+def with_names(node: onnx.NodeProto, names: Mapping[Value, Value]) -> onnx.NodeProto:
+    """A copy of the node with values renamed; those that `names` does not hold keep their names."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for values in (copy.input, copy.output):
+        values[:] = [names.get(v, v) for v in values]
+    return copy
+
+
 class Node:
     """One node of the forward graph: inputs, outputs, attributes, and the shapes around it."""
 
-    def __init__(self, ops: Ops, proto: onnx.NodeProto, wanted: Sequence[bool]) -> None:
+    def __init__(self, ops: GraphBuilder, proto: onnx.NodeProto, wanted: Sequence[bool]) -> None:
         self._ops = ops
         self.proto = proto
         self.op_type: str = proto.op_type

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.graph.builder import Array, Ops, Value
+from export.graph.builder import Array, GraphBuilder, Value
 from export.graph.node import Node
 
 Sizes = list[int | None]
@@ -23,10 +23,10 @@ LARGEST = 1 << 16
 """Elements of a constant that is worked out here; a larger one is left to the runtime."""
 
 
-class Folder:
+class ShapeFolder:
     """Follows sizes through a graph under construction."""
 
-    def __init__(self, op: Ops, exported_batch: int | None) -> None:
+    def __init__(self, op: GraphBuilder, exported_batch: int | None) -> None:
         self._op = op
         self._sizes: dict[Value, Sizes] = {}
         self.exported_batch = exported_batch
@@ -105,13 +105,13 @@ class Folder:
         return True
 
 
-def sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Ops:
+def sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> GraphBuilder:
     """A finished graph again, with a number for each symbolic dimension, and all that follows from it worked out.
 
     Raises:
         ExportError: a dimension that has none.
     """
-    op = Ops(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
+    op = GraphBuilder(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
     for tensor in model.graph.initializer:
         op.name_constant(tensor.name, numpy_helper.to_array(tensor))
     for value in model.graph.input:
@@ -120,7 +120,7 @@ def sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Ops:
         if -1 in shape:
             raise ExportError(f"'{value.name}' has a dimension without a number; give one of {', '.join(sizes)}")
         op.argument(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
-    folder = Folder(op, None)
+    folder = ShapeFolder(op, None)
     for node in model.graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -155,24 +155,24 @@ def _evaluate(node: onnx.NodeProto, values: dict[str, Any], opset: int) -> Seque
     return [np.asarray(v) for v in found]
 
 
-def _shape(_: Folder, node: Node) -> Sizes:
+def _shape(_: ShapeFolder, node: Node) -> Sizes:
     shape: Sizes = list(node.shape(0))
     return shape[slice(node.attr("start", 0), node.attr("end", None))]
 
 
-def _size(_: Folder, node: Node) -> Sizes | None:
+def _size(_: ShapeFolder, node: Node) -> Sizes | None:
     shape = node.shape(0)
     return None if None in shape else [_product([d for d in shape if d is not None])]
 
 
-def _gather(folder: Folder, node: Node) -> Sizes | None:
+def _gather(folder: ShapeFolder, node: Node) -> Sizes | None:
     sizes, at = folder.target(node.inputs[0]), folder.known(node.inputs[1])
     if sizes is None or at is None or node.attr("axis", 0) != 0 or not node.inputs[0]:
         return None
     return [sizes[i] for i in at]
 
 
-def _slice(folder: Folder, node: Node) -> Sizes | None:
+def _slice(folder: ShapeFolder, node: Node) -> Sizes | None:
     sizes, bounds = folder.target(node.inputs[0]), [folder.known(x) for x in node.inputs[1:]]
     start, end, step = bounds[0], bounds[1], bounds[3] if len(bounds) > 3 else [1]
     if sizes is None or start is None or end is None or step is None:
@@ -180,17 +180,17 @@ def _slice(folder: Folder, node: Node) -> Sizes | None:
     return sizes[start[0] : end[0] : step[0]]
 
 
-def _concat(folder: Folder, node: Node) -> Sizes | None:
+def _concat(folder: ShapeFolder, node: Node) -> Sizes | None:
     parts = [folder.target(x) for x in node.inputs]
     return None if any(p is None for p in parts) else [s for p in parts if p is not None for s in p]
 
 
-def _same(folder: Folder, node: Node) -> Sizes | None:
+def _same(folder: ShapeFolder, node: Node) -> Sizes | None:
     return folder.target(node.inputs[0])
 
 
-def _arithmetic(function: Callable[[int, int], int]) -> Callable[[Folder, Node], Sizes | None]:
-    def follow(folder: Folder, node: Node) -> Sizes | None:
+def _arithmetic(function: Callable[[int, int], int]) -> Callable[[ShapeFolder, Node], Sizes | None]:
+    def follow(folder: ShapeFolder, node: Node) -> Sizes | None:
         a, b = (folder.target(x) for x in node.inputs)
         if a is None or b is None or (1 not in (len(a), len(b)) and len(a) != len(b)):
             return None
@@ -201,7 +201,7 @@ def _arithmetic(function: Callable[[int, int], int]) -> Callable[[Folder, Node],
     return follow
 
 
-FOLLOWED: dict[str, Callable[[Folder, Node], Sizes | None]] = {
+FOLLOWED: dict[str, Callable[[ShapeFolder, Node], Sizes | None]] = {
     "Shape": _shape,
     "Size": _size,
     "Gather": _gather,

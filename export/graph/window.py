@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper
 
 from export.errors import ExportError
-from export.graph.builder import Ops
+from export.graph.builder import Array, GraphBuilder
 from export.graph.node import Node
 
 
@@ -67,7 +69,7 @@ class Window:
         return tuple(rows)
 
 
-def explicit(op: Ops, proto: onnx.NodeProto) -> None:
+def explicit(op: GraphBuilder, proto: onnx.NodeProto) -> None:
     """Write out the padding that a node leaves to the runtime: `auto_pad`, `ceil_mode`, `output_shape`."""
     node = Node(op, proto, [])
     mode = node.attr("auto_pad", "NOTSET")
@@ -116,3 +118,9 @@ def _write(proto: onnx.NodeProto, **settled: Sequence[int]) -> None:
     del proto.attribute[:]
     proto.attribute.extend(kept)
     proto.attribute.extend(helper.make_attribute(name, list(value)) for name, value in settled.items())
+
+
+def one_hot(channels: int, kernel: tuple[int, ...]) -> Array:
+    """Filters (channels * k, 1, *kernel) that copy each cell of the window to a channel of its own."""
+    k = prod(kernel)
+    return np.tile(np.eye(k).reshape(k, 1, *kernel), (channels, 1, *(1 for _ in kernel)))

@@ -1,29 +1,30 @@
-"""Rewrites of a finished graph, forward and backward, into what the runtime does fastest; one a file.
+"""Rewrites of the finished graph, forward and backward, into what a runtime does fastest; one a file.
 
-A file has `OPERATORS`, the types it looks at, and `apply(op, node)`, which appends a replacement that
-makes the same outputs, or does nothing and returns False. Every one is exact, and says what it gained.
+A file has `REWRITE`, a `export.graph.rewrite.Rewrite`. Those of a target are applied in the order of their names. Each
+is exact, and its docstring says what it gained, measured. One of them is not optional: `filter_gradient` writes the
+exporter's internal operator with standard ones, in a formulation of its own for each target.
 """
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 import onnx
 
-from edge.plugins import names
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder, Value
+from export.graph.rewrite import ONNX_RUNTIME, load_rewrites, rewrite
 
 
-def lower(op: Ops, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Apply every rewrite, in the order of their names, to `nodes` of the graph `op` holds."""
-    op.forget()
-    for name in names(__name__):
-        module: Any = import_module(f"{__name__}.{name.replace('-', '_')}")
-        lowered: list[onnx.NodeProto] = []
-        for node in nodes:
-            first = len(op.nodes)
-            done = node.op_type in module.OPERATORS and module.apply(op, node)
-            lowered += op.nodes[first:] if done else [node]
-            del op.nodes[first:]
-        nodes = lowered
-    return list(nodes)
+def lower(
+    op: GraphBuilder, nodes: Sequence[onnx.NodeProto], results: Sequence[Value], target: str = ONNX_RUNTIME
+) -> tuple[list[onnx.NodeProto], dict[Value, Value]]:
+    """Apply every rewrite for `target` to nodes of the graph that `op` holds.
+
+    Args:
+        op: the graph that holds the nodes' types and constants.
+        nodes: the finished graph.
+        results: the values it is to compute.
+        target: the runtime, "onnxruntime" or "tflite".
+
+    Returns:
+        The new nodes, and the values that took the place of others (old name -> new name).
+    """
+    return rewrite(op, nodes, results, [r for r in load_rewrites(__name__) if target in r.targets])

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.bundle import of_head
+from edge.bundle import head_name
 from edge.plugins import load, names
 from export.errors import ExportError
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 
 BATCHES = ("private", "reference")
 
@@ -40,7 +40,7 @@ class Rows:
 
     def target(self, name: str = "target") -> Value:
         """What this head is pulled towards, (n, K) float32; every head has one of its own."""
-        return self.argument(of_head(name, self.head), np.float32, "n", self.classes)
+        return self.argument(head_name(name, self.head), np.float32, "n", self.classes)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Term:
             return f"{self.name}({self.batch},{self.head})"
         return self.name if self.batch == "private" else f"{self.name}({self.batch})"
 
-    def build(self, op: Ops, rows: Rows) -> Value:
+    def build(self, op: GraphBuilder, rows: Rows) -> Value:
         """Append the term's forward graph; returns the scalar loss."""
         loss: Value = load("export.objectives", self.name).build(op, rows)
         return loss

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.objectives import Rows
 
 
-def build(op: Ops, rows: Rows) -> Value:
+def build(op: GraphBuilder, rows: Rows) -> Value:
     """Labels (n,) int64 in 0..K-1."""
     labels = rows.argument("labels", np.int64, "n")
     return op("SoftmaxCrossEntropyLoss", rows.logits, labels, outputs=2)

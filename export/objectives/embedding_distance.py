@@ -8,14 +8,14 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.objectives import Rows
 
 SMALLEST = 1e-12
 """added to squared lengths, so that an embedding of zeros has a direction: none"""
 
 
-def build(op: Ops, rows: Rows) -> Value:
+def build(op: GraphBuilder, rows: Rows) -> Value:
     """Target_embedding (n, features) float32, of any length."""
     if rows.embedding is None:
         raise ExportError("embedding_distance needs a model whose embedding is named; export with --embedding")
@@ -26,6 +26,6 @@ def build(op: Ops, rows: Rows) -> Value:
     return op("ReduceMean", op.squares(error, [1]), keepdims=0)
 
 
-def _direction(op: Ops, vectors: Value) -> Value:
+def _direction(op: GraphBuilder, vectors: Value) -> Value:
     squared = op.squares(vectors, [1], keepdims=True)
     return op("Div", vectors, op("Sqrt", op("Add", squared, op.like(squared, SMALLEST))))

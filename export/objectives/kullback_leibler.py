@@ -4,11 +4,11 @@ q = softmax(teacher logits / T) and p = softmax(logits / T); the factor T^2 keep
 when T changes. Gradient: T (p - q) / n. The teacher's entropy is part of the value, so that 0 means equal.
 """
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.objectives import Rows
 
 
-def build(op: Ops, rows: Rows) -> Value:
+def build(op: GraphBuilder, rows: Rows) -> Value:
     """Target (n, K) float32: the teacher's logits. Scalar `temperature`, 1 unless told."""
     T = rows.scalar("temperature", 1.0)
     teacher = op("LogSoftmax", op("Div", rows.target("target_logits"), T), axis=1)

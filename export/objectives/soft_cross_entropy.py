@@ -3,11 +3,11 @@
 Where the rows of target sum to 1 the gradient is (p - target) / n; it is exact for any target.
 """
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.objectives import Rows
 
 
-def build(op: Ops, rows: Rows) -> Value:
+def build(op: GraphBuilder, rows: Rows) -> Value:
     """Target (n, K) float32, probabilities."""
     products = op("Mul", rows.target(), op("LogSoftmax", rows.logits, axis=1))
     return op("Neg", op("ReduceMean", op("ReduceSum", products, op.const([1]), keepdims=0), keepdims=0))

@@ -6,14 +6,20 @@ p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + epsilon)
 
 from collections.abc import Mapping
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 
 def build(
-    op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State, *, decay: bool = False, amsgrad: bool = False
+    op: GraphBuilder,
+    gradients: Mapping[Value, Value],
+    hyper: Hyper,
+    state: State,
+    *,
+    decay: bool = False,
+    amsgrad: bool = False,
 ) -> Next:
     """State: m and v a parameter, and the step count t, a scalar.
 

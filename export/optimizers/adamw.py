@@ -5,12 +5,12 @@ p <- (1 - lr weight_decay) p before Adam's own step.
 
 from collections.abc import Mapping
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State, adam
 
 HYPER = {**adam.HYPER, "weight_decay": 0.01}
 
 
-def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: as Adam's."""
     return adam.build(op, gradients, hyper, state, decay=True)

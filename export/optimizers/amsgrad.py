@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State, adam
 
 HYPER = adam.HYPER
 
 
-def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: as Adam's, and the largest v."""
     return adam.build(op, gradients, hyper, state, amsgrad=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.1, "momentum": 0.9}
 
 
-def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: one buffer m a parameter, zero at first."""
     after: Next = {}
     for p, g in gradients.items():

@@ -5,13 +5,13 @@ v <- a v + (1 - a) g^2        p <- p - lr g / (sqrt(v) + epsilon)
 
 from collections.abc import Mapping
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State
 
 HYPER = {"learning_rate": 0.01, "smoothing": 0.99, "epsilon": 1e-8}
 
 
-def build(op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: v a parameter, zero at first."""
     rest = op("Sub", op.like(hyper["smoothing"], 1), hyper["smoothing"])
     after: Next = {}

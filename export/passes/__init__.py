@@ -1,18 +1,27 @@
-"""Rewrites of the forward graph before it is differentiated, one a file, each exact.
+"""Rewrites of the forward graph before it is differentiated, one a file.
 
-A file has `apply(nodes, outputs) -> nodes`. They run in the order of their names.
+A file has `REWRITE`, a `export.graph.rewrite.Rewrite`. They are applied in the order of their names. Each is exact,
+and its docstring says what it gained, measured.
 """
 
-from collections.abc import Collection, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 
-import onnx
-
-from edge.plugins import names
+from export.graph.builder import GraphBuilder, Value
+from export.graph.rewrite import load_rewrites, rewrite
 
 
-def optimize(nodes: Sequence[onnx.NodeProto], outputs: Collection[str]) -> tuple[onnx.NodeProto, ...]:
-    """Apply every pass to a model's nodes; `outputs` are the values that must stay."""
-    for name in names(__name__):
-        nodes = import_module(f"{__name__}.{name.replace('-', '_')}").apply(nodes, outputs)
-    return tuple(nodes)
+def optimize(op: GraphBuilder, results: Sequence[Value], *, start: int = 0, training: bool) -> dict[Value, Value]:
+    """Apply every pass to the forward nodes of a graph under construction.
+
+    Args:
+        op: the graph; its nodes from `start` on are replaced.
+        results: the values that must still be computed.
+        start: how many of the first nodes are not part of the model.
+        training: whether the graph will be differentiated.
+
+    Returns:
+        The values that took the place of others, old name -> new name.
+    """
+    passes = [p for p in load_rewrites(__name__) if training or not p.training_only]
+    op.nodes[start:], replaced = rewrite(op, op.nodes[start:], results, passes)
+    return replaced

@@ -19,8 +19,8 @@ from math import prod
 import numpy as np
 import onnx
 
-import edge.bundle as names
-from export.graph.builder import Ops, Value
+from edge import bundle
+from export.graph.builder import GraphBuilder, Value
 from export.graph.node import Node
 from export.graph.shape_folding import sized
 
@@ -87,22 +87,22 @@ def cost(model: onnx.ModelProto, sizes: Mapping[str, int]) -> Cost:
     return Cost(layers, _peak(op, {o.name for o in model.graph.output}), given)
 
 
-def _labels(op: Ops) -> dict[Value, str]:
+def _labels(op: GraphBuilder) -> dict[Value, str]:
     """By first output: the parameter a node reads or alone serves, by which people know a layer, or its own name."""
     serves: dict[Value, set[str]] = {}
     found = {}
     for node in reversed(op.nodes):
         reached = set().union(*(serves.get(y, set()) for y in node.output))
-        reached |= {y.removeprefix(names.NEXT + names.PARAMETER) for y in node.output if y.startswith(names.NEXT)}
+        reached |= {y.removeprefix(bundle.NEXT + bundle.PARAMETER) for y in node.output if y.startswith(bundle.NEXT)}
         for x in node.input:
             serves[x] = serves.get(x, set()) | reached
-        read = [x.removeprefix(names.PARAMETER) for x in node.input if x.startswith(names.PARAMETER)]
+        read = [x.removeprefix(bundle.PARAMETER) for x in node.input if x.startswith(bundle.PARAMETER)]
         label = read[0] if read else node.name
         found[node.output[0]] = next(iter(reached)) if len(reached) == 1 else label
     return found
 
 
-def _multiplied(op: Ops, made: Mapping[Value, int]) -> set[Value]:
+def _multiplied(op: GraphBuilder, made: Mapping[Value, int]) -> set[Value]:
     """All that a product depends on: the adjoints of activations, but not the gradients of weights."""
     found: set[Value] = set()
     for node in reversed(op.nodes):
@@ -111,14 +111,14 @@ def _multiplied(op: Ops, made: Mapping[Value, int]) -> set[Value]:
     return found
 
 
-def _weight(op: Ops, value: Value) -> bool:
+def _weight(op: GraphBuilder, value: Value) -> bool:
     """Whether a value is a parameter, in whatever order of axes."""
     while (node := op.producer(value)) is not None and node.op_type in {*VIEWS, "Transpose", "Cast"}:
         value = node.input[0]
-    return value.startswith(names.PARAMETER)
+    return value.startswith(bundle.PARAMETER)
 
 
-def macs(op: Ops, proto: onnx.NodeProto) -> int:
+def macs(op: GraphBuilder, proto: onnx.NodeProto) -> int:
     """Multiply-accumulates of a node whose shapes are all known."""
     node = Node(op, proto, [])
     first = [_dims(op, x) if x else () for x in node.inputs]
@@ -141,14 +141,14 @@ def macs(op: Ops, proto: onnx.NodeProto) -> int:
     return 0
 
 
-def _phases(op: Ops, outputs: list[Value], inputs: list[Value]) -> dict[Value, str]:
+def _phases(op: GraphBuilder, outputs: list[Value], inputs: list[Value]) -> dict[Value, str]:
     """The phase of each node, by its first output."""
-    losses = [o for o in outputs if not o.startswith(names.NEXT)]
+    losses = [o for o in outputs if not o.startswith(bundle.NEXT)]
     needed = set(losses or outputs)
     for node in reversed(op.nodes):
         if needed.intersection(node.output):
             needed.update(node.input)
-    moved = {i for i in inputs if i.startswith(names.STATE) or (op.shape(i) == () and "/" not in i)}
+    moved = {i for i in inputs if i.startswith(bundle.STATE) or (op.shape(i) == () and "/" not in i)}
     for node in op.nodes:
         if moved.intersection(node.input):
             moved.update(node.output)
@@ -161,7 +161,7 @@ def _phases(op: Ops, outputs: list[Value], inputs: list[Value]) -> dict[Value, s
     return {node.output[0]: of(node) for node in op.nodes}
 
 
-def _peak(op: Ops, results: set[Value]) -> int:
+def _peak(op: GraphBuilder, results: set[Value]) -> int:
     """Bytes of activations when most are alive. Results are the caller's, and not counted."""
     owner: dict[Value, Value] = {}
     last: dict[Value, int] = {}
@@ -186,9 +186,9 @@ def _peak(op: Ops, results: set[Value]) -> int:
     return highest
 
 
-def _dims(op: Ops, value: Value) -> tuple[int, ...]:
+def _dims(op: GraphBuilder, value: Value) -> tuple[int, ...]:
     return tuple(d or 0 for d in op.shape(value))
 
 
-def _bytes(op: Ops, value: Value) -> int:
+def _bytes(op: GraphBuilder, value: Value) -> int:
     return prod(_dims(op, value)) * np.dtype(op.dtype(value)).itemsize

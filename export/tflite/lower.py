@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
-from export.graph.builder import Array, Ops, Value
+from export.graph.builder import Array, GraphBuilder, Value
 from export.graph.node import Node
 from export.tflite.flatbuffer import Subgraph
 
@@ -45,7 +45,7 @@ class Stored:
 class Lowering:
     """A graph on its way. `op` knows every value's shape and the constants."""
 
-    def __init__(self, op: Ops, graph: Subgraph) -> None:
+    def __init__(self, op: GraphBuilder, graph: Subgraph) -> None:
         self.op, self.graph = op, graph
         self._stored: dict[Value, list[Stored]] = {}
 

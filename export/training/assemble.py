@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-import edge.bundle as names
+from edge import bundle
 from export.errors import ExportError
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
+from export.graph.rewrite import ONNX_RUNTIME
 from export.model import Model
 from export.objectives import Rows, Term, parse
 from export.training.autodiff import gradients
-from export.training.placement import IR_VERSION, Placed, declare, model_proto, place, predict
+from export.training.placement import Placement, declare, place
+from export.training.proto import IR_VERSION, model_proto
 from export.training.update import Update
 
 
@@ -43,7 +45,7 @@ class Forward:
     the private batch.
     """
 
-    placed: Placed
+    placed: Placement
     inputs: dict[Value, tuple[Any, tuple[int | str, ...]]]
     losses: dict[Value, Value]
     scalars: dict[Value, float]
@@ -56,7 +58,7 @@ def assemble(
     objective: str = "cross_entropy",
     optimizer: str | Update = "sgd",
     segments: int = 1,
-    target: str = "onnxruntime",
+    target: str = ONNX_RUNTIME,
 ) -> Training:
     """Write the training step of `model`.
 
@@ -68,34 +70,34 @@ def assemble(
         ConfigError: an unknown optimizer.
     """
     update = Update(optimizer) if isinstance(optimizer, str) else optimizer
-    op = Ops(model.opset, target)
+    op = GraphBuilder(model.opset)
     forward = place_objective(op, model, objective)
     placed, inputs = forward.placed, forward.inputs
     hyper = forward.scalars | update.hyper()
     for name in update.hyper():
         op.argument(name, np.float32, ())
-    parameters = [names.PARAMETER + name for name in model.parameters]
-    trained = [names.PARAMETER + name for name in model.parameters if model.trains(name)]
+    parameters = [bundle.PARAMETER + name for name in model.parameters]
+    trained = [bundle.PARAMETER + name for name in model.parameters if model.trains(name)]
     adjoints = gradients(op, {loss: weight for weight, loss in forward.losses.items()}, trained, segments=segments)
 
     states: list[Value] = []
 
     def state(kind: str, like: Value | None) -> Value:
-        name = names.STATE + kind + ("" if like is None else "/" + like.removeprefix(names.PARAMETER))
+        name = bundle.STATE + kind + ("" if like is None else "/" + like.removeprefix(bundle.PARAMETER))
         states.append(op.argument(name, np.float32, () if like is None else op.shape(like)))
         return name
 
     after = update.build(op, adjoints, {h: h for h in hyper}, state) | placed.updates
 
     results = metrics(op, forward)
-    results |= {names.NEXT + value: after[value] for value in [*parameters, *states] if value in after}
+    results |= {bundle.NEXT + value: after[value] for value in [*parameters, *states] if value in after}
     manifest = {
         "name": model.name,
         "shape": model.shape,
         "classes": op.sample(forward.logits)[0],
         "heads": len(placed.heads),
         "embedding": None if placed.embedding is None else op.sample(placed.embedding),
-        "objective": [w.removeprefix(names.WEIGHT) for w in forward.losses],
+        "objective": [w.removeprefix(bundle.WEIGHT) for w in forward.losses],
         "optimizer": update.optimizer,
         "inputs": [{"name": k, "shape": s, "dtype": np.dtype(d).name} for k, (d, s) in inputs.items()],
         "noise": [{"name": k, "shape": op.sample(k), "keep": keep} for k, keep in placed.noise.items()],
@@ -104,15 +106,30 @@ def assemble(
             {"name": k, "shape": v.shape, "trainable": model.trains(k), "statistic": k in model.statistics}
             for k, v in model.parameters.items()
         ],
-        "state": [{"name": s.removeprefix(names.STATE), "shape": op.shape(s)} for s in states],
+        "state": [{"name": s.removeprefix(bundle.STATE), "shape": op.shape(s)} for s in states],
         "opset": op.opset,
         "ir_version": IR_VERSION,
     }
-    train = model_proto(op, "train", [*inputs, *placed.noise, *hyper, *parameters, *states], results)
+    train = model_proto(op, "train", [*inputs, *placed.noise, *hyper, *parameters, *states], results, target)
     return Training(train, predict(model, target), manifest)
 
 
-def place_objective(op: Ops, model: Model, objective: str) -> Forward:
+def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
+    """X and parameters -> logits and probabilities (n, K) of every head, and the embedding if there is one."""
+    op = GraphBuilder(model.opset)
+    op.argument("x", np.float32, ["N", *model.shape])
+    declare(op, model)
+    placement = place(op, model, "x")
+    results: dict[str, Value] = {}
+    for i, head in enumerate(placement.heads):
+        results[bundle.head_name(bundle.LOGITS, i)] = head
+        results[bundle.head_name(bundle.PROBABILITIES, i)] = op("Softmax", head, axis=1)
+    if placement.embedding is not None:
+        results[bundle.EMBEDDING] = placement.embedding
+    return model_proto(op, "predict", ["x", *(bundle.PARAMETER + p for p in model.parameters)], results, target)
+
+
+def place_objective(op: GraphBuilder, model: Model, objective: str) -> Forward:
     """Append the model, on all the batches the objective names in one pass, and its losses."""
     terms = parse(objective)
     inputs: dict[Value, tuple[Any, tuple[int | str, ...]]] = {}
@@ -131,7 +148,7 @@ def place_objective(op: Ops, model: Model, objective: str) -> Forward:
     placed = place(op, model, rows, training=True)
     shown = [*placed.heads, *([placed.embedding] if placed.embedding else [])]
     cut = {value: dict(zip(batches, _cut(op, value, list(batches.values())), strict=True)) for value in shown}
-    scalars = {names.WEIGHT + t.key: t.weight for t in terms}
+    scalars = {bundle.WEIGHT + t.key: t.weight for t in terms}
     losses: dict[Value, Value] = {}
 
     def read(term: Term) -> Rows:
@@ -151,12 +168,12 @@ def place_objective(op: Ops, model: Model, objective: str) -> Forward:
         return Rows(logits, op.sample(logits)[0], term.head, embedding, of_batch, scalar)
 
     for term in terms:
-        op.argument(names.WEIGHT + term.key, np.float32, ())
-        losses[names.WEIGHT + term.key] = term.build(op, read(term))
+        op.argument(bundle.WEIGHT + term.key, np.float32, ())
+        losses[bundle.WEIGHT + term.key] = term.build(op, read(term))
     return Forward(placed, inputs, losses, scalars, cut[placed.heads[0]]["private"])
 
 
-def _cut(op: Ops, value: Value, batches: list[Value]) -> list[Value]:
+def _cut(op: GraphBuilder, value: Value, batches: list[Value]) -> list[Value]:
     """The rows of each batch."""
     if len(batches) == 1:
         return [value]
@@ -164,21 +181,21 @@ def _cut(op: Ops, value: Value, batches: list[Value]) -> list[Value]:
     return [op.assume(part, value) for part in op.all("Split", value, sizes, outputs=len(batches), axis=0)]
 
 
-def total(op: Ops, forward: Forward) -> Value:
+def total(op: GraphBuilder, forward: Forward) -> Value:
     """The weighted sum of the losses."""
     return reduce(lambda a, b: op("Add", a, b), (op("Mul", loss, weight) for weight, loss in forward.losses.items()))
 
 
-def metrics(op: Ops, forward: Forward) -> dict[str, Value]:
+def metrics(op: GraphBuilder, forward: Forward) -> dict[str, Value]:
     """What a step says: each term's loss, their weighted sum, and how many rows were right."""
-    found = {names.LOSS + w.removeprefix(names.WEIGHT): loss for w, loss in forward.losses.items()}
-    found[names.TOTAL] = total(op, forward)
+    found = {bundle.LOSS + w.removeprefix(bundle.WEIGHT): loss for w, loss in forward.losses.items()}
+    found[bundle.TOTAL] = total(op, forward)
     if "labels" in forward.inputs:
-        found[names.CORRECT] = _correct(op, forward.logits, "labels")
+        found[bundle.CORRECT] = _correct(op, forward.logits, "labels")
     return found
 
 
-def _correct(op: Ops, logits: Value, labels: Value) -> Value:
+def _correct(op: GraphBuilder, logits: Value, labels: Value) -> Value:
     """How many rows have their largest logit at the label, as a float32 scalar."""
     hits = op("Equal", op("ArgMax", logits, axis=1, keepdims=0), labels)
     return op("ReduceSum", op("Cast", hits, to=onnx.TensorProto.FLOAT), keepdims=0)

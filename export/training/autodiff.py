@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping
 
 from export.errors import ExportError
 from export.gradients import RULES, ZERO, supported
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.graph.node import Node
 from export.training.recompute import Recomputed
 
 
 def gradients(
-    op: Ops, roots: Mapping[Value, Value], wanted: Collection[Value], *, segments: int = 1
+    op: GraphBuilder, roots: Mapping[Value, Value], wanted: Collection[Value], *, segments: int = 1
 ) -> dict[Value, Value]:
     """Append the backward graph; return the adjoint of each of `wanted`.
 
@@ -61,7 +61,7 @@ def gradients(
     return {value: adjoints[value] for value in wanted}
 
 
-def unbroadcast(op: Ops, adjoint: Value, value: Value) -> Value:
+def unbroadcast(op: GraphBuilder, adjoint: Value, value: Value) -> Value:
     """Sum `adjoint` back to the shape of `value`, which broadcasting had stretched to it."""
     have, want = op.shape(adjoint), op.shape(value)
     extra = len(have) - len(want)

@@ -11,13 +11,14 @@ from math import prod
 
 import onnx
 
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
+from export.graph.node import with_names
 
 
 class Recomputed:
     """Where the backward walk reads forward values."""
 
-    def __init__(self, op: Ops, forward: Sequence[onnx.NodeProto], segments: int) -> None:
+    def __init__(self, op: GraphBuilder, forward: Sequence[onnx.NodeProto], segments: int) -> None:
         self._op = op
         self._segments = cut(op, forward, segments) if segments > 1 else []
         self._segment_of = {y: i for i, nodes in enumerate(self._segments[:-1]) for n in nodes for y in n.output if y}
@@ -35,7 +36,7 @@ class Recomputed:
             return proto
         if segment not in self._again:
             self._again[segment] = self._write(self._segments[segment], adjoint)
-        return _renamed(proto, self._again[segment])
+        return with_names(proto, self._again[segment])
 
     def _write(self, nodes: Sequence[onnx.NodeProto], adjoint: Value) -> dict[Value, Value]:
         """Append the segment once more; old name -> new name."""
@@ -47,7 +48,7 @@ class Recomputed:
         renamed = {x: op("Add", x, zero) for x in dict.fromkeys(start)}
         for node in nodes:
             renamed |= {y: op.fresh(f"again_{y}") for y in node.output if y}
-            copy = _renamed(node, renamed)
+            copy = with_names(node, renamed)
             copy.name = copy.output[0] or op.fresh(node.name)
             op.append(copy)
             for old in filter(None, node.output):
@@ -55,7 +56,7 @@ class Recomputed:
         return renamed
 
 
-def cut(op: Ops, forward: Sequence[onnx.NodeProto], segments: int) -> list[list[onnx.NodeProto]]:
+def cut(op: GraphBuilder, forward: Sequence[onnx.NodeProto], segments: int) -> list[list[onnx.NodeProto]]:
     """The nodes in order, in pieces that make about equally many elements a row."""
     sizes = [sum(prod(d for d in op.shape(y)[1:] if d) for y in n.output if y and _ranked(op, y)) for n in forward]
     share = sum(sizes) / segments
@@ -67,13 +68,5 @@ def cut(op: Ops, forward: Sequence[onnx.NodeProto], segments: int) -> list[list[
     return pieces
 
 
-def _ranked(op: Ops, value: Value) -> bool:
+def _ranked(op: GraphBuilder, value: Value) -> bool:
     return bool(op.types[value].tensor_type.HasField("shape"))
-
-
-def _renamed(node: onnx.NodeProto, names: dict[Value, Value]) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    for values in (copy.input, copy.output):
-        values[:] = [names.get(v, v) for v in values]
-    return copy

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edge.plugins import load
 from export.errors import ExportError
-from export.graph.builder import Ops, Value
+from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State
 
 APPLY, CLIP, DECAY = "apply", "clip_norm", "weight_decay"
@@ -42,7 +42,7 @@ class Update:
         given = {name: value for name, value in asked.items() if value is not None}
         return {**own, **given, **({APPLY: 1.0} if self.accumulate else {})}
 
-    def build(self, op: Ops, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
+    def build(self, op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
         """Append the update; returns the next value of every parameter and state tensor."""
         module = load("export.optimizers", self.optimizer)
         sums: Next = {}
@@ -60,7 +60,7 @@ class Update:
         return moved | {old: op("Where", now, op.like(new, 0), new) for old, new in sums.items()}
 
 
-def _accumulated(op: Ops, gradients: Mapping[Value, Value], state: State) -> tuple[Next, Next]:
+def _accumulated(op: GraphBuilder, gradients: Mapping[Value, Value], state: State) -> tuple[Next, Next]:
     """(mean gradients since the last move, what to carry on with if there is none now)."""
     count = state("accumulated", None)
     steps = op("Add", count, op.like(count, 1))
@@ -69,7 +69,7 @@ def _accumulated(op: Ops, gradients: Mapping[Value, Value], state: State) -> tup
     return means, {count: steps} | dict(sums.values())
 
 
-def _clipped(op: Ops, gradients: Mapping[Value, Value], limit: Value) -> Next:
+def _clipped(op: GraphBuilder, gradients: Mapping[Value, Value], limit: Value) -> Next:
     """G min(1, limit / |all g|); the small number keeps a gradient of zeros at zero, as PyTorch does."""
     squares = [op("ReduceSumSquare", g, keepdims=0) for g in gradients.values()]
     norm = op("Sqrt", op("Sum", *squares))

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from export.errors import ExportError
+from export.graph.node import uses_batch_statistics
 from export.model import Model
 
 MODES = ("as-is", "train", "frozen")
@@ -27,7 +28,7 @@ def select(model: Model, mode: str) -> Model:
     if mode not in MODES:
         raise ExportError(f"--batch-norm {mode}: expected one of {', '.join(MODES)}")
     nodes = [_set(model, node, mode) if node.op_type == "BatchNormalization" else node for node in model.nodes]
-    moving = {s for n in nodes if n.op_type == "BatchNormalization" and is_training(n) for s in n.input[3:5]}
+    moving = {s for n in nodes if n.op_type == "BatchNormalization" and uses_batch_statistics(n) for s in n.input[3:5]}
     values = {**model.parameters, **model.constants}
     held = (model.parameters.keys() - model.statistics) | moving
     return replace(
@@ -39,13 +40,8 @@ def select(model: Model, mode: str) -> Model:
     )
 
 
-def is_training(node: onnx.NodeProto) -> bool:
-    """Whether a BatchNormalization node uses the statistics of its batch."""
-    return any(a.name == "training_mode" and a.i for a in node.attribute)
-
-
 def _set(model: Model, node: onnx.NodeProto, mode: str) -> onnx.NodeProto:
-    wanted = is_training(node) if mode == "as-is" else mode == "train"
+    wanted = uses_batch_statistics(node) if mode == "as-is" else mode == "train"
     wanted = wanted and any(p in model.parameters and model.trains(p) for p in node.input[1:3])
     changed = onnx.NodeProto()
     changed.CopyFrom(node)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from math import prod, sqrt
-from typing import Any
 
 import numpy as np
-import onnx
 
 from export.errors import ExportError
-from export.graph.builder import Array, Ops, Value
+from export.graph.builder import Array, GraphBuilder, Value
+from export.graph.node import with_names
 from export.model import OLDEST, Model
 
 Pads = int | Sequence[int]
@@ -24,7 +23,7 @@ class Layers:
         self.input = "input"
         self.sample = tuple(shape)
         self.classes = classes
-        self.op = Ops(OLDEST)
+        self.op = GraphBuilder(OLDEST)
         self.op.argument(self.input, np.float32, ["N", *shape])
         self._random = np.random.default_rng(seed)
         self._parameters: dict[str, Array] = {}
@@ -122,7 +121,7 @@ class Layers:
         return Model(
             name=name,
             opset=OLDEST,
-            nodes=tuple(_renamed(node, self._names) for node in self.op.nodes),
+            nodes=tuple(with_names(node, self._names) for node in self.op.nodes),
             input=self.input,
             shape=self.sample,
             output=self._names.get(logits, logits),
@@ -134,11 +133,3 @@ class Layers:
 
 def _each(sizes: Pads, n: int) -> list[int]:
     return [sizes] * n if isinstance(sizes, int) else list(sizes)
-
-
-def _renamed(node: Any, names: dict[Value, str]) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    for values in (copy.input, copy.output):
-        values[:] = [names.get(v, v) for v in values]
-    return copy

@@ -98,13 +98,13 @@ def test_diverging_is_who_was_much_better(loss: float) -> None:
 
 def test_rejected_is_told_until_somebody_has_looked() -> None:
     state, _ = fleet()
-    told(state, "a", round=1, refused_malformed=2, implausible=1)
+    told(state, "a", round=1, refused_malformed=2, rejected_invalid=1)
     assert alarms(state, "a") == {"rejected": "3 messages refused"}
     state.acknowledge("a")
     assert not alarms(state, "a")
-    told(state, "a", round=2, refused_malformed=2, implausible=1)
+    told(state, "a", round=2, refused_malformed=2, rejected_invalid=1)
     assert not alarms(state, "a")
-    told(state, "a", round=3, refused_malformed=5, implausible=1)
+    told(state, "a", round=3, refused_malformed=5, rejected_invalid=1)
     assert alarms(state, "a") == {"rejected": "3 messages refused"}
     assert state.forget("a")
     assert not state.forget("a")

@@ -161,7 +161,7 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
             out, said = node.communicate(timeout=120)
             assert node.returncode == 0, said
             rows = [json.loads(line) for line in out.splitlines()]
-            assert [row["missed"] for row in rows] == [0] * 4
+            assert [row["timeouts"] for row in rows] == [0] * 4
 
         topic = "fleet/orchard/to/b/from/a/soft-labels"
         papers = Papers(made.folder / "authority.crt", folders[0] / "device", named=True)

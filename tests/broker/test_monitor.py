@@ -85,6 +85,11 @@ def test_a_flood_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fleet.rows["d3"] == {"round": 2}
 
 
+def test_names_of_the_release_before_are_read_as_those_of_today() -> None:
+    row = monitor.told_by("fleet/f/telemetry/a", b'{"round": 2, "missed": 1, "waited": 3, "refused_baseless": 4}')
+    assert row == ("a", {"round": 2.0, "timeouts": 1.0, "wait_seconds": 3.0, "refused_missing_base": 4.0})
+
+
 @pytest.mark.parametrize(
     ("url", "error", "complaint"),
     [

@@ -105,9 +105,9 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
     with in_memory("test") as network:
         devices = list(fleets.devices(world, scenario.algorithm(scenario.protocol), bundles, network))
         for device in devices:
-            first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.post)
+            first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.mailbox)
             device.steps = node.rounds(
-                device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=1e9
+                device.protocol, device.engine, device.mailbox, first=first, last=scenario.rounds, round_timeout=1e9
             )
         running, before = list(devices), None
         while running:
@@ -119,10 +119,12 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
                 elif isinstance(step, Waiting):
                     now[device.id] = step
                 else:
-                    checkpoint.write(homes / device.id, int(step["round"]), device.engine, device.protocol, device.post)
+                    checkpoint.write(
+                        homes / device.id, int(step["round"]), device.engine, device.protocol, device.mailbox
+                    )
             for device in devices:
                 if device not in running:
-                    device.post.read()  # whoever is done still answers
+                    device.mailbox.read()  # whoever is done still answers
             if not network.release() and now and now == before:
                 network.idle([device.transport for device in devices], min(now.values(), key=lambda w: w.until))
             before = now if len(now) == len(running) else None

@@ -41,7 +41,7 @@ def reached(node: Node, number: int) -> Callable[[], bool]:
 
 
 def missed(node: Node) -> float:
-    return float(sum(row["missed"] for row in node.rows))
+    return float(sum(row["timeouts"] for row in node.rows))
 
 
 def test_the_broker_is_killed_and_comes_back(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_network_that(name: str, weather: Weather, rounds: int, accuracy: floa
             field.configure(node.name, rounds=rounds, broker=f"mqtt://127.0.0.1:{port}", round_timeout=120.0).start()
         all_finish(field, rounds, accuracy=accuracy)
         nodes = field.nodes.values()
-        assert all(row["missed"] == 0 for node in nodes for row in node.rows[:-1])
+        assert all(row["timeouts"] == 0 for node in nodes for row in node.rows[:-1])
         assert sum(missed(node) for node in nodes) <= 1  # who has said its last may be gone before it is heard
         if weather.loss:
             assert weather.counts["lost"] > rounds
@@ -114,7 +114,7 @@ def test_a_network_that_falls_apart_and_heals(tmp_path: Path) -> None:
         weather.apart.clear()
         all_finish(field, rounds)
         for node in field.nodes.values():
-            assert all(row["missed"] == 0 for row in node.rows[-100:]), node.name
+            assert all(row["timeouts"] == 0 for row in node.rows[-100:]), node.name
 
 
 def test_a_full_card(tmp_path: Path) -> None:

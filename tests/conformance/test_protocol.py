@@ -79,7 +79,7 @@ def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
         lonely = whole.devices[0]
         rows = list(_alone(whole, 0))
         silent = 0.0 if protocol in ("isolated", "pooled") else 1.0
-        assert [row["missed"] for row in rows][1:] == [silent] * 4
+        assert [row["timeouts"] for row in rows][1:] == [silent] * 4
         assert all(np.isfinite(v).all() for v in lonely.engine.state().values())
         if protocol in ALONE:
             with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0) as other:
@@ -106,7 +106,7 @@ def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> Non
             if device is not leaving and name != "pooled":  # whose devices have nothing to wait for
                 assert device.row["round"] >= 12, device.id
             assert all(np.isfinite(v).all() for v in device.engine.state().values())
-        assert late.row["missed"] <= 1 or name == "pooled"
+        assert late.row["timeouts"] <= 1 or name == "pooled"
 
 
 MIXED = [p for p in PROTOCOLS if not getattr(plugins.load("edge.protocols", p), "SAME_MODEL", False)]
@@ -119,7 +119,7 @@ def test_two_architectures_in_one_run(name: str, tmp_path: Path) -> None:
             pass
         assert {len(d.engine.parameters()) for d in whole.members} != {4}
         for device in whole.devices:
-            assert device.row.get("missed", 0) == 0
+            assert device.row.get("timeouts", 0) == 0
             assert sum(device.inbox.counts.values()) == 0
 
 
@@ -156,7 +156,12 @@ def _skip_to(device: Any, first: int, whole: Fleet) -> None:
 
     scenario = whole.scenario
     device.steps = node.rounds(
-        device.protocol, device.engine, device.post, first=first, last=scenario.rounds, patience=scenario.round_timeout
+        device.protocol,
+        device.engine,
+        device.mailbox,
+        first=first,
+        last=scenario.rounds,
+        round_timeout=scenario.round_timeout,
     )
 
 
@@ -167,9 +172,9 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
         send = enemy.transport.send
 
         def lie(receiver: str, kind: str, payload: bytes) -> None:
-            from edge.codec import AGAIN, decode, join
+            from edge.codec import RETRANSMIT, decode, join
 
-            if kind == AGAIN:
+            if kind == RETRANSMIT:
                 return
             honest = join([decode(payload)])
             nonsense = np.full_like(honest.values, 3e37)
@@ -182,7 +187,7 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
         refused = 0.0
         for device in whole.devices[1:]:
             assert all(np.isfinite(v).all() for v in device.engine.state().values())
-            refused += device.row.get("implausible", 0.0)
+            refused += device.row.get("rejected_invalid", 0.0)
         if protocol not in ("isolated", "pooled"):  # where something is said every round
             assert refused >= 1
 

@@ -79,7 +79,7 @@ def test_two_processes_learn_from_each_other(pair: list[Path]) -> None:
     for mine in rows:
         assert mine[-1]["round"] == 60
         assert mine[-1]["accuracy_all"] > 0.7  # alone, five classes of ten are at most about 0.5
-        assert sum(row["missed"] for row in mine) == 0
+        assert sum(row["timeouts"] for row in mine) == 0
 
 
 def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.codec import AGAIN, decode, encode
+from edge.codec import RETRANSMIT, decode, encode
 from edge.interfaces import Engine, Exchange, ExchangeResult, Message, Metrics, NodeId
 from edge.kinds import SOFT_LABELS, WEIGHTS
 from edge.messaging.inbox import Inbox
-from edge.messaging.mailbox import ASK_EVERY, LINGER, Post, Waiting
+from edge.messaging.linger import LINGER
+from edge.messaging.mailbox import Mailbox, Waiting
+from edge.messaging.retransmission import REQUEST_INTERVAL
 from edge.node import Row, rounds, run
 from edge.transports.memory import Memory, Network
 from tests.conformance.test_codec import distributions
@@ -61,10 +63,10 @@ class Party:
         self.steps = rounds(
             self.protocol,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
-            Post(self.transport, self.inbox, {"soft-labels": self.coding}, lambda: self.clock[0]),
+            Mailbox(self.transport, self.inbox, {"soft-labels": self.coding}, lambda: self.clock[0]),
             first=self.first,
             last=self.last,
-            patience=10.0,
+            round_timeout=10.0,
         )
 
     def step(self) -> Waiting | Row | None:
@@ -84,7 +86,7 @@ def test_two_devices_in_step() -> None:
         assert isinstance(row_a, dict)
         assert isinstance(row_b, dict)
         assert row_a["round"] == row_b["round"] == number
-        assert row_a["missed"] == row_b["missed"] == 0
+        assert row_a["timeouts"] == row_b["timeouts"] == 0
     assert a.step() is None
     assert a.protocol.heard == {n: {"b": float(n)} for n in range(1, 6)}
 
@@ -92,13 +94,13 @@ def test_two_devices_in_step() -> None:
 def test_patience_ends() -> None:
     a, _, clock = pair()
     waiting = a.step()
-    assert waiting == Waiting(("b",), ASK_EVERY)
+    assert waiting == Waiting(("b",), REQUEST_INTERVAL)
     clock[0] = 9.9
     assert isinstance(a.step(), Waiting)
     clock[0] = 10.0
     row = a.step()
     assert isinstance(row, dict)
-    assert row["missed"] == 1
+    assert row["timeouts"] == 1
     assert row["seconds"] == 10.0
     assert a.protocol.heard == {1: {}}
 
@@ -113,13 +115,13 @@ def test_a_lost_message_is_asked_for_and_said_again() -> None:
     assert isinstance(a.step(), dict)  # a has heard b and goes on; b has not heard a
     a.step()
     assert isinstance(b.step(), Waiting)
-    clock[0] = ASK_EVERY
+    clock[0] = REQUEST_INTERVAL
     b.step()  # b asks
     assert a.transport.inbox.wait(0)
     a.step()  # a says it again
     row = b.step()
     assert isinstance(row, dict)
-    assert (row["round"], row["missed"]) == (1.0, 0.0)
+    assert (row["round"], row["timeouts"]) == (1.0, 0.0)
     assert b.protocol.heard[1] == {"a": 1.0}
 
 
@@ -134,7 +136,7 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     lost = [2, 5]
 
     def lossy(receiver: str, kind: str, payload: bytes) -> None:
-        if lost and kind != AGAIN and decode(payload).round == lost[0]:
+        if lost and kind != RETRANSMIT and decode(payload).round == lost[0]:
             lost.pop(0)
         else:
             send(receiver, kind, payload)
@@ -142,14 +144,14 @@ def test_a_change_of_a_lost_message_is_asked_for_at_once() -> None:
     a.transport.send = lossy  # type: ignore[method-assign]
     while sorted(b.protocol.heard) != list(range(1, 8)):
         rows = [a.step(), b.step()]
-        assert all(row["missed"] == 0 for row in rows if isinstance(row, dict))
+        assert all(row["timeouts"] == 0 for row in rows if isinstance(row, dict))
         idle = not a.transport.inbox.wait(0) and not b.transport.inbox.wait(0)
         if idle and all(isinstance(row, Waiting) for row in rows):
             clock[0] = min(row.until for row in rows if isinstance(row, Waiting))
-    assert clock[0] == 2 * ASK_EVERY
+    assert clock[0] == 2 * REQUEST_INTERVAL
     assert lost == []
-    assert b.inbox.counts["baseless"] == 2  # the message after each lost one had a change that fell away with it
-    assert {cause: n for cause, n in b.inbox.counts.items() if n} == {"baseless": 2}
+    assert b.inbox.counts["missing_base"] == 2  # the message after each lost one had a change that fell away with it
+    assert {cause: n for cause, n in b.inbox.counts.items() if n} == {"missing_base": 2}
 
 
 @pytest.mark.parametrize(("shape", "pauses"), [((1, 1), [2, 4, 4, 4, 4]), ((1, 200_000), [2, 4, 8, 16, 32])])
@@ -158,7 +160,7 @@ def test_how_long_a_device_waits_before_it_asks_again(shape: tuple[int, int], pa
     network, clock = Network("f"), [0.0]
     network.attach("b")
     inbox = Inbox({"b": (WEIGHTS.format(DIGEST, shape),)})
-    listening = Post(network.attach("a"), inbox, {}, lambda: clock[0]).listen({"b": ("weights",)}, 1, deadline=1e9)
+    listening = Mailbox(network.attach("a"), inbox, {}, lambda: clock[0]).collect({"b": ("weights",)}, 1, deadline=1e9)
     times = [0.0]
     for _ in pauses:
         clock[0] = next(listening).until
@@ -171,11 +173,11 @@ def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
     """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""
     network, clock = Network("f"), [0.0]
     form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
-    posts = []
+    mailboxes = []
     for me, other in (("a", "b"), ("b", "a")):
         inbox = Inbox({other: (form,)})
-        posts.append(Post(network.attach(me), inbox, {"weights": coding}, lambda: clock[0]))
-    a, b = posts
+        mailboxes.append(Mailbox(network.attach(me), inbox, {"weights": coding}, lambda: clock[0]))
+    a, b = mailboxes
     values = np.random.default_rng(0).standard_normal(form.shape).astype(np.float32)
     send, sent = a.transport.send, []
 
@@ -185,14 +187,14 @@ def test_only_the_chunks_that_are_missing_are_said_again(coding: str) -> None:
             send(receiver, kind, payload)
 
     first, second = (Message("weights", n, DIGEST, values + np.float32(0.01 * n)) for n in (1, 2))
-    a.tell(Exchange({"b": (first,)}, {}))
+    a.send(Exchange({"b": (first,)}, {}))
     b.read()
     assert b.inbox.take("a", "weights") is not None
-    for post in posts:
-        post.inbox.open(2)
+    for mailbox in mailboxes:
+        mailbox.inbox.open(2)
     a.transport.send = lossy  # type: ignore[method-assign]
-    told = a.tell(Exchange({"b": (second,)}, {}))["b"]["weights"]
-    listening = b.listen({"a": ("weights",)}, 2, deadline=60.0)
+    told = a.send(Exchange({"b": (second,)}, {}))["b"]["weights"]
+    listening = b.collect({"a": ("weights",)}, 2, deadline=60.0)
     clock[0] = next(listening).until
     next(listening)  # asks
     a.read()
@@ -210,7 +212,7 @@ def test_asking_often_is_answered_seldom() -> None:
 
     before = a.transport.traffic.messages_sent
     for _ in range(50):
-        b.transport.send("a", AGAIN, request("soft-labels", 1, DIGEST))
+        b.transport.send("a", RETRANSMIT, request("soft-labels", 1, DIGEST))
     a.step()
     assert a.transport.traffic.messages_sent == before + 1
 
@@ -227,7 +229,7 @@ def test_who_was_away_catches_up() -> None:
                 transport.send("b", "soft-labels", payload)
     row = b.step()
     assert isinstance(row, dict)
-    assert (row["round"], row["missed"]) == (1.0, 2.0)  # at once: what has gone by will not be said again
+    assert (row["round"], row["timeouts"]) == (1.0, 2.0)  # at once: what has gone by will not be said again
     b.step()
     assert clock[0] == 0.0
     assert max(b.protocol.heard) == 1
@@ -237,41 +239,41 @@ def test_who_was_away_catches_up() -> None:
     assert following["round"] == 43.0
 
 
-def leaving_and_listening(loss: Callable[[], bool]) -> tuple[Post, Post, list[float]]:
+def leaving_and_listening(loss: Callable[[], bool]) -> tuple[Mailbox, Mailbox, list[float]]:
     """(a, which has said its last message and was heard by nobody; b, which a has heard; the clock they share)."""
     network, clock = Network("f"), [0.0]
     form = SOFT_LABELS.format(DIGEST, (1, 1))
     message = Message("soft-labels", 1, DIGEST, np.ones((1, 1), np.float32))
-    posts = [
-        Post(network.attach(me), Inbox({other: (form,)}), {"soft-labels": "float32"}, lambda: clock[0])
+    mailboxes = [
+        Mailbox(network.attach(me), Inbox({other: (form,)}), {"soft-labels": "float32"}, lambda: clock[0])
         for me, other in (("a", "b"), ("b", "a"))
     ]
-    a, b = posts
-    b.tell(Exchange({"a": (message,)}, {}))
-    for post in posts:
+    a, b = mailboxes
+    b.send(Exchange({"a": (message,)}, {}))
+    for mailbox in mailboxes:
 
-        def send(*words: Any, whole: Callable[..., None] = post.transport.send) -> None:
+        def send(*words: Any, whole: Callable[..., None] = mailbox.transport.send) -> None:
             if not loss():
                 whole(*words)
 
-        post.transport.send = send  # type: ignore[assignment, method-assign]
+        mailbox.transport.send = send  # type: ignore[assignment, method-assign]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(a.transport, "send", lambda *_: None)
-        a.tell(Exchange({"b": (message,)}, {}))
+        a.send(Exchange({"b": (message,)}, {}))
     return a, b, clock
 
 
 def test_who_is_done_answers_until_all_are() -> None:
     """b has missed a's last message: a, which has finished, says it again before it goes."""
     a, b, _ = leaving_and_listening(lambda: False)
-    leaving, listening = a.farewell(1, 60.0), b.listen({"a": ("soft-labels",)}, 1, deadline=60.0)
+    leaving, listening = a.linger(1, 60.0), b.collect({"a": ("soft-labels",)}, 1, deadline=60.0)
     assert next(leaving).missing == ("b",)  # says that it is done
     next(listening)  # asks at once: what a said before is lost
     next(leaving)  # answers
     with pytest.raises(StopIteration) as done:
         next(listening)
     assert set(done.value.value["a"]) == {"soft-labels"}
-    assert list(b.farewell(1, 60.0)) == []  # a has said that it is done
+    assert list(b.linger(1, 60.0)) == []  # a has said that it is done
     assert list(leaving) == []
 
 
@@ -282,7 +284,7 @@ def test_where_much_is_lost_who_is_done_is_still_heard(loss: float, at_most: int
     for seed in range(1000):
         chance = random.Random(seed)
         a, b, clock = leaving_and_listening(lambda chance=chance: chance.random() < loss)  # type: ignore[misc]
-        ends = {"a": a.farewell(1, 120.0), "b": b.listen({"a": ("soft-labels",)}, 1, deadline=120.0)}
+        ends = {"a": a.linger(1, 120.0), "b": b.collect({"a": ("soft-labels",)}, 1, deadline=120.0)}
         heard: dict[NodeId, dict[str, Message]] = {}
         while "b" in ends:
             waiting = []
@@ -300,10 +302,10 @@ def test_where_much_is_lost_who_is_done_is_still_heard(loss: float, at_most: int
 def test_nobody_waits_for_ever_for_who_does_not_answer() -> None:
     network, clock = Network("f"), [0.0]
     network.attach("b")
-    post = Post(network.attach("a"), Inbox({"b": (SOFT_LABELS.format(DIGEST, (1, 1)),)}), {}, lambda: clock[0])
-    assert list(post.farewell(9, 60.0)) == []  # never heard of
-    post.inbox.reached("b", 9)
-    for waiting in post.farewell(9, 60.0):
+    mailbox = Mailbox(network.attach("a"), Inbox({"b": (SOFT_LABELS.format(DIGEST, (1, 1)),)}), {}, lambda: clock[0])
+    assert list(mailbox.linger(9, 60.0)) == []  # never heard of
+    mailbox.inbox.reached("b", 9)
+    for waiting in mailbox.linger(9, 60.0):
         assert waiting.missing == ("b",)
         clock[0] = waiting.until
     assert clock[0] == LINGER
@@ -316,14 +318,14 @@ def test_a_clock_that_jumps_costs_a_round_and_no_more() -> None:
     clock[0] += 86_400
     row = a.step()
     assert isinstance(row, dict)
-    assert row["missed"] == 1
+    assert row["timeouts"] == 1
     clock[0] -= 2 * 86_400
     rows = []
     for _ in range(40):
         rows += [row for row in (a.step(), b.step()) if isinstance(row, dict)]
         if all(isinstance(step, Waiting) for step in (a.step(), b.step())):
-            clock[0] += ASK_EVERY
-    assert rows[-1]["missed"] == 0
+            clock[0] += REQUEST_INTERVAL
+    assert rows[-1]["timeouts"] == 0
     assert max(b.protocol.heard) == 5
 
 
@@ -349,7 +351,7 @@ def test_run_sleeps_where_the_loop_waits() -> None:
 
     a.transport.wait = wait  # type: ignore[method-assign]
     rows = run(a.steps, a.transport, lambda: clock[0])
-    assert next(rows)["missed"] == 0
-    assert next(rows)["missed"] == 1
-    assert slept[0] == ASK_EVERY
+    assert next(rows)["timeouts"] == 0
+    assert next(rows)["timeouts"] == 1
+    assert slept[0] == REQUEST_INTERVAL
     assert sum(slept[1:]) == 10.0

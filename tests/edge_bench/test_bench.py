@@ -10,17 +10,17 @@ import pytest
 
 from edge import plugins
 from edge_bench import cli, ntk
-from edge_bench.claims import Given, Setting, fedgkt, systems
+from edge_bench.claims import ClaimData, Setting, fedgkt, systems
 from edge_bench.claims.dynamic_averaging import ROUNDS, transfers
-from edge_bench.protocols import Line, optimal
-from edge_bench.record import Report
+from edge_bench.commands.reproduce import Report
+from edge_bench.measurements.protocols import ProtocolRow, optimal
 from edge_report.finding import environment, mean, spread
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 from tests.refusals import refusal
 from tests.waiting import eventually
 
-DIGITS = Given("digits", 10, size=1347, shape=(1, 8, 8))
+DIGITS = ClaimData("digits", 10, size=1347, shape=(1, 8, 8))
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -29,14 +29,14 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_every_setting_is_a_possible_scenario() -> None:
-    for given in (DIGITS, Given("npz:none.npz", 6, ("user",))):
-        for system in systems(given):
+    for data in (DIGITS, ClaimData("npz:none.npz", 6, ("user",))):
+        for system in systems().values():
             assert system.title
-            for setting in system.settings.values():
+            for setting in system.settings(data).values():
                 assert isinstance(setting, Setting)
                 scenario = Scenario(**setting.scenario)
                 scenario.algorithm(scenario.protocol)
-    assert {s.name for s in systems(DIGITS)} == set(plugins.names("edge_bench.claims"))
+    assert set(systems()) == set(plugins.names("edge_bench.claims"))
 
 
 def test_linear_models_reach_the_closed_forms() -> None:
@@ -56,8 +56,8 @@ def test_published_counts_of_fedgkt() -> None:
 
 def test_transfers_are_whole_models() -> None:
     """What is left of the payload after the control messages is a whole number of models, twice those balanced."""
-    (system,) = systems(DIGITS, ["dynamic-averaging"])
-    scenario = {**system.settings["dynamic"].scenario, "rounds": 20, "evaluate_every": 20}
+    system = systems(["dynamic-averaging"])["dynamic-averaging"]
+    scenario = {**system.settings(DIGITS)["dynamic"].scenario, "rounds": 20, "evaluate_every": 20}
     scenario["data"] = "margin-stream:20010:20:2:0.5"
     found = run(Scenario(**scenario))
     balanced = sum(r.metrics["coordinator/balanced"] for r in found.rounds)
@@ -67,10 +67,10 @@ def test_transfers_are_whole_models() -> None:
     assert ROUNDS > 20
 
 
-def line(name: str, accuracy: float, payload: float) -> Line:
+def line(name: str, accuracy: float, payload: float) -> ProtocolRow:
     names = ("accuracy_worst", "accuracy_own", "wire_bytes", "messages", "macs")
     zero: dict[str, Any] = dict.fromkeys(names, 0)
-    return Line(
+    return ProtocolRow(
         protocol=name,
         settings={},
         accuracy_all=accuracy,

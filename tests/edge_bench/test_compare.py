@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_bench import cli
-from edge_bench.compare import compare, numbers
+from edge_bench.commands.compare import compare, numbers
 from edge_bench.intervals import BURST, in_turns, interval, ratio, ratio_interval
 
 

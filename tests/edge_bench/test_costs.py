@@ -11,7 +11,9 @@ import pytest
 
 from edge import plugins
 from edge.codec import payload_size
-from edge_bench import cli, memory, step, traffic
+from edge_bench import cli
+from edge_bench.measurements import bytes as traffic
+from edge_bench.measurements import memory, step
 from edge_bench.models import SHAPES
 from edge_sim.scenario import Scenario
 from export import zoo

@@ -13,16 +13,16 @@ from rich.console import Console
 from edge.engines import onnx_runtime
 from edge.engines._probe import RATE, STEPS, random_batch
 from edge.errors import ConfigError
-from edge_bench import engines
 from edge_bench.commands.engines import sections
+from edge_bench.measurements import engines
 from edge_report import document, finding
 from export import zoo
 from export.write import export
 
 
-def lines() -> list[engines.Line]:
-    def line(name: str, size: int, steps: list[float]) -> engines.Line:
-        return engines.Line(
+def lines() -> list[engines.EngineRow]:
+    def line(name: str, size: int, steps: list[float]) -> engines.EngineRow:
+        return engines.EngineRow(
             name=name,
             versions={name: "1"},
             installed_bytes=size,
@@ -60,7 +60,7 @@ def test_an_engine_nobody_knows(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engines.CONTENDERS, "tflite", engines.Contender("no-such-extra[", ("x",), "tflite"))
+    monkeypatch.setitem(engines.CONTENDERS, "tflite", engines.CleanEnvironment("no-such-extra[", ("x",), "tflite"))
     with pytest.raises(ConfigError, match=r"tflite: .* failed: "):
         engines.measure(tmp_path, names=["tflite"], rounds=1)
     assert not (tmp_path / "tflite" / "installed_bytes").exists()

@@ -16,7 +16,7 @@ def collected(tmp_path: Path) -> Path:
     for name, slope in (("a", 0.01), ("b", 0.02)):
         (tmp_path / "collected" / name).mkdir(parents=True)
         for number in range(1, 31):
-            row = {"round": float(number), "accuracy_all": 0.3 + slope * number, "seconds": 2.0, "missed": 1.0}
+            row = {"round": float(number), "accuracy_all": 0.3 + slope * number, "seconds": 2.0, "timeouts": 1.0}
             row |= {"payload_bytes_sent": 1000.0 * number, "temperature": 40.0 + number, "refused_late": 3.0}
             metrics_log.append(tmp_path / "collected" / name, row)
     (tmp_path / "collected" / "empty").mkdir()

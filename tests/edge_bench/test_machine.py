@@ -36,7 +36,7 @@ def test_the_processors_counters(tmp_path: Path) -> None:
 
 def test_nothing_that_measures(tmp_path: Path) -> None:
     assert power.meter(root=tmp_path) is None
-    assert power.state(tmp_path) == power.State(throttled=power.state().throttled)
+    assert power.state(tmp_path) == power.MachineState(throttled=power.state().throttled)
 
 
 def test_a_power_meters_file(tmp_path: Path) -> None:

@@ -1,21 +1,26 @@
 """Reports: one description, and what becomes of it in the terminal, HTML, Markdown and CSV."""
 
+import argparse
 import csv
+import dataclasses
 import io
 import json
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from edge import plugins
-from edge_bench import cli
-from edge_report import document, figures, formats
+from edge.errors import ConfigError
+from edge_bench import cli, commands
+from edge_report import delivery, document, figures, formats
 from edge_report.document import Number, Section, count, fixed, percent, seconds, size
 from edge_report.finding import Finding
+from edge_report.specs import CommandSpec
 from tests.refusals import refusal
 
 FINDING = Finding(command="wire")
@@ -149,14 +154,40 @@ def test_numbers_for_people() -> None:
     assert fixed(1234.5678, 1) == Number(1234.5678, "1,234.6")
 
 
-@pytest.mark.parametrize("name", plugins.names(cli.COMMANDS))
+@pytest.mark.parametrize("name", commands.names())
 def test_every_command_is_whole(name: str) -> None:
-    module = plugins.load(cli.COMMANDS, name)
-    assert issubclass(module.FINDING, Finding)
-    assert module.FINDING.model_fields["command"].default == name
-    assert module.TEXT.endswith(".")
-    assert callable(module.run)
-    assert callable(module.sections)
+    spec = commands.load(name)
+    assert issubclass(spec.finding, Finding)
+    assert spec.finding.model_fields["command"].default == name
+    assert spec.text.endswith(".")
+    parser = argparse.ArgumentParser()
+    delivery.add_flags(parser, spec)
+    assert "--report" in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (None, "edge_bench.commands.odd: expected SPEC = CommandSpec(...), not NoneType"),
+        (formats.load(Path("x.md")), "expected SPEC = CommandSpec(...), not FormatSpec"),
+        (commands.load("wire"), "its finding says that it is of the command 'wire'"),
+    ],
+)
+def test_a_command_without_a_whole_spec(spec: object, complaint: str) -> None:
+    plugins.register(commands.PACKAGE, "odd", SimpleNamespace(**({} if spec is None else {"SPEC": spec})))
+    try:
+        with pytest.raises(ConfigError) as raised:
+            commands.load("odd")
+    finally:
+        plugins.unregister(commands.PACKAGE, "odd")
+    assert complaint in str(raised.value)
+
+
+def test_a_misspelt_field_of_a_spec_is_no_spec() -> None:
+    whole = commands.load("wire")
+    fields = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+    with pytest.raises(TypeError, match="sektions"):
+        CommandSpec(**{"sektions" if name == "sections" else name: value for name, value in fields.items()})
 
 
 def test_results_become_one_report(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_bench import cli, wire
+from edge_bench import cli
+from edge_bench.measurements import wire
 
 
 def test_entropy() -> None:

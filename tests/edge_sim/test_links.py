@@ -79,7 +79,7 @@ def test_a_round_takes_what_its_bytes_take() -> None:
     for number in found.rounds:
         assert number.link_seconds is not None
         assert size * 8 / 200e3 < number.link_seconds * (1 + 1e-9) <= 2 * size * 8 / 200e3 * (1 + 1e-6)
-        assert number.metrics["missed"] == 0
+        assert number.metrics["timeouts"] == 0
     plain = run(Scenario(**{**base, "uplink": None}))
     assert plain.rounds[0].link_seconds is None
     assert plain.mean_accuracy == found.mean_accuracy

@@ -20,8 +20,10 @@ def collected(folder: Path, **devices: list[dict[str, Any]]) -> Path:
     return folder
 
 
-def rows(busy: float, *numbers: int, waited: float = 3.0) -> list[dict[str, Any]]:
-    return [{"round": n, "seconds": busy + waited, "waited": waited, "temperature": 50.0} for n in numbers]
+def rows(busy: float, *numbers: int, wait_seconds: float = 3.0) -> list[dict[str, Any]]:
+    return [
+        {"round": n, "seconds": busy + wait_seconds, "wait_seconds": wait_seconds, "temperature": 50.0} for n in numbers
+    ]
 
 
 def test_devices_compute_as_long_as_they_did(tmp_path: Path) -> None:

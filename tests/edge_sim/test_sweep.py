@@ -56,7 +56,7 @@ def test_a_grid_over_variants_with_what_was_expected(
     assert asked(monkeypatch, *words, "--json", str(tmp_path / "first.json")) == 0
     said = capsys.readouterr().out
     assert "Is more learnt together?" in said
-    assert "1 of 2 hold" in said
+    assert "1 of 2 checks passed" in said
     found = json.loads((tmp_path / "first.json").read_text())
     (answer,) = found["answers"]
     assert [point["label"].split("=")[-1] for point in answer["points"]] == ["2", "4"] * 2

@@ -14,7 +14,9 @@ import onnxruntime  # noqa: TID251 - the runtime the graphs are for
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder
+from export.graph.prune import prune
+from export.lowering import lower
 from export.training.autodiff import gradients
 from tests.export.reference_ops import CORRECTED
 
@@ -39,7 +41,7 @@ def graph_of(
     None is left out. of: the outputs that are judged, one after another in a row if there are several.
     The first axis of every other input is left symbolic, as a batch is.
     """
-    op = Ops(opset)
+    op = GraphBuilder(opset)
     names = []
     for i, value in enumerate(inputs):
         if value is None:
@@ -57,11 +59,10 @@ def graph_of(
     return forward, model_of(op, [*feeds, u], [adjoints[names[i]] for i in wanted])
 
 
-def model_of(op: Ops, feeds: Sequence[str], results: Sequence[str]) -> onnx.ModelProto:
+def model_of(op: GraphBuilder, feeds: Sequence[str], results: Sequence[str]) -> onnx.ModelProto:
     """A checked model of what `op` holds, pruned to `results`."""
-    from export.graph.prune import prune
-
-    nodes = prune(op.nodes, results)
+    nodes, replaced = lower(op, prune(op.nodes, results), results)
+    results = [replaced.get(r, r) for r in results]
     read = {x for n in nodes for x in n.input}
     graph = helper.make_graph(
         nodes,

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-import edge.bundle as names
+from edge.bundle import CORRECT, LOSS, NEXT, PARAMETER, STATE, TOTAL
 from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
 from edge.plugins import names as found_in
@@ -26,13 +26,13 @@ def softmax(z: Array) -> Array:
 def test_inputs_and_outputs_are_those_of_the_manifest(optimizer: str) -> None:
     training = assemble(zoo.build("mlp:5", shape=(1, 3, 3), classes=4), objective=BOTH, optimizer=optimizer)
     manifest, graph = training.manifest, training.train.graph
-    parameters = [names.PARAMETER + p["name"] for p in manifest["parameters"]]
-    states = [names.STATE + s["name"] for s in manifest["state"]]
+    parameters = [PARAMETER + p["name"] for p in manifest["parameters"]]
+    states = [STATE + s["name"] for s in manifest["state"]]
     inputs = [i["name"] for i in manifest["inputs"]]
     assert [i.name for i in graph.input] == [*inputs, *manifest["hyper"], *parameters, *states]
-    losses = [names.LOSS + term for term in manifest["objective"]]
-    following = [names.NEXT + name for name in [*parameters, *states]]
-    assert {o.name for o in graph.output} == {*losses, names.TOTAL, names.CORRECT, *following}
+    losses = [LOSS + term for term in manifest["objective"]]
+    following = [NEXT + name for name in [*parameters, *states]]
+    assert {o.name for o in graph.output} == {*losses, TOTAL, CORRECT, *following}
     assert set(inputs) == {"x", "reference_x", "labels", "reference_target"}
 
 

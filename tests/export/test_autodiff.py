@@ -5,19 +5,19 @@ import onnxruntime as ort  # noqa: TID251
 import pytest
 
 from export.errors import ExportError
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder
 from export.training.autodiff import gradients
 from tests.export.directional import model_of
 
 
-def run(op: Ops, results: list[str], **feeds: np.ndarray) -> list[np.ndarray]:
+def run(op: GraphBuilder, results: list[str], **feeds: np.ndarray) -> list[np.ndarray]:
     model = model_of(op, list(feeds), results)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, feeds)  # type: ignore[no-any-return]
 
 
-def start(*shape: int) -> tuple[Ops, str]:
-    op = Ops(18)
+def start(*shape: int) -> tuple[GraphBuilder, str]:
+    op = GraphBuilder(18)
     return op, op.argument("x", np.float32, shape)
 
 
@@ -55,7 +55,7 @@ def test_nothing_flows_through_what_has_no_derivative() -> None:
 
 
 def test_what_nobody_wants_costs_nothing() -> None:
-    op = Ops(18)
+    op = GraphBuilder(18)
     x, w = op.argument("x", np.float32, ["N", 4]), op.argument("w", np.float32, [4, 5])
     y = op("MatMul", x, w)
     before = len(op.nodes)

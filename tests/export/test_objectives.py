@@ -7,7 +7,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder
 from export.objectives import Rows, Term, parse
 from export.training.autodiff import gradients
 from tests.export.directional import model_of
@@ -46,7 +46,7 @@ def test_bad_objectives(text: str, complaint: str) -> None:
 
 def gradient_of(term: str, logits: np.ndarray, *, embedding: bool = False, **inputs: np.ndarray) -> np.ndarray:
     """dL/dlogits in float64 (or dL/dembedding, when `logits` plays that part)."""
-    op = Ops(18)
+    op = GraphBuilder(18)
     z = op.argument("z", np.float64, ["n", *logits.shape[1:]])
 
     def argument(name: str, dtype: type, *_: object) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from export.graph.builder import Ops
+from export.graph.builder import GraphBuilder
 from export.training.autodiff import gradients
 from tests.export.directional import OPSET, model_of
 from tests.export.reference_ops import CORRECTED
@@ -21,7 +21,7 @@ KINDS = st.sampled_from([*SMOOTH, *BINARY, "MatMul", "Softmax", "Turn", "Halves"
 STEPS = st.lists(st.tuples(KINDS, st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=8)
 
 
-def grow(op: Ops, values: list[str], steps: list[tuple[str, int, int]], square: str) -> str:
+def grow(op: GraphBuilder, values: list[str], steps: list[tuple[str, int, int]], square: str) -> str:
     for kind, i, j in steps:
         a, b = values[i % len(values)], values[j % len(values)]
         if kind in SMOOTH:
@@ -44,7 +44,7 @@ def grow(op: Ops, values: list[str], steps: list[tuple[str, int, int]], square: 
 @given(STEPS, st.integers(0, 10**6))
 @settings(max_examples=150, deadline=None)
 def test_gradients_of_random_graphs(steps: list[tuple[str, int, int]], seed: int) -> None:
-    op = Ops(OPSET)
+    op = GraphBuilder(OPSET)
     shapes = {"x": (ROWS, COLUMNS), "row": (COLUMNS,), "square": (COLUMNS, COLUMNS)}
     for name, shape in shapes.items():
         op.argument(name, np.float64, shape)

@@ -14,12 +14,14 @@ from onnx.reference import ReferenceEvaluator
 
 from export import tflite, zoo
 from export.errors import ExportError
-from export.graph.builder import Array, Ops, Value
+from export.graph.builder import Array, GraphBuilder, Value
+from export.graph.rewrite import TFLITE
 from export.graph.window import Window
+from export.lowering.filter_gradient import im2col
+from export.lowering.tflite_filter_gradient import cells, exchanged
 from export.tflite import flatbuffer
 from export.training.assemble import assemble
-from export.training.placement import model_proto
-from export.training.weight_gradient import cells, exchanged, im2col
+from export.training.proto import model_proto
 from tests.export.reference_ops import CORRECTED
 
 Build = Callable[..., Value]
@@ -34,10 +36,10 @@ def run(content: bytes, feeds: Mapping[str, Array], key: str = "case") -> dict[s
 
 def both(build: Build, feeds: Mapping[str, Array]) -> tuple[Array, Array]:
     """(what TFLite makes of a graph, what the reference evaluator does)."""
-    op = Ops(18, "tflite")
+    op = GraphBuilder(18)
     for name, value in feeds.items():
         op.argument(name, value.dtype, value.shape)
-    proto = model_proto(op, "case", feeds, {"result": build(op, *feeds)})
+    proto = model_proto(op, "case", feeds, {"result": build(op, *feeds)}, TFLITE)
     expected: Any = ReferenceEvaluator(proto, new_ops=CORRECTED).run(None, dict(feeds))
     return run(tflite.lowered("case", {"case": proto}, {}), feeds)["result"], np.asarray(expected[0])
 
@@ -52,7 +54,7 @@ def floats(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def nhwc(op: Ops, x: Value) -> Value:
+def nhwc(op: GraphBuilder, x: Value) -> Value:
     """The same values, but stored with the channels last."""
     return op("Conv", x, op.const(np.eye(3).reshape(3, 3, 1, 1), np.float32))
 
@@ -264,11 +266,11 @@ def test_weight_gradient_of_a_convolution(geometry: Any, depthwise: bool) -> Non
 
 def test_transposing_moves_nothing() -> None:
     """Two transpositions that cancel leave no operator behind; the image is moved once for two convolutions."""
-    op = Ops(18, "tflite")
+    op = GraphBuilder(18)
     op.argument("a", np.float32, (2, 3, 4, 5))
     w = op.const(floats(3, 3, 1, 1), np.float32)
     y = op("Add", op("Conv", "a", w), op("Relu", op("Conv", "a", w)))
-    content = tflite.lowered("case", {"case": model_proto(op, "case", ["a"], {"y": y})}, {})
+    content = tflite.lowered("case", {"case": model_proto(op, "case", ["a"], {"y": y}, TFLITE)}, {})
     moves = [o for o in Interpreter(model_content=content)._get_ops_details() if o["op_name"] == "TRANSPOSE"]
     assert len(moves) <= 3  # the image, the filters, and the result back
 

@@ -22,7 +22,7 @@ from tests.export.directional import graph_of
 from tests.export.gradients.test_elementwise import random
 
 torch = pytest.importorskip("torch")
-Twin = importlib.import_module("edge_bench.twin").Twin
+kinks = importlib.import_module("tests.export.kinks")
 pytestmark = pytest.mark.oracle
 
 
@@ -68,29 +68,41 @@ def engine_of(model: Model, folder: Path, optimizer: str | Update = "sgd") -> On
 
 def put(twin: Any, parameters: dict[str, Array]) -> None:
     for target, value in zip(twin.parameters(), parameters.values(), strict=True):
-        target.data = torch.from_numpy(value.copy())
+        target.data = torch.from_numpy(value.copy()).to(target.dtype)
 
 
-def test_small_cnn_gradients_at_forty_consecutive_steps(tmp_path: Path) -> None:
-    """Equal weights at every step, so that an error cannot hide in, or grow with, the trajectory."""
+def test_small_cnn_gradients_at_forty_steps(tmp_path: Path) -> None:
+    """Equal weights at every step, so that an error cannot hide in, or grow with, the trajectory.
+
+    The reference is float64, on rows that keep away from the kinks of ReLU and MaxPool. Where the images' common
+    background is at a kink, nearly all rows are; such a step is taken, but not judged.
+    """
     model = zoo.build("small-cnn", shape=(1, 28, 28), classes=10, seed=3)
-    engine, twin = engine_of(model, tmp_path), twin_of_small_cnn(model)
-    worst = 0.0
-    for xb, yb in batches(*images(512), 32, 40):
+    engine, twin = engine_of(model, tmp_path), twin_of_small_cnn(model).double()
+    exact, single = kinks.double(model), kinks.twins.Twin(model)
+    worst, judged = 0.0, 0
+    for xb, yb in batches(*images(512), 64, 200):
         before = engine.parameters()
-        put(twin, before)
-        twin.zero_grad()
-        torch.nn.functional.cross_entropy(twin(torch.from_numpy(xb)), torch.from_numpy(yb)).backward()
-        # A large rate makes the step nearly all gradient, so that reading it back loses no digits.
-        engine.step({"x": xb, "labels": yb}, learning_rate=1e6)
-        after = engine.parameters()
-        for (name, p), theirs in zip(before.items(), twin.parameters(), strict=True):
-            ours = (p.astype(np.float64) - after[name]) / 1e6
-            expected = theirs.grad.numpy()
-            worst = max(worst, float(np.linalg.norm(ours - expected) / np.linalg.norm(expected)))
-        engine.load_parameters(before)
-        engine.step({"x": xb, "labels": yb}, learning_rate=0.05)
-    print(f"largest relative difference over 40 steps and 6 tensors: {worst:.1e}")
+        clear = kinks.clear_rows(exact, single, before, xb)
+        if clear.sum() >= 32:
+            x, y = xb[clear][:32], yb[clear][:32]
+            put(twin, before)
+            twin.zero_grad()
+            torch.nn.functional.cross_entropy(twin(torch.from_numpy(x).double()), torch.from_numpy(y)).backward()
+            # A large rate makes the step nearly all gradient, so that reading it back loses no digits.
+            engine.step({"x": x, "labels": y}, learning_rate=1e6)
+            after = engine.parameters()
+            for (name, p), theirs in zip(before.items(), twin.parameters(), strict=True):
+                ours = (p.astype(np.float64) - after[name]) / 1e6
+                expected = theirs.grad.numpy()
+                worst = max(worst, float(np.linalg.norm(ours - expected) / np.linalg.norm(expected)))
+            engine.load_parameters(before)
+            judged += 1
+        if judged == 40:
+            break
+        engine.step({"x": xb[:32], "labels": yb[:32]}, learning_rate=0.05)
+    print(f"largest relative difference over {judged} steps and 6 tensors: {worst:.1e}")
+    assert judged == 40
     assert worst < 1e-4
 
 
@@ -127,9 +139,14 @@ def test_small_cnn_losses_over_a_hundred_steps(tmp_path: Path) -> None:
 def test_optimizers_over_fifty_steps(
     optimizer: str, theirs: str, settings: dict[str, Any], decay: float | None, clip: float | None, tmp_path: Path
 ) -> None:
-    """A smooth model (tanh), so that only the update rule can differ."""
+    """A smooth model (tanh), so that only the update rule can differ.
+
+    Where a gradient is nearly zero, dividing it by its own running average and an epsilon of 1e-8 magnifies its last
+    digit, which depends on the order of summation, up to the first digit of the step. So the default is
+    compared with PyTorch's, and the steps are taken with 1e-4.
+    """
     path = tmp_path / "smooth.onnx"
-    torch.manual_seed(0)  # or every run judges another model, and one in thirty has RMSprop divide by next to nothing
+    torch.manual_seed(int(np.random.default_rng(0).integers(2**31)))
     twin = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
     _to_onnx(twin, torch.zeros(2, 64), path)
     engine = engine_of(load(path), tmp_path, Update(optimizer, clip_norm=clip, weight_decay=decay))
@@ -137,6 +154,10 @@ def test_optimizers_over_fifty_steps(
         settings = {**settings, "weight_decay": decay}
     put(twin, engine.parameters())
     update = getattr(torch.optim, theirs)(twin.parameters(), **settings)
+    epsilon: dict[str, float] = {}
+    if "eps" in update.defaults:
+        assert engine.bundle.manifest.hyper["epsilon"] == pytest.approx(update.defaults["eps"])
+        epsilon["epsilon"] = update.param_groups[0]["eps"] = 1e-4
     generator = np.random.default_rng(1)
     x, y = generator.random((256, 64), np.float32), generator.integers(0, 10, 256)
     for xb, yb in batches(x, y, 32, 50):
@@ -145,10 +166,8 @@ def test_optimizers_over_fifty_steps(
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(twin.parameters(), clip)
         update.step()
-        engine.step({"x": xb, "labels": yb}, learning_rate=settings["lr"])
+        engine.step({"x": xb, "labels": yb}, learning_rate=settings["lr"], **epsilon)
     for ours, expected in zip(engine.parameters().values(), twin.parameters(), strict=True):
-        # Dividing by small running averages magnifies what the order of summation does to the last digit, and that
-        # order differs between processors: 1.003e-5 was seen once, of RMSprop.
         np.testing.assert_allclose(ours, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -209,9 +228,9 @@ ZOO = {
 }
 
 
-KINKS = {"resnet8", "resnet56", "resnet110", "mobilenet-v2"}
-"""Some activation of these lies within rounding of a kink, where float32 implementations part ways: at such a point
-resnet8's gradient is 5.9e-7 from a float64 one and PyTorch's 2.9e-2. They are judged with smooth activations."""
+SMOOTHED = {"resnet20", "resnet56", "resnet110", "gkt-edge", "mobilenet-v2", "ds-cnn"}
+"""Models with so many activations that every batch has some within rounding of a kink. They are judged with smooth
+activations; the others on batches that keep away from every kink."""
 SMOOTH = {"Relu": "Softplus", "Clip": "Tanh"}
 
 
@@ -223,24 +242,34 @@ def smooth(model: Model) -> Model:
     return replace(model, nodes=tuple(nodes))
 
 
+def batch_without_kinks(model: Model, parameters: dict[str, Array], random: np.random.Generator) -> tuple[Array, Array]:
+    """Eight random rows that keep every activation of the model away from a kink (one batch in three does, or more)."""
+    exact, single = kinks.double(model), kinks.twins.Twin(model)
+    for _ in range(100):
+        x, y = random.random((8, *model.shape), np.float32), random.integers(0, 10, 8)
+        if kinks.clear_rows(exact, single, parameters, x).all():
+            return x, y
+    raise AssertionError(f"{model.name}: 100 batches in a row have an activation near a kink; see SMOOTHED")
+
+
 @pytest.mark.parametrize("spec", ZOO)
 def test_gradients_and_statistics_of_the_zoo(spec: str, tmp_path: Path) -> None:
     """Every model, from equal weights, at three points: initial, and after steps that move everything.
 
-    Judged by all tensors together: normalizations make some gradients zero but for rounding.
+    Judged against float64, and by all tensors together: normalizations make some gradients zero but for rounding.
     """
     model = zoo.build(spec, shape=ZOO[spec], classes=10, seed=5)
-    model = smooth(model) if spec in KINKS else model
-    engine, twin = engine_of(model, tmp_path), Twin(model)
+    model = smooth(model) if spec in SMOOTHED else model
+    engine, twin = engine_of(model, tmp_path), kinks.double(model)
     random = np.random.default_rng(6)
     worst = 0.0
     for _ in range(3):
-        x, y = random.random((8, *model.shape), np.float32), random.integers(0, 10, 8)
         before = engine.parameters()
+        x, y = batch_without_kinks(model, before, random)
         twin.load(before)
         for p in twin.parameters():
             p.grad = None
-        torch.nn.functional.cross_entropy(twin(torch.from_numpy(x)), torch.from_numpy(y)).backward()
+        torch.nn.functional.cross_entropy(twin(torch.from_numpy(x).double()), torch.from_numpy(y)).backward()
         engine.step({"x": x, "labels": y}, learning_rate=1e4)
         after = engine.parameters()
         wrong = right = 0.0

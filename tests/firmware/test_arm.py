@@ -154,7 +154,7 @@ def test_a_board_and_a_workstation_learn_from_each_other(made: fleet.Fleet, boar
     mixed = play(folders, board)
     for name in "ab":
         assert [row["round"] for row in mixed[name]] == [1, 2, 3]
-        assert [row["missed"] for row in mixed[name]] == [0, 0, 0]
+        assert [row["timeouts"] for row in mixed[name]] == [0, 0, 0]
         for here, there in zip(alike[name], mixed[name], strict=True):
             assert there["loss"] == pytest.approx(here["loss"], abs=1e-4)
             assert there["accuracy_all"] == pytest.approx(here["accuracy_all"], abs=0.02)

@@ -3,7 +3,6 @@
 The real parts, and all that runs on them, are the business of `make image-test`.
 """
 
-import hashlib
 import json
 import re
 import shutil

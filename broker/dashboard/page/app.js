@@ -19,7 +19,7 @@ const COLUMNS = [
   ["accuracy_all", "accuracy", number(3)],
   ["loss", "loss", number(3)],
   ["disagreement", "disagreement", number(4)],
-  ["missed", "missed", number(0)],
+  ["timeouts", "timeouts", number(0)],
   ["payload_bytes_sent", "sent", bytes],
   ["memory_mb", "memory", (v) => (v === null ? "" : `${v.toFixed(0)} MB`)],
   ["temperature", "temperature", (v) => (v === null ? "" : `${v.toFixed(0)} \u00b0C`)],

@@ -161,7 +161,7 @@ def _weight_gradient(to: Lowering, node: Node, geometry: Geometry, X: Value, dY:
     """A convolution of X and dY, batch and channels of both exchanged: patches of X times dY, summed over all rows.
 
     Its result (C, M, rows, columns) has the window's size, and its strides and dilations are those of the window
-    exchanged (`export.training.weight_gradient.exchanged`).
+    exchanged (`export.lowering.tflite_filter_gradient`).
     """
     Y = node.outputs[0]
     window = Geometry(spatial(to.shape(Y)), geometry.dilations, geometry.strides, geometry.before, geometry.after)

@@ -222,11 +222,11 @@ def test_impossible_streams(argument: str) -> None:
 
 def test_some_rows() -> None:
     whole = data.load("digits", 0)
-    part = data.some(whole, 100, 5)
+    part = data.subsample(whole, 100, 5)
     assert (len(part.y_train), len(part.y_test)) == (100, 100)
     where = [int(np.flatnonzero((whole.x_train == row).all(axis=(1, 2, 3)))[0]) for row in part.x_train]
     assert where == sorted(where)
-    assert len(data.some(whole, 10_000, 5).y_train) == len(whole.y_train)
+    assert len(data.subsample(whole, 10_000, 5).y_train) == len(whole.y_train)
 
 
 def test_the_controller_of_cartpole_balances() -> None:

@@ -13,7 +13,7 @@ from edge.codec import CHUNK, HEADER, decode, encode, join
 from edge.codec._header import Chunk, pack
 from edge.interfaces import Delivery, Message
 from edge.kinds import SOFT_LABELS, WEIGHTS
-from edge.messaging.inbox import AHEAD, CAUSES, Inbox
+from edge.messaging.inbox import CAUSES, MAX_EARLY, Inbox
 from tests.conformance.test_codec import DIGEST, distributions
 
 EXPECTED = SOFT_LABELS.format(DIGEST, (3, 4))
@@ -64,12 +64,12 @@ def test_the_first_of_two_counts() -> None:
 
 def test_rounds_ahead_wait_their_turn_and_late_ones_are_counted() -> None:
     inbox = expecting()
-    put(inbox, said(6), said(4), said(5 + AHEAD), said(6 + AHEAD))
+    put(inbox, said(6), said(4), said(5 + MAX_EARLY), said(6 + MAX_EARLY))
     assert inbox.take("b", "soft-labels") is None
     assert counted(inbox) == {"late": 1, "early": 1}
     inbox.open(6)
     assert inbox.take("b", "soft-labels") is not None
-    assert inbox.newest("b") == 6 + AHEAD
+    assert inbox.newest("b") == 6 + MAX_EARLY
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_neighbour_cannot_make_it_hold_more_than_was_agreed() -> None:
                 inbox.put(Delivery("b", "weights", hostile))
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < (AHEAD + 1) * (4 * scalars + CHUNK)
+    assert held < (MAX_EARLY + 1) * (4 * scalars + CHUNK)
 
 
 CHUNKS = st.builds(
@@ -233,9 +233,9 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
     inbox.open(7)
     put(inbox, sent[2])
     assert inbox.take("b", "soft-labels") is None
-    assert counted(inbox) == {"baseless": 1}
-    assert inbox.baseless("b", "soft-labels")
-    assert not inbox.baseless("b", "soft-labels")  # once
+    assert counted(inbox) == {"missing_base": 1}
+    assert inbox.take_missing_base("b", "soft-labels")
+    assert not inbox.take_missing_base("b", "soft-labels")  # once
     (whole,) = encode(heard[2], "delta15")
     put(inbox, [Delivery("b", "soft-labels", whole)])
     found = inbox.take("b", "soft-labels")
@@ -243,7 +243,7 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
     np.testing.assert_array_equal(found.values, heard[2].values)
     inbox.open(8)  # its older base, round 6, is still not here
     put(inbox, sent[3])
-    assert counted(inbox) == {"baseless": 2}
+    assert counted(inbox) == {"missing_base": 2}
 
 
 def test_a_change_waits_for_nothing_where_its_base_came_early() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.messaging.mailbox import Waiting
-from edge.node import SIGN, Row, run
+from edge.node import ALIVE_INTERVAL, Row, run
 from edge.operations import systemd
 
 
@@ -51,11 +51,11 @@ class Slow:
         return self.left == 0
 
 
-@pytest.mark.parametrize(("arrives", "signs", "clock"), [(3, 4, 3 * SIGN), (99, 6, 5 * SIGN - 10)])
+@pytest.mark.parametrize(("arrives", "signs", "clock"), [(3, 4, 3 * ALIVE_INTERVAL), (99, 6, 5 * ALIVE_INTERVAL - 10)])
 def test_a_sign_every_so_often_while_it_waits(arrives: int, signs: int, clock: float) -> None:
     """Until something arrives, or patience is over."""
     transport, given = Slow(arrives), []
-    steps: list[Waiting | Row] = [Waiting(("b",), 5 * SIGN - 10), {"round": 1.0}]
+    steps: list[Waiting | Row] = [Waiting(("b",), 5 * ALIVE_INTERVAL - 10), {"round": 1.0}]
     rows = list(run(iter(steps), transport, lambda: transport.clock, lambda: given.append(transport.clock)))  # type: ignore[arg-type]
     assert rows == [{"round": 1.0}]
     assert len(given) == signs

@@ -68,7 +68,7 @@ def test_a_lost_message_is_forgotten_with_the_next_keyframe(tmp_path: Path) -> N
         for number, _ in enumerate(whole.rounds(), start=1):
             lose = number == 2  # of the next round
             device.transport.send = (lambda *_: None) if lose else send  # type: ignore[method-assign]
-            refused.append(whole.centre.row["implausible"])
+            refused.append(whole.centre.row["rejected_invalid"])
             codes_here = device.protocol.state()["said"]
             there = whole.centre.protocol.state()["heard"][0]
             if number not in (3, 4):

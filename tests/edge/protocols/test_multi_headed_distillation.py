@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import PROBABILITIES, of_head
+from edge.bundle import PROBABILITIES, head_name
 from edge.protocols import multi_headed_distillation as mhd
 from tests.fleets import fleet
 
@@ -34,7 +34,7 @@ def test_what_is_told_is_every_head_but_the_last_and_the_pool_is_what_was_told(t
             pass
         tables = {}
         for device in whole.devices:
-            names = [of_head(PROBABILITIES, k) for k in range(2)]
+            names = [head_name(PROBABILITIES, k) for k in range(2)]
             *heads, embedding = device.engine.outputs(whole.world.reference.x, *names, "embedding")
             tables[device.id] = np.concatenate(heads), embedding
         for device in whole.devices:
@@ -74,7 +74,7 @@ def test_auxiliary_heads_do_not_touch_the_main_head_itself(tmp_path: Path) -> No
             "labels": whole.world.dataset.y_train[:n],
             "reference_x": whole.world.reference.x[:n],
         }
-        batch |= {of_head("reference_target", k): device.protocol.pool[0][:n] for k in (1, 2)}
+        batch |= {head_name("reference_target", k): device.protocol.pool[0][:n] for k in (1, 2)}
         device.engine.step(batch, learning_rate=1.0, **{"weight/cross_entropy": 0.0})
         moved = {k for k, v in device.engine.parameters().items() if not np.array_equal(v, before[k])}
         assert {k for k in before if k.startswith("head")} <= moved

@@ -1,4 +1,4 @@
-"""The gradient of a convolution's filters, by whichever formulation its shapes make cheapest.
+"""The gradient of a convolution's filters, in whichever formulation is cheapest for its shapes.
 
 With X (N, C, *S), dY (N, M, *O), filters (M, C/g, *K) and k cells in the window:
 
@@ -8,7 +8,7 @@ Most of the time goes into writing copies of X, so the formulations differ in ho
 
     pointwise      no copy: one product of dY and X as they are (windows of one cell)
     im2col         k copies of X, one for every cell of the window
-    rows_columns   one copy of X a column and one of dY a *row* of the window: for 3x3, 3 C + 3 M channels
+    rows_columns   one copy of X per column and one of dY per *row* of the window: for 3x3, 3 C + 3 M channels
                    instead of 9 C; needs stride 1 along the rows
     depthwise      the same for filters of one channel, a row of the window at a time
 
@@ -19,11 +19,12 @@ Measured, ms on one thread, im2col / rows_columns: batch 32, 16 -> 16 channels a
 
 from math import prod
 
-import numpy as np
+import onnx
 
-from export.errors import ExportError
-from export.graph.builder import Array, Ops, Value
-from export.graph.window import Window
+from export.graph.builder import GraphBuilder, Value
+from export.graph.node import FILTER_GRADIENT, Node
+from export.graph.rewrite import Rewrite, ValueIndex
+from export.graph.window import Window, one_hot
 
 LONG = 200
 """positions from which on a depthwise gradient is a matrix product"""
@@ -31,10 +32,11 @@ WORTH = 0.9
 """rows_columns is taken where it writes less than this share of what im2col writes"""
 
 
-def weight_gradient(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
-    """dW (M, C/g, *K)."""
-    if op.target == "tflite":
-        return (cells if group > 1 else exchanged)(op, X, dY, window, group)
+def apply(op: GraphBuilder, proto: onnx.NodeProto, _: ValueIndex) -> Value:
+    """Write dW (M, C/g, *K) with standard operators."""
+    node = Node(op, proto, [])
+    X, dY = node.inputs
+    window, group = Window.of(node, op.sample(node.outputs[0])[1:]), node.attr("group", 1)
     C, M, rows = op.sample(X)[0], op.sample(dY)[0], window.kernel[0]
     columns = prod(window.kernel[1:])
     if set(window.kernel) == {1} and not any(window.pads):
@@ -44,7 +46,7 @@ def weight_gradient(op: Ops, X: Value, dY: Value, window: Window, group: int) ->
     return (depthwise if C == M == group else rows_columns)(op, X, dY, window, group)
 
 
-def pointwise(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
+def pointwise(op: GraphBuilder, X: Value, dY: Value, window: Window, group: int) -> Value:
     """Windows of one cell: X where a window stands, and nothing to copy at stride 1."""
     n = len(window.kernel)
     if any(s > 1 for s in window.strides):
@@ -54,7 +56,7 @@ def pointwise(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value
     return op("Reshape", product, op.const([op.sample(dY)[0], op.sample(X)[0] // group, *window.kernel]))
 
 
-def im2col(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
+def im2col(op: GraphBuilder, X: Value, dY: Value, window: Window, group: int) -> Value:
     """Every cell of the window in a channel of its own."""
     C, M = op.sample(X)[0], op.sample(dY)[0]
     patches = op("Conv", X, op.const(one_hot(C, window.kernel), op.dtype(dY)), group=C, **window.attributes)
@@ -62,10 +64,10 @@ def im2col(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
     return op("Reshape", op.swapped(product), op.const([M, C // group, *window.kernel]))
 
 
-def rows_columns(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
+def rows_columns(op: GraphBuilder, X: Value, dY: Value, window: Window, group: int) -> Value:
     """dW[m, c, (i, j)] = sum over n, r, q of dY[n, m, r + pad - dilation i, q] X[n, c, r, stride q + dilation j - pad].
 
-    The second index of dY and the last of X are what the copies shift; r runs over the rows of X.
+    The copies shift the second index of dY and the last of X; r runs over the rows of X.
     """
     C, M, n = op.sample(X)[0], op.sample(dY)[0], len(window.kernel)
     (rows, *columns), d = window.kernel, window.dilations[0]
@@ -78,54 +80,22 @@ def rows_columns(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Va
     return op("Reshape", op("Transpose", apart, perm=[0, 2, 1, 3]), op.const([M, C // group, *window.kernel]))
 
 
-def depthwise(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
-    """As rows_columns, a row of the window at a time: dY is moved along by padding, which may be negative."""
-    (C, *S), (_, *O) = op.sample(X), op.sample(dY)
+def depthwise(op: GraphBuilder, X: Value, dY: Value, window: Window, _: int) -> Value:
+    """As rows_columns, a row of the window at a time: padding, which may be negative, shifts dY."""
+    (C, *S), (_M, *O) = op.sample(X), op.sample(dY)
     rows, columns, row = window.kernel[0], prod(window.kernel[1:]), prod(O[1:])
     Xs = op("Reshape", _columns(op, X, window), op.const([0, C, columns, -1]))
     flat = op("Reshape", dY, op.const([0, C, 1, -1]))
-    found = []
+    gradients = []
     for i in range(rows):
         start = window.dilations[0] * i - window.pads[0]
         pads = [0, 0, 0, start * row, 0, 0, 0, (S[0] - O[0] - start) * row]
-        moved = op("Pad", flat, op.const(pads)) if any(pads) else flat
-        found.append(op("Reshape", _rows(op, Xs, moved), op.const([C, 1, columns])))
-    return op("Reshape", op("Concat", *found, axis=1), op.const([C, 1, *window.kernel]))
+        shifted = op("Pad", flat, op.const(pads)) if any(pads) else flat
+        gradients.append(op("Reshape", _rows(op, Xs, shifted), op.const([C, 1, columns])))
+    return op("Reshape", op("Concat", *gradients, axis=1), op.const([C, 1, *window.kernel]))
 
 
-def exchanged(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
-    """A convolution with batch and channels exchanged: dY are the filters, strides and dilations change roles."""
-    n, (_, *S), (_, *O) = len(window.kernel), op.sample(X), op.sample(dY)
-    # What no window reaches would make the result larger than the filters: it is left out, padding first.
-    ends = [p - skipped for p, skipped in zip(window.pads[n:], window.skipped(S, O), strict=True)]
-    if min(ends) < 0:
-        size = [s + min(e, 0) for s, e in zip(S, ends, strict=True)]
-        X = op("Slice", X, op.const([0] * n), op.const(size), op.const(range(2, 2 + n)))
-    pads = [*window.pads[:n], *(max(e, 0) for e in ends)]
-    axes = [1, 0, *range(2, 2 + n)]
-    turned = [op("Transpose", value, perm=axes) for value in (X, dY)]
-    whole = op("Conv", *turned, strides=window.dilations, dilations=window.strides, pads=pads)
-    return op("Transpose", whole, perm=axes)
-
-
-def cells(op: Ops, X: Value, dY: Value, window: Window, group: int) -> Value:
-    """Filters of one channel: for every cell of the window a product of dY with the X it sees, summed."""
-    (C, *_), (M, *O), n = op.sample(X), op.sample(dY), len(window.kernel)
-    if not C == M == group:
-        raise ExportError(f"a convolution of {C} to {M} channels in {group} groups has no gradient for TFLite")
-    pads = [0, 0, *window.pads[:n], 0, 0, *window.pads[n:]]
-    wide = op("Pad", X, op.const(pads)) if any(pads) else X
-    found = []
-    for cell in np.ndindex(*window.kernel):
-        start = [c * d for c, d in zip(cell, window.dilations, strict=True)]
-        end = [a + (o - 1) * s + 1 for a, o, s in zip(start, O, window.strides, strict=True)]
-        bounds = [op.const(v) for v in (start, end, range(2, 2 + n), window.strides)]
-        seen = op("Mul", op("Slice", wide, *bounds), dY)
-        found.append(op("Reshape", op.sum(seen, [0, *range(2, 2 + n)]), op.const([C, 1, 1])))
-    return op("Reshape", op("Concat", *found, axis=2), op.const([C, 1, *window.kernel]))
-
-
-def _columns(op: Ops, X: Value, window: Window) -> Value:
+def _columns(op: GraphBuilder, X: Value, window: Window) -> Value:
     """X (N, C * columns, S[0], *O[1:]): all rows, and a copy for every cell of a row of the window."""
     n, kernel = len(window.kernel), (1, *window.kernel[1:])
     pads = [0, *window.pads[1:n], 0, *window.pads[n + 1 :]]
@@ -139,11 +109,11 @@ def _mirrors(window: Window) -> bool:
     return window.strides[0] == 1 and reach >= max(window.pads[0], window.pads[n])
 
 
-def _product(op: Ops, A: Value, B: Value, group: int) -> Value:
+def _product(op: GraphBuilder, A: Value, B: Value, group: int) -> Value:
     """Sum over n and o of A[n, a, o] B[n, b, o], within each group: (a, b), or (g, a/g, b/g).
 
-    A product a sample, then summed; where those products would be larger than A and B, one product over
-    all samples, with A and B turned first.
+    One product per sample, then a sum; where those products would be larger than A and B, one product over all
+    samples, with the batch axis of A and B moved next to the positions first.
     """
     (a, *O), b = op.sample(A), op.sample(B)[0]
     if group == 1 and a * b > (a + b) * prod(O):
@@ -158,11 +128,11 @@ def _product(op: Ops, A: Value, B: Value, group: int) -> Value:
     return op.sum(op("MatMul", flat[0], op.swapped(flat[1])), [0])
 
 
-def _rows(op: Ops, A: Value, b: Value) -> Value:
+def _rows(op: GraphBuilder, A: Value, b: Value) -> Value:
     """Sum over n and l of A[n, c, a, l] b[n, c, 0, l]: (C, a).
 
-    With few l a product a channel and sample is mostly overhead, and element-wise is faster; with many it reads
-    and writes three times as much. Measured at batch 32, element-wise / product: 48 channels of 32x32 17.1 / 6.9
+    With few l a product per channel and sample is mostly overhead, and element-wise is faster; with many, element-wise
+    reads and writes three times as much. Measured at batch 32, element-wise / product: 48 channels of 32x32 17.1 / 6.9
     ms, 96 of 16x16 3.8 / 2.4, 192 of 8x8 2.5 / 2.7, 64 of 25x5 1.2 / 1.7.
     """
     length = op.shape(b)[3]
@@ -171,7 +141,4 @@ def _rows(op: Ops, A: Value, b: Value) -> Value:
     return op.sum(op("Mul", A, b), [0, 3])
 
 
-def one_hot(channels: int, kernel: tuple[int, ...]) -> Array:
-    """Filters (channels * k, 1, *kernel) that copy each cell of the window to a channel of its own."""
-    k = prod(kernel)
-    return np.tile(np.eye(k).reshape(k, 1, *kernel), (channels, 1, *(1 for _ in kernel)))
+REWRITE = Rewrite(frozenset({FILTER_GRADIENT}), apply)
