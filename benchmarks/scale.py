@@ -3,8 +3,8 @@
     python -m benchmarks.scale [--devices 10,100,1000] [--model zoo:mlp:32] [--rounds 6] [--plots FOLDER]
 
 D-Distillation on a random 4-regular graph, synthetic data of 20 dimensions, 100 reference rows, five steps of 16 rows a
-round; each size in a process of its own, one thread. Seconds are of the median round without an evaluation; the exponent is
-that of a power law through the seconds: 1 is linear.
+round; each size in a process of its own, one thread. Seconds are of the median round without an evaluation; the
+exponent is that of a power law through the seconds: 1 is linear.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How figures are taken and compared: in turns, after a warm-up, as medians, with bootstrap intervals.
 
-An interval lies between percentiles of a statistic over RESAMPLED resamples of the measurements (Efron 1979), drawn from
-a fixed seed, so that the same measurements give the same interval.
+An interval lies between percentiles of a statistic over RESAMPLED resamples of the measurements (Efron 1979), drawn
+from a fixed seed, so that the same measurements give the same interval.
 """
 
 import time

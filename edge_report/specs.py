@@ -60,8 +60,8 @@ def load(package: str, name: str, kind: type[S], noun: str = "") -> S:
     Raises:
         ConfigError: no plug-in has that name, or what has it has no such `SPEC`.
 
-    >>> load("edge_report.formats", "csv", FormatSpec).render([], Finding(command="wire"))
-    'section,row,column,value\\n'
+    >>> load("edge_report.formats", "csv", FormatSpec).render([], Finding(command="wire")).strip()
+    'section,row,column,value'
     """
     spec: Any = getattr(plugins.load(package, name, noun), "SPEC", None)
     if not isinstance(spec, kind):

@@ -91,7 +91,7 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
         _pip("download", *found, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
         for file in sorted(DEVICE.iterdir()):
             shutil.copy(file, aside)
-        sums = [f"{_digest(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
+        sums = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
         (aside / "SHA256SUMS").write_text("".join(sums))
     return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
 

@@ -17,7 +17,7 @@ TARGET = 0.9
 
 
 def settings(data: ClaimData) -> dict[str, Setting]:
-    """Emulate ten devices of 120 samples, with only one sample of three labels; 16 rounds of 60 steps, an MLP of 32 units."""
+    """Emulate ten devices of 120 samples, one only of three labels; 16 rounds of 60 steps, an MLP of 32 units."""
     base: dict[str, Any] = {
         **data.scenario,
         "devices": DEVICES,

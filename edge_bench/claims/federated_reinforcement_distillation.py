@@ -37,7 +37,7 @@ def settings(_data: ClaimData) -> dict[str, Setting]:
 
 
 def completed(result: Result) -> float:
-    """Return the first round by which the mean of the last five rounds is the mission's; one more than all if it never is."""
+    """Return the first round by which the mean of the last five is the mission's; one more than all if it never is."""
     steps = [r.metrics["return"] for r in result.rounds]
     reached = (n for n in range(5, len(steps) + 1) if mean(steps[n - 5 : n]) >= MISSION)
     return float(next(reached, len(steps) + 1))

@@ -77,7 +77,7 @@ def _name(run: TrafficRun) -> str:
     return "with TLS" if run.tls else "plain"
 
 
-def _devices(run: Run, title: str) -> Section:
+def _devices(run: TrafficRun, title: str) -> Section:
     """Show the layers, each around the one before it."""
     rows: list[tuple[Cell, ...]] = []
     for line in run.devices:

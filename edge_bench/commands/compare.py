@@ -118,7 +118,8 @@ def numbers(value: Any, path: str = "") -> dict[str, list[float]]:
     if isinstance(value, int | float):
         return {path: [float(value)]} if isfinite(value) else {}
     if isinstance(value, list) and value and all(isinstance(x, int | float) for x in value):
-        return {path: [float(x) for x in value if isfinite(x)]}
+        finite = [float(x) for x in value if isfinite(x)]
+        return {path: finite} if finite else {}
     inner: dict[str, list[float]] = {}
     for key, entry in _entries(value):
         if key not in ("environment", "scenario", "schema_version"):

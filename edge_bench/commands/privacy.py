@@ -1,7 +1,8 @@
 """`edge-bench privacy`: (epsilon, delta) of a device that publishes noisy soft labels, by dp-accounting's accountants.
 
 A round is one release of `rows` distributions, calibrated to what all of a device's data can change (`edge.privacy`);
-rounds compose adaptively. Gaussian noise is accounted by Renyi divergences, Laplace noise by privacy loss distributions.
+rounds compose adaptively. Gaussian noise is accounted for by Renyi divergences, Laplace noise by privacy loss
+distributions.
 """
 
 import argparse

@@ -139,6 +139,7 @@ def _run(system: str, name: str, setting: Setting, outcomes: Sequence[jobs.JobOu
 def sections(report: Report) -> list[Section]:
     """Show the claims, and a picture for every system."""
     failed = [row.claim for row in report.rows if row.verdict == "fails"]
+    hold = len(report.rows) - len(failed)
     exceptions = f"; not here: {', '.join(failed)}" if failed else ""
     table = Section(
         "claims",
@@ -147,7 +148,7 @@ def sections(report: Report) -> list[Section]:
         rows=[(r.claim, r.verdict, f"{r.statement}\npaper: {r.paper}\nours: {r.ours}") for r in report.rows],
         words=3,
         strong=frozenset(i for i, row in enumerate(report.rows) if row.verdict == "fails"),
-        after=f"{len(report.rows) - len(failed)} of {len(report.rows)} claims hold{exceptions}. {report.seconds:.0f} s.",
+        after=f"{hold} of {len(report.rows)} claims hold{exceptions}. {report.seconds:.0f} s.",
     )
     pictures = []
     for system in dict.fromkeys(run.system for run in report.runs):

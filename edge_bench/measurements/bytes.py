@@ -119,7 +119,7 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
 
 @contextmanager
 def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | None]]]:
-    """Start a broker on loopback, with TLS as `edge-broker init` sets it up; yield (its URL, a device's certificate)."""
+    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, a device's certificate)."""
     if not secure:
         with embedded.running() as broker:
             yield broker.url, lambda _: None
@@ -218,7 +218,7 @@ def _edges(scenario: Scenario, recorders: list[Recorder]) -> list[EdgeTraffic]:
 
 
 def control(device: NodeId, fleet: str = FLEET) -> int:
-    """Return the bytes a device sends beside messages: CONNECT, SUBSCRIBE and its status, in MQTT 5 without user name."""
+    """Return the bytes a device sends beside messages: CONNECT, SUBSCRIBE and its status, in MQTT 5, no user name."""
     status, inbox, client = topics.status(fleet, device), topics.inbox(fleet, device), f"{fleet}-{device}"
     # protocol name, version, flags, keep alive; session expiry; client; the will with its (no) properties
     connect = 10 + 6 + (2 + len(client)) + 1 + (2 + len(status)) + (2 + len("offline"))

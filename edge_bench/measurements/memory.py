@@ -135,7 +135,7 @@ def planned(bundle: Bundle, batch: int, reference: int, neighbours: int) -> dict
 
 
 def measured(part: Part) -> float:
-    """Return the measured bytes that the plan of a part is about: its peak if it is WORK, else what it holds; a median."""
+    """Return the measured bytes that the plan of a part is about: its peak if it is WORK, else what it holds."""
     return median(part.peak if part.name in WORK else part.held)
 
 

@@ -208,7 +208,7 @@ def _curve(results: Sequence[Result]) -> list[Moment]:
 
 
 def _layers(world: worlds.World, name: str) -> tuple[list[LayerWork], int]:
-    """Return (the layers of the first device's model under a protocol's objective; the work that serves reference rows)."""
+    """Return (layers of the first device's model under a protocol's objective, the work that serves reference rows)."""
     with TemporaryDirectory() as folder:
         bundle = worlds.Bundles(world, Path(folder)).device(world.scenario.algorithm(name), 0)
         by_layer: dict[str, Counter[str]] = {}

@@ -7,8 +7,8 @@
     delivery      from publishing a message to its receipt by another client, over a broker on loopback, QoS 1
     round         of a device in a fleet on that broker: steps, outputs, messages both ways, mixing
 
-step, predict, encode and decode take turns; all are medians with their 95 % intervals. Energy is the whole machine's, over
-many repetitions in a row; what it takes when idle is stated separately.
+step, predict, encode and decode take turns; all are medians with their 95 % intervals. Energy is the whole machine's,
+over many repetitions in a row; what it takes when idle is stated separately.
 """
 
 import time

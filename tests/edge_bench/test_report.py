@@ -113,8 +113,8 @@ def test_pictures_of_little_and_of_much(drawn: Any) -> None:
 
 
 def test_csv_has_the_numbers_as_measured() -> None:
-    found = list(csv.DictReader(io.StringIO(formats.load(Path("x.csv")).render([TABLE, PICTURE], FINDING))))
-    assert [tuple(line.values()) for line in found] == [
+    lines = list(csv.DictReader(io.StringIO(formats.load(Path("x.csv")).render([TABLE, PICTURE], FINDING))))
+    assert [tuple(line.values()) for line in lines] == [
         ("sizes", "a|b", "bytes", "1500"),
         ("sizes", "a|b", "share", "0.25"),
         ("sizes", "<c>", "bytes", "12"),
@@ -205,8 +205,8 @@ def test_results_become_one_report(
     assert {path.stem for path in Path("drawn").iterdir()} == set(anchors) - {"protocols", "codings-10"}
     payload = {x["protocol"]: x["payload_bytes"] for x in json.loads(Path("p.json").read_text())["lines"]}
     rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text())))
-    (told,) = [float(r["value"]) for r in rows if (r["row"], r["column"]) == ("d-psgd *", "payload")]
-    assert told == payload["d-psgd"]
+    (value,) = [float(r["value"]) for r in rows if (r["row"], r["column"]) == ("d-psgd *", "payload")]
+    assert value == payload["d-psgd"]
     assert call(monkeypatch, "report", "all.json", "--report", "again.html") == 0
     assert Page(Path("again.html").read_text()).words == page.words
     capsys.readouterr()

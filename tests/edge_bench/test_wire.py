@@ -48,9 +48,9 @@ def test_more_bits_lose_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ]
     monkeypatch.setattr(sys, "argv", words)
     assert cli.main() == 0
-    for found, classes in zip(json.loads(out.read_text())["streams"], (10, 12), strict=True):
-        assert (found["classes"], found["rows"], found["rounds"]) == (classes, 60, [3, 4])
-        lines = {line["coding"]: line for line in found["lines"]}
+    for stream, classes in zip(json.loads(out.read_text())["streams"], (10, 12), strict=True):
+        assert (stream["classes"], stream["rows"], stream["rounds"]) == (classes, 60, [3, 4])
+        lines = {line["coding"]: line for line in stream["lines"]}
         for family in (("root", 6, 5, 4), ("logarithm", 8, 6, 4), ("probability", 8, 4, 2, 1), ("delta", 24, 15, 7, 3)):
             losses = [lines[f"{family[0]}{b}"]["divergence"] for b in family[1:]]
             assert losses == sorted(losses)

@@ -138,5 +138,5 @@ def test_progress_has_every_run(tmp_path: Path) -> None:
     path.write_text(FILE)
     args = type("Args", (), {"files": [path], "seeds": 1, "rounds": 2, "out": None, "workers": 1})()
     seen: list[tuple[int, int]] = []
-    sweep.run(args, lambda done, total, _: seen.append((done, total)))
+    sweep.SPEC.run(args, lambda done, total, _: seen.append((done, total)))
     assert seen == [(n, 4) for n in range(5)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
+from edge.storage.digest import sha256_of
 from firmware_scripts import board as boards
 from firmware_scripts import build, flash, image, initrd, rootfs, virtual
 from firmware_scripts.rootfs import Slot
@@ -205,5 +206,5 @@ def test_an_ext4_file_is_the_same_for_the_same_folder(tmp_path: Path) -> None:
         uuid = "11111111-1111-4111-8111-111111111111"
         script = rootfs.HERE / "ext4.py"
         subprocess.run([sys.executable, script, folder, file, "8", uuid, str(EPOCH)], check=True)
-        digests.append(digest(file))
+        digests.append(sha256_of(file))
     assert digests[0] == digests[1]

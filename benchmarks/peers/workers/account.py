@@ -1,4 +1,4 @@
-"""What a worker reports to the benchmark. It runs in environments that have nothing of ours, so it reads /proc itself."""
+"""What a worker reports to the benchmark. Its environments have nothing of ours, so it reads /proc itself."""
 
 import json
 import os
