@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit docs chaos seeds image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean
+.PHONY: help demo test check unit chaos seeds image-packages image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,11 @@ SEEDS := 1 2 3
 seeds: $(VENV)/test.stamp  ## the numeric tests from other random numbers (SEEDS="1 2 3"): none may hold by luck
 	for seed in $(SEEDS); do MURMUR_SEED=$$seed $(RUN)/pytest -q $(NUMERIC) || exit 1; done
 
-image-test: $(VENV)/test.stamp  ## a card for a virtual board, from its first start to an update that fails (20 minutes)
+# Asked first: an image takes minutes until it needs the last of them.
+image-packages:
+	@$(PYTHON) -m firmware_scripts.system_packages bootstrap image update virtual tests
+
+image-test: image-packages $(VENV)/test.stamp  ## a card for a virtual board, from its first start to an update that fails (20 minutes)
 	$(RUN)/pytest -x -v -s tests/image/boot.py
 
 # Wheels of that age are for Python up to 3.12.

@@ -35,7 +35,7 @@ from safetensors.numpy import save as save_tensors
 
 from edge.errors import BundleError
 from edge.interfaces import Array
-from edge.storage.digest import sha256_of
+from edge.storage.digests import sha256
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -253,8 +253,8 @@ def write(
     if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists and is not a bundle; choose another place or remove it")
     files = {**graphs, PARAMETERS: save_tensors(dict(parameters))}
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    whole = Manifest.model_validate({"format": FORMAT, **manifest, "digests": digests})
+    by_name = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    whole = Manifest.model_validate({"format": FORMAT, **manifest, "digests": by_name})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
@@ -275,7 +275,7 @@ def write(
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256_of(path)
+        return sha256(path)
     except OSError as reason:
         raise BundleError(f"the bundle lacks {path}: {reason.strerror}") from None
 

@@ -23,8 +23,9 @@ from edge.interfaces import DEVICE, Array, Engine, ProtocolContext, Transport, T
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row, round_timeout, rounds, run, telemetry
-from edge.operations import health, home_assistant, remote, systemd
-from edge.operations.remote import OPERATOR, Attended, NewBundleError
+from edge.operations import health, home_assistant, rollout, systemd
+from edge.operations.remote import OPERATOR, AdministeredTransport
+from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import metrics_log
 from edge.transports import mqtt
 
@@ -91,7 +92,7 @@ def _serve(path: Path, role: str | None, as_json: bool) -> int:
     config = config.model_copy(update={"id": _id(config, found)})
     home = here / config.checkpoint if config.checkpoint else None
     while True:
-        remote.finish(here / config.bundle, home)
+        rollout.finish(here / config.bundle, home)
         try:
             return _work(config, found, here, home, as_json)
         except NewBundleError as name:
@@ -109,7 +110,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=_identity(config, here))
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
-    transport = _attended(broker, config, found, here, home)
+    transport = _administered(broker, config, found, here, home)
     inbox = Inbox(protocol.accepts())
     mailbox = Mailbox(transport, inbox, coding, time.monotonic)
     try:
@@ -128,8 +129,8 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
         steps = chain(steps, mailbox.linger(config.rounds, config.round_timeout))
         if home:
             metrics_log.log_to(home)
-        systemd.tell("READY=1")
-        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.tell("WATCHDOG=1")):
+        systemd.notify("READY=1")
+        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
             if home:
                 try:
                     checkpoint.write(home, int(row["round"]), engine, protocol, mailbox)
@@ -149,7 +150,7 @@ def _work(config: NodeConfig, found: Algorithm, here: Path, home: Path | None, a
             transport.report(row)
             if home:
                 metrics_log.append(home, row)
-            systemd.tell(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+            systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
         transport.close()
@@ -165,16 +166,17 @@ def _engine(config: NodeConfig, setup: ProtocolContext, own: Bundle | None, home
     return made
 
 
-def _attended(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:
+def _administered(inner: Transport, config: NodeConfig, found: Algorithm, here: Path, home: Path | None) -> Transport:
     """The transport, open to an operator."""
 
     def trial(bundle: Path) -> None:
         setup, own, _ = _setup(config.model_copy(update={"bundle": bundle}), found, here)
         _engine(config, setup, own, None)
 
-    kept = tuple(home / name for name in metrics_log.FILES) if home else ()
+    files = tuple(home / name for name in metrics_log.FILES) if home else ()
     authority = here / config.tls.ca if config.tls else None
-    return Attended(inner, config.id, config.fleet, here, here / config.bundle, kept, authority, trial)
+    installer = Installer(config.fleet, here, here / config.bundle, authority, trial)
+    return AdministeredTransport(inner, config.id, files, installer)
 
 
 def _id(config: NodeConfig, found: Algorithm) -> str:

@@ -32,7 +32,7 @@ def script(path: Path, *words: object) -> Any:
     """
     packages = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-P", str(path), *map(str, words)]
-    return json.loads(output(command, path.stem, environment=process.single_threaded(PYTHONPATH=packages)))
+    return json.loads(output(command, path.stem, environment={**process.single_threaded(), "PYTHONPATH": packages}))
 
 
 def probe(engine: str, bundle: Path, rows: str, seconds: float) -> dict[str, float]:

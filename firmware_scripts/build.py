@@ -23,9 +23,9 @@ from rich.console import Console
 
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
-from edge.storage.digest import sha256_of
+from edge.storage.digests import sha256
 from firmware_scripts import board as boards
-from firmware_scripts import image, rootfs, wheelhouse
+from firmware_scripts import image, rootfs, system_packages, wheelhouse
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Built:
 def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callable[[str], None]) -> Built:
     """All of it or nothing. Raises ConfigError."""
     board = boards.load(name)
-    image.require()
+    system_packages.require("bootstrap", "image", *(["update"] if fleet else []))
     if target.exists():
         raise ConfigError(f"{target} is there already; name another, or remove it")
     if not target.parent.is_dir():
@@ -64,7 +64,7 @@ def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callabl
         slot = rootfs.slot(board, name, base, work / "wheels", version, disk, work, epoch)
         told("the image")
         image.assemble(board, slot, disk, work / target.name, epoch)
-        digest = sha256_of(work / target.name)
+        digest = sha256(work / target.name)
         if signer and update:
             told("the update")
             bundle(slot.file, name, version, signer, work / update.name)
@@ -105,10 +105,7 @@ def _signer(fleet: Path) -> tuple[Path, Path]:
 
 def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], target: Path) -> None:
     """Raises ConfigError."""
-    if shutil.which("rauc") is None:
-        raise ConfigError(
-            "rauc: not on this machine; install rauc and squashfs-tools with the system's package manager"
-        )
+    system_packages.require("update")
     content = target.with_suffix(".content")
     content.mkdir()
     os.link(file, content / "rootfs.img")

@@ -1,11 +1,10 @@
 """A board's user land on this machine: a Debian of another processor in a folder, run by QEMU, without privileges.
 
-Needs mmdebstrap, qemu-user-static and proot. What runs there says nothing about a board's speed: imports are 8 times
-slower than native, ONNX Runtime about 100 times.
+Needs the system packages of the purposes `bootstrap` and `emulation`. What runs there says nothing about a board's
+speed: imports are 8 times slower than native, ONNX Runtime about 100 times.
 """
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from shlex import join, quote
 from edge.command import last_line
 from edge.errors import ConfigError
 from edge.process import THREAD_POOLS
+from firmware_scripts import system_packages
 
 SUITE = "bookworm"
 PACKAGES = ("python3", "libc6", "libstdc++6", "libgcc-s1", "ca-certificates", "coreutils", "dash", "passwd", "sed")
@@ -29,7 +29,6 @@ CPU part\t: 0xd08
 CPU revision\t: 3
 """
 """A Cortex-A72's. ONNX Runtime's import crashes where it sees the host's."""
-PROGRAMS = ("mmdebstrap", "proot")
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,7 @@ def make(arch: str, folder: Path) -> Board:
     registered = BINFMT / machine.qemu.removesuffix("-static")
     if machine.privileged and (os.geteuid() or not registered.exists()):
         raise ConfigError(f"{arch} runs as root, with {registered} (mount binfmt_misc, then update-binfmts --enable)")
-    if missing := [name for name in (*PROGRAMS, machine.qemu) if shutil.which(name) is None]:
-        raise ConfigError(
-            f"{', '.join(missing)}: not on this machine; install mmdebstrap, qemu-user-static and proot with the "
-            "system's package manager"
-        )
+    system_packages.require("bootstrap", "emulation")
     root = folder / "root"
     command = ["mmdebstrap", "--quiet", f"--architectures={machine.debian}", "--variant=extract"]
     command += [f"--include={','.join((*PACKAGES, *machine.more))}", SUITE, str(root), *mirror(SUITE, "main")]

@@ -23,17 +23,7 @@ from firmware_scripts.rootfs import MEGABYTES, Slot
 MIB = 1 << 20
 FAT, VAR = 512, 64
 """MiB"""
-PROGRAMS = ("mkfs.vfat", "mcopy", "mkfs.ext4", "sfdisk", "mkimage", "bmaptool")
 SCRIPT = Path(__file__).parent / "system" / "boot.cmd"
-
-
-def require() -> None:
-    """Raises ConfigError: what is not on this machine."""
-    if missing := [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]:
-        raise ConfigError(
-            f"{', '.join(missing)}: not on this machine; install dosfstools, mtools, e2fsprogs, fdisk, u-boot-tools "
-            "and bmap-tools with the system's package manager"
-        )
 
 
 def assemble(board: Board, slot: Slot, disk: str, target: Path, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What an operator does with a fleet over its broker: ask, bring models, fetch. `edge.operations.remote` answers."""
+"""What an operator does with a fleet over its broker: ask, roll out models, fetch files (`edge.operations.remote`)."""
 
 import io
 import json
@@ -17,9 +17,8 @@ from broker.fleet import OPERATOR, Fleet
 from broker.visitor import Papers, Visitor, visit
 from edge import bundle as bundles
 from edge.errors import ConfigError, MessageError, TransportError
-from edge.messaging import topics
-from edge.messaging.chunked import Parts, cut
-from edge.operations.remote import ABOUT, fingerprint
+from edge.messaging import chunked, topics
+from edge.operations.rollout import ROLLOUT_FILE, fingerprint
 from edge.storage import atomic
 from edge.storage.metrics_log import current_names
 
@@ -38,7 +37,7 @@ class Operator:
     rows: dict[str, Row] = field(default_factory=dict)
     reports: dict[str, Row] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    parts: dict[str, Parts] = field(default_factory=dict)
+    parts: dict[str, chunked.Assembler] = field(default_factory=dict)
 
     def look(self) -> None:
         """Sort what has come in since."""
@@ -58,7 +57,7 @@ class Operator:
 
     def _part(self, sender: str, payload: bytes) -> None:
         try:
-            whole = self.parts.setdefault(sender, Parts()).take(payload)
+            whole = self.parts.setdefault(sender, chunked.Assembler()).add(payload)
         except MessageError:
             return
         if whole is not None:
@@ -129,7 +128,7 @@ def packed(folder: Path, fleet: Fleet, name: str, made: int) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         about = json.dumps({"fleet": fleet.name, "name": name, "made": made}).encode()
-        entry = tarfile.TarInfo(ABOUT)
+        entry = tarfile.TarInfo(ROLLOUT_FILE)
         entry.size = len(about)
         archive.addfile(entry, io.BytesIO(about))
         archive.add(folder, "bundle")
@@ -158,7 +157,7 @@ def rollout(
         told(f"stage {number} of {len(stages)}: {', '.join(stage)}")
         for device in stage:
             operator.reports.pop(device, None)
-            for part in cut(package):
+            for part in chunked.split(package):
                 operator.say(device, "rollout", part)
         for device in stage:
             _installed(operator, device, mark, patience, done)

@@ -1,11 +1,10 @@
 """A board that is QEMU's: an image for the board `virt`, started by U-Boot from a card that is a file.
 
-Needs qemu-system-arm and u-boot-qemu. The card is a copy of the image, the serial line a file, and turning it off is
-pulling the plug. To the board this machine's loopback is HOST.
+Needs the system packages of the purposes `virtual` and `image`. The card is a copy of the image, the serial line a
+file, and turning it off is pulling the plug. To the board this machine's loopback is HOST.
 """
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,13 +15,13 @@ from pathlib import Path
 from broker.process import end_with_parent
 from edge.command import last_line
 from edge.errors import ConfigError
+from firmware_scripts import system_packages
 from firmware_scripts.board import LOADERS
 
 HOST = "10.0.2.2"
 MORE = 256 << 20
 """Bytes by which a card is larger than the image on it."""
 LOADER = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
-PROGRAMS = ("qemu-system-aarch64", "mcopy", "mdel", "mtype")
 
 
 @dataclass
@@ -37,14 +36,9 @@ class Virtual:
     def on(self, clock: str = "utc") -> None:
         """Give it power. clock: what its own says then; boards without a battery begin in 1970.
 
-        Raises ConfigError: programs that are not on this machine.
+        Raises ConfigError: packages that are not on this machine.
         """
-        missing = [name for name in PROGRAMS if shutil.which(name) is None]
-        if missing or not LOADER.is_file():
-            raise ConfigError(
-                f"{', '.join(missing) or LOADER}: not on this machine; install qemu-system-arm, u-boot-qemu and mtools "
-                "with the system's package manager"
-            )
+        system_packages.require("virtual", "image")
         command = [
             "qemu-system-aarch64",
             "-M",

@@ -18,7 +18,7 @@ from pathlib import Path
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from edge.storage import atomic
-from edge.storage.digest import sha256_of
+from edge.storage.digests import sha256
 
 ROOT = Path(__file__).parents[1]
 PIP = "pip==26.2"
@@ -91,7 +91,7 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
         _pip("download", *found, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
         for file in sorted(DEVICE.iterdir()):
             shutil.copy(file, aside)
-        sums = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
+        sums = [f"{sha256(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
         (aside / "SHA256SUMS").write_text("".join(sums))
     return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
 
@@ -111,7 +111,7 @@ def _pip(*words: str) -> None:
 
 def _requirement(wheel: Path) -> str:
     name, version = wheel.name.split("-")[:2]
-    return f"{name.replace('_', '-')}=={version} --hash=sha256:{sha256_of(wheel)}\n"
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{sha256(wheel)}\n"
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The documentation is run: every command in it, and nothing that exists is missing from it."""
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from broker import embedded
 from edge import plugins
 from edge.config import NodeConfig
 from edge_sim import boards
@@ -81,6 +83,35 @@ def test_examples_run(example: Path, tmp_path: Path) -> None:
     assert done.stdout
 
 
+def test_the_devices_of_the_first_steps_learn(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "first-steps.md").read_text(), flags=re.DOTALL)
+    export = "edge-export zoo:mlp:32 -o first-bundle --shape 1x8x8 --objective d-distillation"
+    assert export in commands(ROOT / "docs" / "first-steps.md")
+    with embedded.running() as broker:
+        first = example.replace("mqtt://127.0.0.1:1883", broker.url).replace("rounds = 50", "rounds = 5")
+        second = first.replace('id = "device-0"', 'id = "device-1"').replace('"state-0"', '"state-1"')
+        assert run([str(BIN / "edge-export"), *export.split()[1:]], tmp_path).returncode == 0
+        for name, text in (("device-0.toml", first), ("device-1.toml", second)):
+            (tmp_path / name).write_text(text)
+        other = subprocess.Popen(
+            [str(BIN / "edge-node"), "--config", "device-1.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL
+        )
+        outcome = run([str(BIN / "edge-node"), "--config", "device-0.toml", "--json"], tmp_path)
+        assert other.wait(60) == 0
+    assert outcome.returncode == 0, outcome.stderr
+    rows = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [row["round"] for row in rows] == [1, 2, 3, 4, 5]
+    assert sum(row["accuracy_all"] for row in rows[3:]) > sum(row["accuracy_all"] for row in rows[:2])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda p: p.name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    """Paths in backticks; those with a word in capitals are patterns."""
+    folders = "edge|edge_sim|edge_bench|edge_report|export|broker|firmware_scripts|scenarios|tests|docs|benchmarks"
+    for path in re.findall(rf"`((?:{folders})/[a-z0-9_./-]*)`", page.read_text()):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
 @pytest.mark.parametrize("name", boards.names())
 def test_every_board_is_named(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "emulator.md").read_text()
@@ -94,8 +125,8 @@ def test_links_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("command", plugins.names("edge_bench.commands"))
 def test_every_measurement_is_explained(command: str) -> None:
-    said = [line.split()[1] for line in commands(ROOT / "docs" / "bench.md") if line.startswith("edge-bench")]
-    assert command in said or command in ("privacy", "reproduce", "sweep")  # trust.md; the first block; emulator.md
+    shown = [line.split()[1] for line in commands(ROOT / "docs" / "bench.md") if line.startswith("edge-bench")]
+    assert command in shown or command in ("privacy", "reproduce", "sweep")  # trust.md; the first block; emulator.md
     assert f"`{command}`" in (ROOT / "docs" / "bench.md").read_text()
 
 

@@ -8,7 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge", "edge_sim", "edge_report", "edge_bench", "export", "broker", "firmware_scripts")
-WITH_EXAMPLE = ("edge.data", "edge.split", "edge.graph", "edge.bundle")
+WITH_EXAMPLE = (
+    "edge.data",
+    "edge.split",
+    "edge.graph",
+    "edge.bundle",
+    "edge.messaging",
+    "edge.storage",
+    "edge.operations",
+    "edge.transports",
+)
 
 
 def module_name(path: Path) -> str:

@@ -231,7 +231,7 @@ def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple
     """Run a peer once; return (the worker's account, what its processes took)."""
     words = {"JOB": str(job), "PUBLIC": str(public), "ROUNDS": str(rounds)}
     command = [str(environment_of(name, folder)), *(words.get(word, word) for word in PEERS[name].command)]
-    environment = single_threaded(FLWR_TELEMETRY_ENABLED="0")
+    environment = {**single_threaded(), "FLWR_TELEMETRY_ENABLED": "0"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         try:

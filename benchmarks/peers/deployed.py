@@ -169,7 +169,7 @@ def _line(name: str, trees: Sequence[Tree]) -> DeployedRow:
 @contextmanager
 def _started(command: list[str], variables: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program until the block ends."""
-    environment = single_threaded(**variables)
+    environment = {**single_threaded(), **variables}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
             yield process

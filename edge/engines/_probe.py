@@ -57,8 +57,8 @@ def main(engine: str, path: str, rows: str, seconds: str, options: str = "") -> 
         begin = time.perf_counter()
         made.step(batch, learning_rate=RATE)
         taken.append(time.perf_counter() - begin)
-    figures = {"step_seconds": statistics.median(taken), "peak_bytes": process.peak(), "first_step_seconds": first}
-    print(json.dumps({**figures, "loss": losses[-1]}))
+    costs = {"step_seconds": statistics.median(taken), "peak_bytes": process.memory("VmHWM")}
+    print(json.dumps({**costs, "first_step_seconds": first, "loss": losses[-1]}))
 
 
 if __name__ == "__main__":

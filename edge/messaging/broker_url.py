@@ -1,4 +1,8 @@
-"""A broker's address, as it stands in a configuration or on a command line."""
+"""A broker's address, as it stands in a configuration or on a command line.
+
+>>> parse("mqtts://broker.example").port
+8883
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -8,7 +12,7 @@ from edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Url:
-    """shown: without the password."""
+    """shown: the address without user and password, for messages and logs."""
 
     shown: str
     host: str
@@ -19,7 +23,17 @@ class Url:
 
 
 def parse(url: str) -> Url:
-    """mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://... Raises ConfigError: anything else."""
+    """Parse mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...
+
+    Args:
+        url: as somebody wrote it.
+
+    Returns:
+        Its parts; port 1883, or 8883 with TLS, if it names none.
+
+    Raises:
+        ConfigError: anything else.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port

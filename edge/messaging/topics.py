@@ -4,8 +4,11 @@
     fleet/{fleet}/status/{id}                           "online" or "offline", retained
     fleet/{fleet}/telemetry/{id}                        one row of metrics, flat JSON
 
-A device may publish only where it is {sender} and read only where it is {receiver}; the broker's
-access rules enforce it, so that who speaks is known from the topic and never from a payload.
+A device may publish only where it is {sender} and read only where it is {receiver}. The broker's access rules enforce
+it, so that the sender is known from the topic and never from a payload.
+
+>>> parse("fleet/orchard/to/a/from/b/weights")
+Address(fleet='orchard', receiver='a', sender='b', kind='weights')
 """
 
 import re
@@ -21,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(frozen=True)
 class Address:
-    """Where one message goes."""
+    """Where one message goes, and who sent it."""
 
     fleet: str
     receiver: NodeId
@@ -30,12 +33,12 @@ class Address:
 
     @property
     def topic(self) -> str:
-        """As a topic string."""
+        """The topic of the message."""
         return f"fleet/{self.fleet}/to/{self.receiver}/from/{self.sender}/{self.kind}"
 
 
 def parse(topic: str) -> Address | None:
-    """The address a topic stands for; None if it is no message topic."""
+    """Return the address that a topic stands for; None if it is no topic of a message."""
     parts = topic.split("/")
     if len(parts) != 7 or (parts[0], parts[2], parts[4]) != ("fleet", "to", "from"):
         return None
@@ -44,32 +47,51 @@ def parse(topic: str) -> Address | None:
 
 
 def inbox(fleet: str, me: NodeId) -> str:
-    """The filter that a device subscribes to."""
+    """Return the topic filter to which a device subscribes."""
     return f"fleet/{fleet}/to/{me}/from/+/+"
 
 
 def status(fleet: str, me: NodeId) -> str:
-    """Where a device says that it is there."""
+    """Return the topic at which a device is "online" or "offline"."""
     return f"fleet/{fleet}/status/{me}"
 
 
 def telemetry(fleet: str, me: NodeId) -> str:
-    """Where a device publishes its metrics."""
+    """Return the topic at which a device publishes its metrics."""
     return f"fleet/{fleet}/telemetry/{me}"
 
 
 def name(text: str, noun: str) -> str:
-    """`text`, if it can stand in a topic; raises ConfigError otherwise."""
+    """Check a name that is to stand in a topic.
+
+    Args:
+        text: the name.
+        noun: what it names, for the error message.
+
+    Returns:
+        `text`.
+
+    Raises:
+        ConfigError: it is not 1 to 64 letters, digits, '_', '.' or '-'.
+    """
     if not _NAME.fullmatch(text):
         raise ConfigError(f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-'")
     return text
 
 
 def publish_size(topic: str, payload: int, version: int = 5) -> int:
-    """Bytes of the MQTT PUBLISH packet (QoS 1) that carries `payload` bytes.
+    """Compute the size of the MQTT PUBLISH packet (QoS 1) that carries a payload.
 
-    Fixed header, topic, packet identifier, and for version 5 the properties: message expiry, 6 bytes
-    with their length.
+    Fixed header, topic, packet identifier, and for version 5 the properties: the message's expiry (MQTT 5.0, section
+    3.3).
+
+    Args:
+        topic: of the message.
+        payload: bytes of the payload.
+        version: of MQTT, 5 or 3 (3.1.1).
+
+    Returns:
+        Bytes of the packet.
     """
     rest = 2 + len(topic.encode()) + 2 + (6 if version == 5 else 0) + payload
     length = 1

@@ -1,9 +1,9 @@
-"""Home Assistant finds a device by itself: retained MQTT discovery messages, one a sensor.
+"""Discovery by Home Assistant: a retained MQTT message for each sensor of a device.
 
     homeassistant/sensor/{fleet}-{id}/{key}/config
 
-Each says where the device's telemetry and status are (`edge.messaging.topics`), and which key of the telemetry it
-shows. Off unless `home_assistant` is set; an empty message at the same topic makes a sensor go away.
+Each names the topics of the device's telemetry and status (`edge.messaging.topics`) and the key to show.
+Off unless `home_assistant` is set; an empty message at the same topic removes a sensor.
 """
 
 import json
@@ -23,12 +23,20 @@ SENSORS = {
 
 
 def discovery(fleet: str, me: NodeId) -> dict[str, str]:
-    """Topic -> what to retain there."""
+    """Describe a device's sensors (Home Assistant, "MQTT discovery").
+
+    Args:
+        fleet: its fleet.
+        me: the device.
+
+    Returns:
+        Topic -> JSON to retain there, one for each of SENSORS.
+    """
     node = f"{fleet}-{me}"
-    found = {}
+    messages = {}
     for key, (name, unit, icon) in SENSORS.items():
         value = f"value_json.{key} * 100" if unit == "%" else f"value_json.{key}"
-        about = {
+        configuration = {
             "name": name,
             "unique_id": f"murmur_{node}_{key}",
             "state_topic": topics.telemetry(fleet, me),
@@ -41,5 +49,5 @@ def discovery(fleet: str, me: NodeId) -> dict[str, str]:
             "device": {"identifiers": [f"murmur_{node}"], "name": node, "manufacturer": "Murmur"},
             **({"unit_of_measurement": unit} if unit else {}),
         }
-        found[f"homeassistant/sensor/{node}/{key}/config"] = json.dumps(about)
-    return found
+        messages[f"homeassistant/sensor/{node}/{key}/config"] = json.dumps(configuration)
+    return messages

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that exist completely or not at all."""
 
 import os
 import shutil
@@ -10,7 +10,17 @@ from pathlib import Path, PurePosixPath
 
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
-    """A folder to fill, that becomes `target` when the block ends well; else nothing is left of it. Raises OSError."""
+    """Fill a folder that becomes `target` when the block ends without an error; otherwise nothing is left of it.
+
+    Args:
+        target: the folder; it must not exist, or be empty.
+
+    Yields:
+        The folder to fill, beside it.
+
+    Raises:
+        OSError: it cannot be written or renamed.
+    """
     part = target.with_name(f".{target.name}.part")
     remove(part)
     try:
@@ -22,7 +32,11 @@ def whole(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """All of the file, or nothing: written aside, then renamed. Raises OSError, and then nothing is left behind."""
+    """Write a file completely or not at all: to a temporary file, which is then renamed.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
     aside = path.with_name(f".{path.name}.part")
     try:
         aside.write_text(text)
@@ -33,7 +47,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """A new file, of mode 0600 from its first moment on. Raises FileExistsError: no key is ever written over."""
+    """Write a new file that only its owner may read (mode 0600) from its first moment on, and sync it.
+
+    Raises:
+        FileExistsError: there is such a file; a key is never overwritten.
+    """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
@@ -42,10 +60,17 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def unpack(archive: tarfile.TarFile, target: Path, largest: int) -> None:
-    """Files and folders of an archive into the folder `target`, made anew where it is missing, and synced.
+    """Unpack the files and folders of an archive into a folder, and sync them.
 
-    Raises ValueError: something else is in it, a name leads out of it, or it has more than `largest` bytes; then, and
-    where the archive ends too soon (TarError, EOFError, OSError), what is in `target` is worth nothing.
+    Args:
+        archive: open for reading.
+        target: the folder; it is created if it is missing.
+        largest: bytes that all files may have together.
+
+    Raises:
+        ValueError: the archive holds something else, a name that leads out of the folder, or more than `largest` bytes.
+        TarError, EOFError, OSError: it ends too soon, or the folder cannot be written.
+            After an error the content of `target` is worth nothing.
     """
     members = archive.getmembers()
     if (total := sum(member.size for member in members)) > largest:
@@ -69,5 +94,5 @@ def unpack(archive: tarfile.TarFile, target: Path, largest: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """A folder with all that is in it, if it is there."""
+    """Remove a folder and everything in it, if it exists."""
     shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A checkpoint that survives a power cut: written aside, synced, then renamed; the last two are kept.
+"""Checkpoints that survive a power cut: written to a temporary file, synced, renamed; the last two are kept.
 
 FOLDER/round-00000012.safetensors    arrays by name, and the round in the file's metadata
 """
@@ -15,11 +15,21 @@ from edge.errors import ConfigError
 from edge.interfaces import Array
 
 KEPT = 2
+"""Checkpoints kept: the newest, and the one before it for the case that a failing card has torn the newest."""
 VERSION = "1"
 
 
 def write(folder: Path, number: int, values: Mapping[str, Array]) -> None:
-    """Keep `values` as the state after round `number`. Raises ConfigError if the folder takes no files."""
+    """Write `values` as the checkpoint after round `number`, and remove all but the last two.
+
+    Args:
+        folder: is created if it is missing.
+        number: the round.
+        values: arrays by name, of any shape and of a dtype that safetensors has.
+
+    Raises:
+        ConfigError: the folder cannot be written; the checkpoints in it are as they were.
+    """
     content = save(dict(values), metadata={"version": VERSION, "round": str(number)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +52,11 @@ def write(folder: Path, number: int, values: Mapping[str, Array]) -> None:
 
 
 def read(folder: Path) -> tuple[int, dict[str, Array]] | None:
-    """The newest checkpoint that can be read, as (round, arrays); None if there is none."""
+    """Read the newest checkpoint that is whole.
+
+    Returns:
+        The round and the arrays by name; None if there is no checkpoint that can be read.
+    """
     for path in _kept(folder):
         try:
             with safe_open(path, framework="numpy") as file:
@@ -50,12 +64,12 @@ def read(folder: Path) -> tuple[int, dict[str, Array]] | None:
                 if metadata.get("version") == VERSION:
                     return int(metadata["round"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, ValueError):
-            continue  # cut short by a failing card: the one before it is as good
+            continue  # cut short by a failing card: the one before it will do
     return None
 
 
 def set_aside(folder: Path) -> None:
-    """Move the checkpoints to FOLDER.before, where those of the time before are forgotten; the rest stays."""
+    """Move the checkpoints to FOLDER.before, which keeps the last two; other files stay."""
     before = folder.with_name(f"{folder.name}.before")
     for path in _kept(folder):
         before.mkdir(exist_ok=True)

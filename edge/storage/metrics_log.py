@@ -1,7 +1,7 @@
-"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, a row of telemetry a line, and log.txt.
+"""What a device keeps of its rounds beside its checkpoints: metrics.jsonl, one row of telemetry a line, and log.txt.
 
-Bounded: the file before is kept, the one before that is not. Nothing here can stop the node; a line that a power cut
-tore is for its reader to skip.
+Both are bounded: a full file is kept until the next one is full. Nothing here can stop the node. A power cut may tear a
+line, which `read` skips.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 LARGEST = 4_000_000
-"""Bytes of a file."""
+"""Bytes after which a file is full: some 10,000 rounds."""
 METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
 FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
-"""all that there may be"""
+"""all that a device may have"""
 Value = TypeVar("Value")
 RENAMED = {
     "missed": "timeouts",
@@ -37,7 +37,7 @@ def current_names(row: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def append(folder: Path, row: Mapping[str, float]) -> None:
-    """One more round."""
+    """Add the row of one more round; a folder that cannot be written is left alone."""
     path = folder / METRICS
     with contextlib.suppress(OSError):
         if path.exists() and path.stat().st_size > LARGEST:
@@ -48,16 +48,16 @@ def append(folder: Path, row: Mapping[str, float]) -> None:
 
 class _Log(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full card; the rest hears of it all the same."""
+        """A full card; the other handlers still log the record."""
 
 
 def log_to(folder: Path) -> None:
-    """From now on what is logged goes to log.txt too; once, however often it is said."""
+    """Log to log.txt as well from now on; calling it again changes nothing."""
     root = logging.getLogger()
     if any(isinstance(handler, _Log) for handler in root.handlers):
         return
     if not root.handlers and logging.lastResort is not None:
-        root.addHandler(logging.lastResort)  # which brings warnings to stderr only as long as there is no other
+        root.addHandler(logging.lastResort)  # prints warnings, but only while it is the only handler
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         handler = _Log(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
@@ -66,7 +66,7 @@ def log_to(folder: Path) -> None:
 
 
 def read(folder: Path) -> list[dict[str, float]]:
-    """All rows that are there, oldest first."""
+    """Read all rows, oldest first, under the names of today; lines that are not whole are skipped."""
     rows = []
     for name in (METRICS_BEFORE, METRICS):
         if (folder / name).is_file():

@@ -1,57 +1,60 @@
-"""Messages through memory: one process, the same order every time.
+"""Messages through memory: within one process, in the same order every time.
 
-    network = Network("demo")
-    a, b = network.attach("a"), network.attach("b")
-
-Bytes are counted as MQTT 5 would count them, so that an emulation in memory and one over a broker
-report the same figures.
+Bytes are counted as MQTT 5 would count them, so that an emulation in memory and one over a broker report the same
+figures.
 """
 
 from collections.abc import Callable, Mapping
 
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
 from edge.messaging import topics
-from edge.transports._inbox import Inbox, count_sent
+from edge.transports._receive_queue import ReceiveQueue, count_sent
 
 Carry = Callable[[NodeId, str, Delivery], None]
-"""(receiver, topic, what is sent)"""
+"""receiver, topic, delivery"""
 
 
 class Network:
     """The devices that can reach each other.
 
-    carry: what becomes of a message; it arrives at once if absent. Whoever carries it calls `arrive` in the end.
+    Args:
+        fleet: its name, as it stands in topics.
+        carry: takes every message that is sent, and calls `arrive` when it arrives, if it does; without it, messages
+            arrive at once.
+
+    Raises:
+        ConfigError: a name that cannot stand in a topic.
     """
 
     def __init__(self, fleet: str, carry: Carry | None = None) -> None:
         self.fleet = topics.name(fleet, "fleet")
-        self.attached: dict[NodeId, Memory] = {}
+        self.attached: dict[NodeId, MemoryTransport] = {}
         self._carry = carry
 
-    def attach(self, me: NodeId) -> "Memory":
-        """A transport for the device `me`."""
-        self.attached[me] = Memory(self, topics.name(me, "device"))
+    def attach(self, me: NodeId) -> "MemoryTransport":
+        """Attach the device `me`, and return its transport. Raises ConfigError: the name cannot be in a topic."""
+        self.attached[me] = MemoryTransport(self, topics.name(me, "device"))
         return self.attached[me]
 
     def send(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
-        """Hand it over."""
+        """Hand a message over to `carry`, or deliver it."""
         if self._carry is None:
             self.arrive(receiver, delivery)
         else:
             self._carry(receiver, topic, delivery)
 
     def arrive(self, receiver: NodeId, delivery: Delivery) -> None:
-        """It is there; of a receiver that is not, nobody hears."""
+        """Deliver a message; it is lost if its receiver is not attached."""
         if receiver in self.attached:
-            self.attached[receiver].inbox.put(delivery)
+            self.attached[receiver].queue.put(delivery)
 
 
-class Memory:
+class MemoryTransport:
     """See `edge.interfaces.Transport`. What is sent to a device that is not attached is lost."""
 
     def __init__(self, network: Network, me: NodeId) -> None:
         self.traffic = Traffic()
-        self.inbox = Inbox(self.traffic)
+        self.queue = ReceiveQueue(self.traffic)
         self.reported: dict[str, float] = {}
         """the latest row of telemetry"""
         self._network = network
@@ -65,11 +68,11 @@ class Memory:
 
     def receive(self) -> list[Delivery]:
         """See `Transport.receive`."""
-        return self.inbox.take()
+        return self.queue.take()
 
     def wait(self, seconds: float) -> bool:
-        """Whether something is there. Nothing can arrive while the only thread waits, so it does not."""
-        return self.inbox.wait(0)
+        """Return at once whether something has arrived: nothing can arrive while the only thread waits."""
+        return self.queue.wait(0)
 
     def report(self, row: Mapping[str, float]) -> None:
         """Keep the latest row."""
@@ -80,4 +83,4 @@ class Memory:
         self._network.attached.pop(self._me, None)
 
 
-_: type[Transport] = Memory
+_: type[Transport] = MemoryTransport

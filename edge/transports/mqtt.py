@@ -1,7 +1,7 @@
-"""Messages over an MQTT broker: MQTT 5, or 3.1.1 where the broker knows no better. QoS 1.
+"""Messages over an MQTT broker: MQTT 5, or 3.1.1 where the broker does not speak it. QoS 1.
 
-paho's network thread keeps the session alive and only fills the inbox; everything else happens on
-the caller's thread. What paho 2 does that one would not expect is said where it is guarded against.
+paho's network thread keeps the session alive and fills the receive queue; everything else happens on the caller's
+thread. Where paho 2 behaves unexpectedly, a comment says how, beside the code that guards against it.
 """
 
 import contextlib
@@ -24,26 +24,27 @@ from edge.errors import ConfigError, TransportError
 from edge.interfaces import Delivery, NodeId, Traffic, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import Url, parse
-from edge.transports._inbox import LARGEST, Inbox, count_sent
+from edge.transports._receive_queue import LARGEST, ReceiveQueue, count_sent
 
 KEEPALIVE = 30
-"""Seconds of silence after which the broker takes us for dead and publishes our last will."""
+"""Seconds of silence after which the broker takes a device for dead and publishes its last will."""
 SESSION = 24 * 3600
-"""Seconds for which the broker keeps what neighbours send while we are away."""
+"""Seconds for which the broker keeps what neighbours send to a device that is away."""
 QUEUE = 1024
-"""Messages kept while the broker is away; further ones are lost, and counted."""
+"""Messages kept while the broker is away; further ones are lost and counted."""
 RETRY = (1, 30)
 """Seconds between attempts to reconnect: at first, at most."""
-PATIENCE = 10.0
+ANSWER_TIMEOUT = 10.0
 """Seconds to wait for the broker's answers when connecting and when closing."""
-PAYLOAD = 512_000
+MAX_PAYLOAD = 512_000
+"""Bytes: brokers of today take at least this."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Files for `mqtts://`: the CA that signed the broker, and our own certificate and key."""
+    """Files (PEM) for `mqtts://`: the CA that signed the broker's certificate, and the device's certificate and key."""
 
     ca: Path
     certificate: Path
@@ -58,36 +59,40 @@ def create(
     lasting: bool = True,
     identity: Identity | None = None,
     version: int = 0,
-) -> "Mqtt":
-    """Connect, and subscribe to the device's inbox.
+) -> "MqttTransport":
+    """Connect to a broker, and subscribe to the device's inbox.
 
     Args:
         url: mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://... with an identity.
-        fleet: whose topics.
-        me: the device; also names the session.
-        lasting: whether the broker keeps the session, and our messages, while we are away.
+        fleet: its name, as it stands in topics.
+        me: the device; names the session, too.
+        lasting: whether the broker keeps the session, and messages to the device, while it is away.
         identity: for TLS.
         version: 5 or 3 (meaning 3.1.1) insists on one; 0 tries 5, then 3.
 
+    Returns:
+        The transport, connected and subscribed.
+
     Raises:
-        ConfigError: a malformed URL or name. TransportError: nobody there, or we are refused.
+        ConfigError: a malformed URL or name, or certificate files that cannot be used.
+        TransportError: nothing answers there, or the broker refuses the connection.
     """
     topics.name(fleet, "fleet")
     topics.name(me, "device")
     address = parse(url)
     if version:
-        return Mqtt(address, fleet, me, lasting, identity, version)
+        return MqttTransport(address, fleet, me, lasting, identity, version)
     try:
-        return Mqtt(address, fleet, me, lasting, identity, 5)
-    except _NotSpoken:
-        return Mqtt(address, fleet, me, lasting, identity, 3)
+        return MqttTransport(address, fleet, me, lasting, identity, 5)
+    except _WrongVersion:
+        return MqttTransport(address, fleet, me, lasting, identity, 3)
 
 
-class _NotSpoken(TransportError):
+class _WrongVersion(TransportError):
     """The broker does not speak this version of MQTT."""
 
 
-class Mqtt:
+class MqttTransport:
     """See `edge.interfaces.Transport`."""
 
     def __init__(
@@ -101,7 +106,7 @@ class Mqtt:
     ) -> None:
         self.traffic = Traffic()
         self.version = version
-        self._inbox = Inbox(self.traffic)
+        self._queue = ReceiveQueue(self.traffic)
         self._fleet, self._me = fleet, me
         self._url = address.shown
         self._settled = threading.Event()
@@ -110,13 +115,13 @@ class Mqtt:
         self._closed = False
         self._last: paho.MQTTMessageInfo | None = None
         self._lost = 0
-        self._client = self._made(address, lasting, identity)
+        self._client = self._create_client(address, lasting, identity)
         self._connect(address, lasting)
 
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
         """See `Transport.send`."""
-        if len(payload) > PAYLOAD:
-            raise ValueError(f"a payload of {len(payload)} bytes must be cut into chunks of {PAYLOAD}")
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError(f"a payload of {len(payload)} bytes must be cut into chunks of {MAX_PAYLOAD}")
         topic = topics.Address(self._fleet, receiver, self._me, kind).topic
         info = self._client.publish(topic, payload, qos=1, properties=self._expiry())
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
@@ -124,49 +129,49 @@ class Mqtt:
             if self._lost == 1:
                 _log.warning("the broker is away and %d messages wait for it; further ones are lost", QUEUE)
             return
-        self._last = info  # paho says NO_CONN for a message it has queued: that is no error
+        self._last = info  # paho returns NO_CONN for a message that it has queued: that is no error
         count_sent(self.traffic, receiver, topic, payload, self.version)
 
     def receive(self) -> list[Delivery]:
         """See `Transport.receive`."""
-        return self._inbox.take()
+        return self._queue.take()
 
     def wait(self, seconds: float) -> bool:
         """See `Transport.wait`."""
-        return self._inbox.wait(seconds)
+        return self._queue.wait(seconds)
 
     def report(self, row: Mapping[str, float]) -> None:
         """See `Transport.report`."""
         self._client.publish(topics.telemetry(self._fleet, self._me), json.dumps(dict(row)), qos=0)
 
-    def retain(self, said: Mapping[str, str]) -> None:
-        """Leave messages at topics of their own, for whoever subscribes later."""
-        for topic, payload in said.items():
+    def retain(self, messages: Mapping[str, str]) -> None:
+        """Publish retained messages, topic -> payload, for clients that subscribe later."""
+        for topic, payload in messages.items():
             self._client.publish(topic, payload, qos=1, retain=True)
 
     def connection(self) -> socket.socket:
-        """The open socket, for whoever measures what it carries. Raises TransportError: there is none just now."""
-        found = self._client.socket()
-        if not isinstance(found, socket.socket):
+        """Return the open socket, to measure what it carries. Raises TransportError: it is not connected just now."""
+        connection = self._client.socket()
+        if not isinstance(connection, socket.socket):
             raise TransportError(f"{self._me} is not connected to {self._url}")
-        return found
+        return connection
 
     def close(self) -> None:
-        """See `Transport.close`. Waits for the broker to have what was sent."""
+        """See `Transport.close`. Waits until the broker has what was sent, ANSWER_TIMEOUT seconds at most for each."""
         if self._closed:
             return
         self._closed = True
         if self._client.is_connected():
             goodbye = self._client.publish(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
             for info in (self._last, goodbye):
-                # wait_for_publish raises for what paho has given up; there is nothing left to do then.
+                # It raises for a message that paho has given up; there is nothing left to do then.
                 with contextlib.suppress(RuntimeError, ValueError):
                     if info is not None:
-                        info.wait_for_publish(PATIENCE)
+                        info.wait_for_publish(ANSWER_TIMEOUT)
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _made(self, address: Url, lasting: bool, identity: Identity | None) -> paho.Client:
+    def _create_client(self, address: Url, lasting: bool, identity: Identity | None) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{self._fleet}-{self._me}",
@@ -175,7 +180,7 @@ class Mqtt:
         )
         client.max_queued_messages_set(QUEUE)  # unlimited otherwise, and must be set before connecting
         client.max_inflight_messages_set(64)
-        client.reconnect_delay_set(0.05, 1)  # type: ignore[arg-type]  # paho sleeps it out even when told to stop
+        client.reconnect_delay_set(0.05, 1)  # type: ignore[arg-type]  # paho sleeps for it even when it is asked to stop
         client.username_pw_set(address.user, address.password)
         client.will_set(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
         if address.tls:
@@ -207,14 +212,14 @@ class Mqtt:
                 f"no MQTT broker answers at {self._url} ({brief}); start one (edge-broker dev) or name another"
             ) from None
         self._client.loop_start()
-        if self._settled.wait(PATIENCE) and self._refusal is None:
+        if self._settled.wait(ANSWER_TIMEOUT) and self._refusal is None:
             self._client.reconnect_delay_set(*RETRY)
             return
         self._closed = True
         self._client.disconnect()
         self._client.loop_stop()
         if self.version == 5 and not self._answered:
-            raise _NotSpoken(f"what listens at {self._url} does not answer in MQTT 5")
+            raise _WrongVersion(f"what listens at {self._url} does not answer in MQTT 5")
         raise TransportError(f"the broker at {self._url} {self._refusal or 'does not answer'} (device {self._me})")
 
     # Callbacks, on paho's thread. An exception here would end that thread while is_connected() stays true.
@@ -226,7 +231,7 @@ class Mqtt:
                 self._refuse(f"refuses the connection: {code}")
                 return
             self._answered = True
-            client.subscribe(topics.inbox(self._fleet, self._me), qos=1)  # a lost session has lost this too
+            client.subscribe(topics.inbox(self._fleet, self._me), qos=1)  # a lost session has lost it, too
             client.publish(topics.status(self._fleet, self._me), "online", qos=1, retain=True)
         except Exception:
             _log.exception("on_connect")
@@ -240,7 +245,7 @@ class Mqtt:
             _log.exception("on_subscribe")
 
     def _on_disconnect(self, _client: paho.Client, _data: object, _f: object, code: Any, _p: object) -> None:
-        if not self._settled.is_set():  # later ones are mended by reconnecting
+        if not self._settled.is_set():  # from later disconnections paho recovers by reconnecting
             self._refuse(f"ends the connection: {code}")
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
@@ -249,7 +254,7 @@ class Mqtt:
             if address and address.fleet == self._fleet and address.receiver == self._me:
                 # A payload too large to look at is not kept either, only counted.
                 payload = bytes(message.payload) if len(message.payload) <= LARGEST else bytes(LARGEST + 1)
-                self._inbox.put(Delivery(address.sender, address.kind, payload))
+                self._queue.put(Delivery(address.sender, address.kind, payload))
         except Exception:
             _log.exception("on_message")
 
@@ -265,4 +270,4 @@ class Mqtt:
         return properties
 
 
-_: type[Transport] = Mqtt
+_: type[Transport] = MqttTransport

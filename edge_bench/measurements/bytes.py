@@ -26,7 +26,7 @@ from edge.codec import RETRANSMIT, decode, requested
 from edge.interfaces import NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Identity, Mqtt
+from edge.transports.mqtt import Identity, MqttTransport
 from edge_bench.tcp import HEADERS, Carried, carried
 from edge_report.finding import Finding, Progress
 from edge_sim import fleet as fleets
@@ -77,7 +77,7 @@ class Bytes(Finding):
     runs: list[TrafficRun]
 
 
-class Recorder(Mqtt):
+class Recorder(MqttTransport):
     """A transport that records every message it sends."""
 
     def __init__(self, url: str, fleet: str, me: NodeId, identity: Identity | None) -> None:

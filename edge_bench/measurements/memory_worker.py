@@ -21,9 +21,9 @@ PARTS: list[dict[str, Any]] = []
 def part(name: str, work: Callable[[], Any]) -> Any:
     """Do it, and note what that took."""
     process.reset_peak()
-    before = process.resident()
+    before = process.memory("VmRSS")
     result = work()
-    PARTS.append({"name": name, "held": process.resident() - before, "peak": process.peak() - before})
+    PARTS.append({"name": name, "held": process.memory("VmRSS") - before, "peak": process.memory("VmHWM") - before})
     return result
 
 
@@ -35,7 +35,7 @@ def mapped() -> dict[str, int]:
 
 def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> None:
     """See the module."""
-    PARTS.append({"name": "interpreter", "held": process.resident(), "peak": process.peak()})
+    PARTS.append({"name": "interpreter", "held": process.memory("VmRSS"), "peak": process.memory("VmHWM")})
     np: Any = part("numpy", lambda: __import__("numpy"))
     module: Any = part("runtime", lambda: __import__(f"edge.engines.{engine.replace('-', '_')}", fromlist=["create"]))
     part("package", lambda: [__import__(name) for name in ("edge.node", "edge.config", "edge.transports.mqtt")])
@@ -95,7 +95,7 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
         return received
 
     kept = part("messages", talk)
-    print(json.dumps({"parts": PARTS, "now": process.resident(), **mapped(), "heard": sum(map(len, kept))}))
+    print(json.dumps({"parts": PARTS, "now": process.memory("VmRSS"), **mapped(), "heard": sum(map(len, kept))}))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import ConfigError
-from edge.operations.remote import ABOUT, fingerprint
+from edge.operations.rollout import ROLLOUT_FILE, fingerprint
 from edge.storage import atomic, checkpoint_files
 
 PAPERS = ("node.toml", "authority.crt", "device.crt", "device.key")
@@ -126,7 +126,7 @@ def enrolment(board: Board) -> None:
 def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
     """With another model, checkpoints of the one before are set aside: the node could not start with them."""
     if fingerprint(home / config.bundle) not in ("", fingerprint(new / config.bundle)):
-        (new / config.bundle / ABOUT).unlink(missing_ok=True)  # of a rollout before this
+        (new / config.bundle / ROLLOUT_FILE).unlink(missing_ok=True)  # of a rollout before this
         if config.checkpoint is not None:
             checkpoint_files.set_aside(new / config.checkpoint)
 

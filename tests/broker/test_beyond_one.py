@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 MESSAGE = Message("soft-labels", 3, bytes(8), np.full((300, 10), 0.1, np.float32))
 
 
-def told(sender: mqtt.Mqtt, receiver: mqtt.Mqtt, name: str, count: int = 20) -> None:
+def told(sender: mqtt.MqttTransport, receiver: mqtt.MqttTransport, name: str, count: int = 20) -> None:
     """`count` messages from one to the other arrive, whole, and from the right sender."""
     (payload,) = encode(MESSAGE, "probability8")
     for _ in range(count):
@@ -91,9 +91,9 @@ def cluster(tmp_path: Path) -> Iterator[list[str]]:
         yield [f"mqtt://127.0.0.1:{port}" for port in ports]
 
 
-def joined(url: str, me: str) -> mqtt.Mqtt:
+def joined(url: str, me: str) -> mqtt.MqttTransport:
     """Connected, as soon as the servers have found one another and chosen who leads."""
-    found: list[mqtt.Mqtt] = []
+    found: list[mqtt.MqttTransport] = []
 
     def connected() -> bool:
         try:

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 from broker import mosquitto
 from broker.process import Running, free_port, running
-from edge import plugins, process
+from edge import plugins
+from edge.process import single_threaded
 from export import zoo
 from export.write import export
 
@@ -44,7 +45,7 @@ class Node:
     name: str
     path: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
     process: "subprocess.Popen[str] | None" = None
     readers: list[threading.Thread] = field(default_factory=list)
 
@@ -55,7 +56,7 @@ class Node:
 
     def start(self, **limits: Any) -> None:
         """A new life, from the checkpoint."""
-        environment = process.single_threaded()
+        environment = single_threaded()
         self.process = subprocess.Popen(
             [COMMAND, "--config", self.path, "--json"],
             stdout=subprocess.PIPE,
@@ -64,7 +65,7 @@ class Node:
             env=environment,
             **limits,
         )
-        for stream, keep in ((self.process.stdout, self._row), (self.process.stderr, self.said.append)):
+        for stream, keep in ((self.process.stdout, self._row), (self.process.stderr, self.log.append)):
             assert stream is not None
             reader = threading.Thread(target=_pump, args=(stream, keep), daemon=True)
             reader.start()
@@ -82,7 +83,7 @@ class Node:
         code = self.process.wait(seconds)
         for reader in self.readers:
             reader.join()
-        assert code == 0, "".join(self.said)
+        assert code == 0, "".join(self.log)
 
     def _row(self, line: str) -> None:
         self.rows.append(json.loads(line))
@@ -141,14 +142,14 @@ def field_of(folder: Path, **settings: Any) -> Iterator[Field]:
     objective = " + ".join(module.objective(module.Settings()))
     export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), folder / "bundle", objective=objective)
     with ExitStack() as stack:
-        made = Field(folder, free_port(None), {}, stack)
-        made.start_broker()
+        fleet = Field(folder, free_port(None), {}, stack)
+        fleet.start_broker()
         for name in NAMES:
-            made.configure(name, **settings)
+            fleet.configure(name, **settings)
         try:
-            yield made
+            yield fleet
         finally:
-            for node in made.nodes.values():
+            for node in fleet.nodes.values():
                 if node.process is not None and node.process.poll() is None:
                     node.kill()
                 for reader in node.readers:

@@ -111,8 +111,8 @@ def wire() -> Target:
             requested(data)
         chunk = decode(data)
         if chunk.rows * chunk.columns <= 10_000:  # as a receiver, which joins only what has the size that was agreed
-            found = join([chunk], bases if chance.random() < 0.5 else ())
-            assert np.isfinite(found.values).all()
+            message = join([chunk], bases if chance.random() < 0.5 else ())
+            assert np.isfinite(message.values).all()
 
     return once
 
@@ -156,8 +156,8 @@ def configuration(folder: Path) -> Target:
 
 def manifest(folder: Path) -> Target:
     """A bundle's manifest, mutated as text, and as values."""
-    made: Bundle = export(zoo.build("mlp:4", shape=(3,), classes=2), folder / "bundle")
-    path = made.path / "manifest.json"
+    written: Bundle = export(zoo.build("mlp:4", shape=(3,), classes=2), folder / "bundle")
+    path = written.path / "manifest.json"
     text = path.read_bytes()
     odd: list[Any] = [None, -1, 1.5, "", [], {}, [None], "x" * 9999, 2**70, True]
 
@@ -175,7 +175,7 @@ def manifest(folder: Path) -> Target:
                 where[chance.choice(sorted(where))] = chance.choice(odd)
             data = json.dumps(values).encode()
         path.write_bytes(data)
-        bundle.read(made.path)
+        bundle.read(written.path)
 
     return once
 
@@ -187,7 +187,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     chance = random.Random(args.seed)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         targets = {"wire": (wire(), 0.8), "configuration": (configuration(Path(name)), 0.1)}
         targets["manifest"] = manifest(Path(name)), 0.1
@@ -202,9 +202,9 @@ def main() -> int:
                 except (MessageError, MurmurError):
                     refused += 1
                 slowest = max(slowest, time.perf_counter() - begin)
-            found[title] = {"inputs": count, "refused": refused, "slowest_seconds": round(slowest, 4)}
+            results[title] = {"inputs": count, "refused": refused, "slowest_seconds": round(slowest, 4)}
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({**found, "memory_grew_mb": grown / 1024}))
+    print(json.dumps({**results, "memory_grew_mb": grown / 1024}))
     return 0 if grown < 100 * 1024 else 1
 
 

@@ -91,8 +91,8 @@ def _child(world: World, bundles: Bundles, homes: Path, life: float | None) -> i
             os._exit(code)
     deadline = time.monotonic() + (life if life is not None else 300)
     while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.0005)
     os.kill(child, signal.SIGKILL)
@@ -138,14 +138,14 @@ def _where(homes: Path) -> str:
 
 def _contents(homes: Path) -> dict[str, tuple[int, dict[str, bytes]]]:
     """Everything that every device's newest checkpoint holds."""
-    found = {}
+    contents = {}
     for home in sorted(homes.iterdir()):
         newest = checkpoint_files.read(home)
         assert newest is not None
         number, values = newest
         held = {k: np.ascontiguousarray(v).tobytes() for k, v in values.items() if not k.startswith("post/")}
-        found[home.name] = number, held
-    return found
+        contents[home.name] = number, held
+    return contents
 
 
 if __name__ == "__main__":

@@ -142,10 +142,10 @@ def _packet(source: socket.socket) -> tuple[bytes, bytes]:
 
 
 def _exactly(source: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        data = source.recv(count - len(found))
+    received = b""
+    while len(received) < count:
+        data = source.recv(count - len(received))
         if not data:
             raise EOFError
-        found += data
-    return found
+        received += data
+    return received

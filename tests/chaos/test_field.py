@@ -40,7 +40,7 @@ def reached(node: Node, number: int) -> Callable[[], bool]:
     return lambda: node.round >= number
 
 
-def missed(node: Node) -> float:
+def timeouts(node: Node) -> float:
     return float(sum(row["timeouts"] for row in node.rows))
 
 
@@ -54,7 +54,7 @@ def test_the_broker_is_killed_and_comes_back(tmp_path: Path) -> None:
             field.kill_broker()
             field.start_broker()
         all_finish(field, rounds)
-        assert max(missed(node) for node in field.nodes.values()) <= 2 * times  # it learns on within a round or two
+        assert max(timeouts(node) for node in field.nodes.values()) <= 2 * times  # it learns on within a round or two
 
 
 def test_devices_are_killed_and_come_back(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_devices_are_killed_and_come_back(tmp_path: Path) -> None:
             node.kill()
             node.start()
         all_finish(field, rounds)
-        assert sum(missed(node) for node in field.nodes.values()) == 0  # what they had said was not lost with them
+        assert sum(timeouts(node) for node in field.nodes.values()) == 0  # the messages they had sent survived
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_network_that(name: str, weather: Weather, rounds: int, accuracy: floa
         all_finish(field, rounds, accuracy=accuracy)
         nodes = field.nodes.values()
         assert all(row["timeouts"] == 0 for node in nodes for row in node.rows[:-1])
-        assert sum(missed(node) for node in nodes) <= 1  # who has said its last may be gone before it is heard
+        assert sum(timeouts(node) for node in nodes) <= 1  # a device may have left before its last message arrived
         if weather.loss:
             assert weather.counts["lost"] > rounds
             assert weather.counts["twice"] > 0
@@ -110,7 +110,7 @@ def test_a_network_that_falls_apart_and_heals(tmp_path: Path) -> None:
         weather.apart.set()
         apart = c.round
         eventually(reached(c, apart + 3), 60)
-        assert missed(c) >= 2
+        assert timeouts(c) >= 2
         weather.apart.clear()
         all_finish(field, rounds)
         for node in field.nodes.values():
@@ -141,7 +141,7 @@ def test_a_full_card(tmp_path: Path) -> None:
         for one in field.nodes.values():
             one.finish()
             assert one.round == rounds
-        assert any("cannot keep a checkpoint" in line for line in node.said)
+        assert any("cannot keep a checkpoint" in line for line in node.log)
 
 
 def test_a_device_with_another_reference_set(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_hostile_neighbour(tmp_path: Path) -> None:
         for node in field.nodes.values():
             node.finish()
             assert node.round == rounds
-            assert not any("Traceback" in line for line in node.said)
+            assert not any("Traceback" in line for line in node.log)
         enemy.disconnect()
         enemy.loop_stop()
         counted = field.nodes["a"].rows[-1]
@@ -213,12 +213,14 @@ def nonsense() -> list[bytes]:
     good = Message("soft-labels", 2, bytes(8), np.full((300, 10), 0.1, np.float32))
     known = data.take_reference("300", data.load("digits", 0), 0)[0].digest
     (payload,) = encode(good, "delta15")
-    found = [b"", b"Mu", bytes(CHUNK), bytes(900_000), payload, payload[:-1], b"Mu\x02" + payload[3:]]
+    payloads = [b"", b"Mu", bytes(CHUNK), bytes(900_000), payload, payload[:-1], b"Mu\x02" + payload[3:]]
     for number in (1, 2, 3, 2**32 - 1):
         for values in (np.full((300, 10), 1e30), np.full((300, 10), -1.0), np.zeros((1, 1)), np.ones((3000, 10))):
             message = Message("soft-labels", number, known, values.astype(np.float32))
-            found += encode(message, "float32") + encode(Message("weights", number, known, message.values), "float32")
-    found += [request("soft-labels", n, bytes(8)) for n in range(1, 60)]
+            payloads += encode(message, "float32") + encode(
+                Message("weights", number, known, message.values), "float32"
+            )
+    payloads += [request("soft-labels", n, bytes(8)) for n in range(1, 60)]
     chance = random.Random(0)
-    found += [chance.randbytes(chance.randrange(2000)) for _ in range(200)]
-    return found
+    payloads += [chance.randbytes(chance.randrange(2000)) for _ in range(200)]
+    return payloads

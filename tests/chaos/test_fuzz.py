@@ -13,7 +13,7 @@ def test_mutated_inputs_are_refused_by_name_or_taken() -> None:
     command = [sys.executable, "-m", "tests.chaos.fuzz", *words]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     for target in ("wire", "configuration", "manifest"):
-        assert 0 < found[target]["refused"] < found[target]["inputs"]  # neither all nor none
-    print(found)
+        assert 0 < result[target]["refused"] < result[target]["inputs"]  # neither all nor none
+    print(result)

@@ -34,7 +34,7 @@ def test_a_killed_fleet_comes_out_bit_for_bit_the_same(protocol: str, coding: st
         timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)
-    assert found["different"] == 0
-    assert sum(found["kills"].values()) >= kills
-    print(found)
+    result = json.loads(done.stdout)
+    assert result["different"] == 0
+    assert sum(result["kills"].values()) >= kills
+    print(result)

@@ -198,8 +198,8 @@ def test_garbage_is_counted_and_stops_nobody(protocol: str, tmp_path: Path) -> N
             victim = whole.devices[1]
             stray = Message("soft-labels", 1, b"elsewher", np.ones((2, 2), np.float32))
             for content in (b"", b"Mu", bytes(500), encode(stray, "float32")[0]):
-                victim.transport.inbox.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
-                victim.transport.inbox.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
+                victim.transport.queue.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
+                victim.transport.queue.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
             assert number < 5
         if protocol not in ("isolated", "pooled"):
             assert whole.devices[1].inbox.counts["malformed"] > 0

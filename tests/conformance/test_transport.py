@@ -13,7 +13,7 @@ from broker import embedded
 from edge.errors import TransportError
 from edge.interfaces import Delivery, Transport
 from edge.transports import memory, mqtt
-from edge.transports._inbox import LARGEST, PER_SENDER
+from edge.transports._receive_queue import LARGEST, PER_SENDER
 from tests.waiting import eventually
 
 Attach = Callable[[str], Transport]
@@ -57,15 +57,15 @@ def attach(request: pytest.FixtureRequest, urls: dict[str, str]) -> Iterator[Att
 
 def collect(transport: Transport, count: int) -> list[Delivery]:
     """At least `count` deliveries, in order of arrival."""
-    found: list[Delivery] = []
+    deliveries: list[Delivery] = []
 
     def enough() -> bool:
         transport.wait(0.05)
-        found.extend(transport.receive())
-        return len(found) >= count
+        deliveries.extend(transport.receive())
+        return len(deliveries) >= count
 
     eventually(enough)
-    return found
+    return deliveries
 
 
 def test_who_said_what_to_whom(attach: Attach) -> None:
@@ -73,8 +73,8 @@ def test_who_said_what_to_whom(attach: Attach) -> None:
     a.send("b", "soft-labels", b"one")
     c.send("b", "weights", b"two")
     a.send("c", "again", b"")
-    found = collect(b, 2)
-    assert sorted(found, key=lambda d: d.sender) == [
+    deliveries = collect(b, 2)
+    assert sorted(deliveries, key=lambda d: d.sender) == [
         Delivery("a", "soft-labels", b"one"),
         Delivery("c", "weights", b"two"),
     ]
@@ -114,9 +114,9 @@ def test_an_inbox_is_bounded_per_sender(attach: Attach) -> None:
     for i in range(PER_SENDER + 20):
         a.send("b", "k", str(i).encode())
     eventually(lambda: b.traffic.messages_received == PER_SENDER + 21)
-    found = b.receive()
-    assert [d.payload for d in found if d.sender == "a"] == [str(i).encode() for i in range(20, PER_SENDER + 20)]
-    assert [d.payload for d in found if d.sender == "c"] == [b"quiet"]
+    deliveries = b.receive()
+    assert [d.payload for d in deliveries if d.sender == "a"] == [str(i).encode() for i in range(20, PER_SENDER + 20)]
+    assert [d.payload for d in deliveries if d.sender == "c"] == [b"quiet"]
     assert b.traffic.overflowed == 20
 
 
@@ -204,12 +204,12 @@ def test_a_broker_that_comes_back_is_found_again() -> None:
         a.send("b", "k", b"while it was gone")
         with embedded.running("mosquitto", first.port):
             # b's session went with the broker; only what is sent after b is back is sure to arrive.
-            def heard() -> bool:
+            def arrives() -> bool:
                 a.send("b", "k", b"after")
                 b.wait(0.1)
                 return any(d.payload == b"after" for d in b.receive())
 
-            eventually(heard, seconds=60)
+            eventually(arrives, seconds=60)
 
 
 def test_the_last_will_tells_of_a_sudden_end(mosquitto: str) -> None:

@@ -17,9 +17,10 @@ from broker.fleet import Fleet
 from broker.process import free_port
 from edge.errors import BundleError, ConfigError, MessageError
 from edge.interfaces import Delivery, Traffic
-from edge.messaging.chunked import SIZE, Parts, cut
-from edge.operations import remote as device
-from edge.operations.remote import Attended, NewBundleError
+from edge.messaging.chunked import PART_SIZE, Assembler, split
+from edge.operations import rollout as device
+from edge.operations.remote import AdministeredTransport
+from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import checkpoint_files, metrics_log
 from export import zoo
 from export.write import export
@@ -28,7 +29,7 @@ from firmware_scripts import operating
 from tests import pair
 from tests.refusals import refusal
 
-ABC = cut(b"abc")[0]
+ABC = split(b"abc")[0]
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +153,13 @@ class Bench:
     """A device on the bench."""
 
     inner: Silent
-    attended: Attended
+    attended: AdministeredTransport
+    installer: Installer
     tried: list[Path] = field(default_factory=list)
 
     def brings(self, package: bytes) -> str:
         """What the device reports about it; "installed" if it begins anew."""
-        self.inner.brought = [Delivery("operator", "rollout", part) for part in cut(package)]
+        self.inner.brought = [Delivery("operator", "rollout", part) for part in split(package)]
         try:
             assert self.attended.receive() == []
         except NewBundleError:
@@ -171,10 +173,10 @@ def bench(orchard: Fleet, tmp_path: Path) -> Bench:
     here.mkdir()
     pair.model(here / "bundle", "mlp:16")
     inner = Silent()
-    found = Bench(inner, Attended(inner, "a", "orchard", here, here / "bundle", (), None, lambda _: None))
-    found.attended.authority = orchard.folder / "authority.crt"
-    found.attended.trial = found.tried.append
-    return found
+    installer = Installer("orchard", here, here / "bundle", orchard.folder / "authority.crt", lambda _: None)
+    bench = Bench(inner, AdministeredTransport(inner, "a", (), installer), installer)
+    installer.trial = bench.tried.append
+    return bench
 
 
 def signed(orchard: Fleet, pair: certificates.Pair, about: dict[str, object], more: dict[str, bytes]) -> bytes:
@@ -192,7 +194,7 @@ def test_power_cuts_while_installing(
     orchard: Fleet, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each of them the next start comes to the same."""
-    home = bench.attended.here
+    home = bench.installer.folder
     assert bench.brings(operating.packed(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
     for number in (6, 7):
         checkpoint_files.write(home / "state", number, {"x": np.zeros(1)})
@@ -228,7 +230,7 @@ def test_power_cuts_while_installing(
 
 def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
     """And leaves everything as it was."""
-    home = bench.attended.here
+    home = bench.installer.folder
     before = device.fingerprint(home / "bundle")
     signer = certificates.read(orchard.folder / "signer")
     good = operating.packed(orchard.folder / "model-2", orchard, "model-2", 5)
@@ -254,10 +256,10 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
     def unfit(_: Path) -> None:
         raise BundleError("takes samples of another shape")
 
-    bench.attended.trial = unfit
+    bench.installer.trial = unfit
     assert bench.brings(good) == "refused: takes samples of another shape"
     assert sorted(p.name for p in home.iterdir()) == ["bundle"]
-    bench.attended.authority = None
+    bench.installer.authority = None
     assert "a rollout needs [tls]" in bench.brings(good)
 
 
@@ -265,7 +267,7 @@ def test_an_older_package_cannot_come_back(orchard: Fleet, bench: Bench) -> None
     old = operating.packed(orchard.folder / "model-1", orchard, "old", 5)
     new = operating.packed(orchard.folder / "model-2", orchard, "new", 6)
     assert bench.brings(new) == "installed"
-    device.finish(bench.attended.bundle, None)
+    device.finish(bench.installer.bundle, None)
     assert bench.brings(old) == "refused: old is older than what is installed; make the package again"
     assert bench.brings(new) == "installed new"
 
@@ -281,24 +283,24 @@ def test_an_older_package_cannot_come_back(orchard: Fleet, bench: Bench) -> None
 )
 def test_no_parts(payload: bytes, bench: Bench) -> None:
     with pytest.raises(MessageError):
-        Parts().take(payload)
+        Assembler().add(payload)
     bench.inner.brought = [Delivery("operator", "rollout", payload), Delivery("operator", "ask", payload)]
     assert bench.attended.receive() == []
     assert len(bench.inner.sent) == 2
 
 
 def test_parts_in_any_order() -> None:
-    content = np.random.default_rng(0).bytes(3 * SIZE - 5)
-    first, second, third = cut(content)
-    parts = Parts()
-    assert parts.take(third) is None
-    assert parts.take(cut(b"another")[0]) == b"another"
-    assert [parts.take(part) for part in (third, first, first, second)] == [None, None, None, content]
-    lying = cut(content)
+    content = np.random.default_rng(0).bytes(3 * PART_SIZE - 5)
+    first, second, third = split(content)
+    parts = Assembler()
+    assert parts.add(third) is None
+    assert parts.add(split(b"another")[0]) == b"another"
+    assert [parts.add(part) for part in (third, first, first, second)] == [None, None, None, content]
+    lying = split(content)
     lying[1] = lying[1][:-1] + bytes([lying[1][-1] ^ 1])
-    assert [parts.take(part) for part in lying[:2]] == [None, None]
+    assert [parts.add(part) for part in lying[:2]] == [None, None]
     with pytest.raises(MessageError, match="do not make what was announced"):
-        parts.take(lying[2])
+        parts.add(lying[2])
 
 
 def test_stages() -> None:

@@ -44,9 +44,9 @@ def test_an_answer_is_taken_once() -> None:
     inbox = expecting()
     assert inbox.take("b", "soft-labels") is None
     put(inbox, said())
-    found = inbox.take("b", "soft-labels")
-    assert found is not None
-    np.testing.assert_array_equal(found.values, distributions(3, 4, 0))
+    message = inbox.take("b", "soft-labels")
+    assert message is not None
+    np.testing.assert_array_equal(message.values, distributions(3, 4, 0))
     assert inbox.take("b", "soft-labels") is None
     assert counted(inbox) == {}
 
@@ -54,9 +54,9 @@ def test_an_answer_is_taken_once() -> None:
 def test_the_first_of_two_counts() -> None:
     inbox = expecting()
     put(inbox, said(seed=1), said(seed=2))
-    found = inbox.take("b", "soft-labels")
-    assert found is not None
-    np.testing.assert_array_equal(found.values, distributions(3, 4, 1))
+    message = inbox.take("b", "soft-labels")
+    assert message is not None
+    np.testing.assert_array_equal(message.values, distributions(3, 4, 1))
     put(inbox, said(seed=3))
     assert inbox.take("b", "soft-labels") is None
     assert counted(inbox) == {"duplicate": 2}
@@ -112,9 +112,9 @@ def test_chunks_arrive_in_any_order_between_other_messages() -> None:
     put(inbox, [two[1], one[2], one[0], two[2], two[0], one[2]])
     assert inbox.take("b", "weights") is None
     put(inbox, [one[1]])
-    found = inbox.take("b", "weights")
-    assert found is not None
-    np.testing.assert_array_equal(found.values, values)
+    message = inbox.take("b", "weights")
+    assert message is not None
+    np.testing.assert_array_equal(message.values, values)
     assert counted(inbox) == {"duplicate": 1}
 
 
@@ -182,9 +182,9 @@ def test_forged_headers_neither_raise_nor_silence_others(forged: list[tuple[str,
         inbox.put(Delivery(sender, chunk.kind, pack(chunk)))
     put(inbox, said(sender="c"))
     assert inbox.take("c", "soft-labels") is not None
-    if (found := inbox.take("b", "soft-labels")) is not None:
-        assert found.values.shape == EXPECTED.shape
-        assert np.isfinite(found.values).all()
+    if (message := inbox.take("b", "soft-labels")) is not None:
+        assert message.values.shape == EXPECTED.shape
+        assert np.isfinite(message.values).all()
     assert set(inbox.counts) == set(CAUSES)
     assert sum(inbox.counts.values()) <= len(forged)
 
@@ -216,16 +216,16 @@ def test_garbage_is_counted_and_an_honest_message_still_heard(garbage: list[tupl
     assert sum(inbox.counts.values()) == len(garbage)
 
 
-def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
+def test_a_delta_without_its_base_is_requested_and_taken_whole() -> None:
     inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (200, 10))]})
     inbox.open(5)
-    heard: list[Message] = []
+    decoded: list[Message] = []
     sent = []
     values = distributions(200, 10, 0)
     for number in (5, 6, 7, 8):
         message = Message("soft-labels", number, DIGEST, values)
-        (payload,) = encode(message, "delta15", heard[::-1][:2])
-        heard.append(join([decode(payload)], heard[::-1][:2]))
+        (payload,) = encode(message, "delta15", decoded[::-1][:2])
+        decoded.append(join([decode(payload)], decoded[::-1][:2]))
         sent.append([Delivery("b", "soft-labels", payload)])
     put(inbox, sent[0])
     assert inbox.take("b", "soft-labels") is not None
@@ -236,28 +236,28 @@ def test_a_change_without_its_base_is_asked_for_and_taken_whole() -> None:
     assert counted(inbox) == {"missing_base": 1}
     assert inbox.take_missing_base("b", "soft-labels")
     assert not inbox.take_missing_base("b", "soft-labels")  # once
-    (whole,) = encode(heard[2], "delta15")
+    (whole,) = encode(decoded[2], "delta15")
     put(inbox, [Delivery("b", "soft-labels", whole)])
-    found = inbox.take("b", "soft-labels")
-    assert found is not None
-    np.testing.assert_array_equal(found.values, heard[2].values)
+    taken = inbox.take("b", "soft-labels")
+    assert taken is not None
+    np.testing.assert_array_equal(taken.values, decoded[2].values)
     inbox.open(8)  # its older base, round 6, is still not here
     put(inbox, sent[3])
     assert counted(inbox) == {"missing_base": 2}
 
 
-def test_a_change_waits_for_nothing_where_its_base_came_early() -> None:
+def test_a_delta_waits_for_nothing_if_its_base_came_early() -> None:
     inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (200, 10))]})
     inbox.open(5)
-    heard: list[Message] = []
+    decoded: list[Message] = []
     for number in (5, 6, 7):
         message = Message("soft-labels", number, DIGEST, distributions(200, 10, 0))
-        (payload,) = encode(message, "delta15", heard[::-1][:2])
-        heard.append(join([decode(payload)], heard[::-1][:2]))
+        (payload,) = encode(message, "delta15", decoded[::-1][:2])
+        decoded.append(join([decode(payload)], decoded[::-1][:2]))
         put(inbox, [Delivery("b", "soft-labels", payload)])
-    for number, said_then in zip((5, 6, 7), heard, strict=True):
+    for number, expected in zip((5, 6, 7), decoded, strict=True):
         inbox.open(number)
-        found = inbox.take("b", "soft-labels")
-        assert found is not None
-        np.testing.assert_array_equal(found.values, said_then.values)
+        taken = inbox.take("b", "soft-labels")
+        assert taken is not None
+        np.testing.assert_array_equal(taken.values, expected.values)
     assert counted(inbox) == {}

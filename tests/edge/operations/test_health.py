@@ -28,13 +28,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_board(root: Path) -> None:
-    found = health.read(root, root)
-    assert found.pop("disk_free_mb") > 0
-    assert found == {"temperature": 57.2, "undervoltage": 1.0, "clock_unset": 1.0, "memory_mb": 92.2}
+    values = health.read(root, root)
+    assert values.pop("disk_free_mb") > 0
+    assert values == {"temperature": 57.2, "undervoltage": 1.0, "clock_unset": 1.0, "memory_mb": 92.2}
     (root / "run/systemd/timesync/synchronized").touch()
     (root / "sys/class/hwmon/hwmon0/in0_lcrit_alarm").write_text("0\n")
-    found = health.read(root, root)
-    assert (found["undervoltage"], found["clock_unset"]) == (0.0, 0.0)
+    values = health.read(root, root)
+    assert (values["undervoltage"], values["clock_unset"]) == (0.0, 0.0)
 
 
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:

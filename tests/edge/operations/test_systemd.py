@@ -13,15 +13,15 @@ from edge.operations import systemd
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as found:
-        found.bind(str(tmp_path / "notify"))
-        found.settimeout(5)
-        yield found
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
 
 
 def test_systemd_is_told(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", listener.getsockname())
-    systemd.tell("READY=1")
+    systemd.notify("READY=1")
     assert listener.recv(100) == b"READY=1"
 
 
@@ -29,14 +29,14 @@ def test_a_socket_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0murmur-test-watchdog")
         monkeypatch.setenv("NOTIFY_SOCKET", "@murmur-test-watchdog")
-        systemd.tell("WATCHDOG=1")
+        systemd.notify("WATCHDOG=1")
         assert listener.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("address", ["", "/nobody/listens/here"])
 def test_where_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    systemd.tell("READY=1")
+    systemd.notify("READY=1")
 
 
 class Slow:

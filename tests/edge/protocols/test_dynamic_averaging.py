@@ -35,7 +35,25 @@ def test_divergence_stays_below_the_threshold(threshold: float, weighted: bool, 
             balanced.append(whole.centre.row["balanced"])
             assert divergence(weights(whole)) <= threshold * (1 + 1e-6)
         assert max(balanced) > 0
-        assert any(0 < b < 5 for b in balanced)  # partial balancing happens
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_violator_is_balanced_by_one_other(weighted: bool, tmp_path: Path) -> None:
+    """At 1.5 of the threshold: half the way is 0.375 of it, so that nobody else is asked and the reference stays."""
+    settings = {**STREAM, "learning_rate": 1e-30, "threshold": 0.05, "weighted": weighted}
+    with fleet(tmp_path, "dynamic-averaging", devices=5, rounds=3, settings=settings) as whole:
+        balanced = []
+        for number, _ in enumerate(whole.rounds(), start=1):
+            balanced.append(whole.centre.row["balanced"])
+            if number == 1:
+                engine = whole.members[0].engine
+                parameters = engine.parameters()
+                push = (1.5 * 0.05 / sum(p.size for p in parameters.values())) ** 0.5
+                engine.load_parameters({k: p + np.float32(push) for k, p in parameters.items()})
+        assert balanced == [0, 2, 0]
+        apart = weights(whole) - whole.centre.protocol.reference  # type: ignore[attr-defined]
+        distances = sorted((apart**2).sum(axis=1) / 0.05)
+        assert distances == pytest.approx([0, 0, 0, 0.375, 0.375], abs=1e-3)
 
 
 def test_threshold_0_is_continuous_averaging_bit_for_bit(tmp_path: Path) -> None:

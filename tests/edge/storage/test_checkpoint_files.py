@@ -20,12 +20,12 @@ def test_round_trip_and_two_kept(tmp_path: Path) -> None:
     assert checkpoint_files.read(tmp_path / "new") is None
     for number in (1, 2, 3, 10):
         checkpoint_files.write(tmp_path / "new", number, values(number))
-    found = checkpoint_files.read(tmp_path / "new")
-    assert found is not None
-    assert found[0] == 10
+    checkpoint = checkpoint_files.read(tmp_path / "new")
+    assert checkpoint is not None
+    assert checkpoint[0] == 10
     for key, value in values(10).items():
-        np.testing.assert_array_equal(found[1][key], value)
-        assert found[1][key].dtype == value.dtype
+        np.testing.assert_array_equal(checkpoint[1][key], value)
+        assert checkpoint[1][key].dtype == value.dtype
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
         "round-00000003.safetensors",
         "round-00000010.safetensors",
@@ -39,9 +39,9 @@ def test_a_damaged_one_is_passed_over(share: float, tmp_path: Path) -> None:
     path = tmp_path / "round-00000002.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    found = checkpoint_files.read(tmp_path)
-    assert found is not None
-    assert found[0] == 1
+    checkpoint = checkpoint_files.read(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint[0] == 1
 
 
 def test_a_place_that_takes_no_files(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_killed_at_any_moment_a_whole_one_is_there(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         process.close()
-        found = checkpoint_files.read(tmp_path)
-        assert found is not None
-        assert (found[1]["a"] == found[0]).all()
-        last = found[0]
+        checkpoint = checkpoint_files.read(tmp_path)
+        assert checkpoint is not None
+        assert (checkpoint[1]["a"] == checkpoint[0]).all()
+        last = checkpoint[0]
     checkpoint_files.write(tmp_path, last + 1, values(1))
     assert not list(tmp_path.glob(".writing-*"))  # what the dead left behind is swept up

@@ -1,4 +1,4 @@
-"""What both transports share: a bounded inbox, and how traffic is counted."""
+"""What both transports share: a bounded queue of what was received, and how traffic is counted."""
 
 import threading
 from collections import deque
@@ -7,25 +7,39 @@ from edge.interfaces import Delivery, NodeId, Traffic
 from edge.messaging.topics import publish_size
 
 PER_SENDER = 256
-"""Deliveries kept of one sender."""
+"""The newest deliveries kept of one sender, so that a flood costs messages of whoever sends it and of nobody else."""
 TOTAL = 64_000_000
-"""Bytes kept in all."""
+"""Bytes kept in all: a board with 512 MB stays within its memory whatever arrives."""
 SENDERS = 1024
-"""Senders kept apart; more than these is an attack, and not listened to."""
+"""Senders that are kept apart. Only members of the fleet can send, so that more than these is an attack."""
 LARGEST = 600_000
-"""Bytes of a payload that is still looked at."""
+"""Bytes of a payload, at most: what the wire format allows (512,000), and some more."""
 
 
 def count_sent(traffic: Traffic, receiver: NodeId, topic: str, payload: bytes, version: int = 5) -> None:
-    """Count a message on its way out by MQTT `version`."""
+    """Count a payload that is sent.
+
+    Args:
+        traffic: where to count.
+        receiver: of the payload.
+        topic: on which it is published.
+        payload: the bytes.
+        version: of MQTT, 5 or 3 (3.1.1), whose packets differ in size.
+    """
     traffic.messages_sent += 1
     traffic.sent_to[receiver] = traffic.sent_to.get(receiver, 0) + len(payload)
     traffic.payload_bytes_sent += len(payload)
     traffic.wire_bytes_sent += publish_size(topic, len(payload), version)
 
 
-class Inbox:
-    """Filled by one thread, read by another."""
+class ReceiveQueue:
+    """Deliveries from the thread that receives them to the thread that reads them.
+
+    Bounded: it drops the oldest delivery of a sender, or of all, rather than grow, and counts `Traffic.overflowed`.
+
+    Args:
+        traffic: where deliveries are counted.
+    """
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -35,7 +49,7 @@ class Inbox:
         self._changed = threading.Condition()
 
     def put(self, delivery: Delivery) -> None:
-        """Keep a delivery, at the cost of the oldest of its sender (or of all) if there is no room."""
+        """Keep a delivery; if there is no room, drop the oldest of its sender, or of all."""
         size = len(delivery.payload)
         with self._changed:
             self._traffic.messages_received += 1
@@ -54,16 +68,16 @@ class Inbox:
             self._changed.notify_all()
 
     def take(self) -> list[Delivery]:
-        """Everything, oldest first."""
+        """Remove and return everything, oldest first."""
         with self._changed:
-            found = list(self._waiting)
+            deliveries = list(self._waiting)
             self._waiting.clear()
             self._of.clear()
             self._bytes = 0
-            return found
+            return deliveries
 
     def wait(self, seconds: float) -> bool:
-        """Whether something is there, after at most `seconds`."""
+        """Wait until something has arrived (True), or for `seconds` (False)."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._waiting), timeout=seconds)
 
