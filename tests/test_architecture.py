@@ -9,7 +9,7 @@ import pytest
 
 from tests import architecture
 
-CEILINGS = {"circles": 1, "private imports": 8, "duplicate classes": 12, "participles": 530}
+CEILINGS = {"circles": 1, "private imports": 8, "duplicate classes": 11, "participles": 448}
 """Where a bound is not reached yet: today's value, which may only fall."""
 
 PYPROJECT = """
