@@ -81,10 +81,53 @@ class Tls(Table):
     key: Path
 
 
-class NodeConfig(Table):
+class RunConfig(Table):
+    """What a node does, wherever it runs: the part of the settings that `edge-node` and `edge-sim` share.
+
+    `settings` is not here: a node's file has a table for its protocol, a scenario, which may compare protocols, one for
+    each.
+    """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"patience": "round_timeout"}
+    protocol: str = "d-distillation"
+    """name of a file in `edge/protocols`"""
+    topology: str = "ring"
+    """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file with a line "a b" an edge"""
+    data: str = "digits"
+    """digits, npz:PATH, idx:DIR, margin-stream:..., cartpole"""
+    split: str | None = None
+    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN;
+    not at all if absent"""
+    reference: str = "300"
+    """how many training rows become the unlabelled reference set, or npz:PATH"""
+    coding: Coding = Coding()
+    """how messages are coded, by kind"""
+    privacy: Privacy = Privacy()
+    """noise and temperature of what devices send"""
+    robust: str = "mean"
+    """aggregation rule, which says whose soft labels are mixed: mean, median, trimmed-mean:X, similarity:X"""
+    engine: str = "onnx-runtime"
+    """what runs the training step: name of a file in `edge/engines`"""
+    threads: int | None = Field(default=None, ge=1)
+    """of the engine; as `edge-node tune` found, or 1, if absent"""
+    rounds: int = Field(default=100, ge=1)
+    """number of the last round"""
+    round_timeout: float = Field(default=30.0, gt=0)
+    """seconds to wait for silent neighbours in a round"""
+    evaluate_every: int = Field(default=1, ge=1)
+    """rounds between evaluations on the test part of the data"""
+    seed: int = Field(default=0, ge=0)
+    """of everything that is random"""
+
+    @property
+    def runtime(self) -> str:
+        """The name of the engine that runs the step."""
+        return self.engine
+
+
+class NodeConfig(RunConfig):
     """One device (`edge-node --config node.toml`). Paths are relative to the file."""
 
-    RENAMED: ClassVar = {"patience": "round_timeout"}
     id: str = ""
     """may be left out where `role` says which node of the fleet this is"""
     role: str = DEVICE
@@ -94,30 +137,12 @@ class NodeConfig(Table):
     tls: Tls | None = None
     peers: list[str] = Field(min_length=2)
     """every device of the fleet, this one included, in an order all agree on"""
-    topology: str = "ring"
     bundle: Path
     """of the devices' model"""
     centre_bundle: Path | None = None
     """of the centre's own model, on the centre of a protocol that gives it one"""
-    data: str = "digits"
-    split: str | None = None
-    """take only this device's share of the data, by its place in `peers`; all of it if absent"""
-    reference: str = "300"
-    protocol: str = "d-distillation"
     settings: dict[str, Any] = {}
-    coding: Coding = Coding()
-    privacy: Privacy = Privacy()
-    robust: str = "mean"
-    """which of the neighbours' soft labels are believed: a name in `edge/robust`, with its argument"""
-    engine: str = "onnx-runtime"
-    threads: int | None = Field(default=None, ge=1)
-    """of the engine; what `edge-node tune` found, or 1, if absent"""
-    rounds: int = Field(default=100, ge=1)
-    round_timeout: float = Field(default=30.0, gt=0)
-    """seconds to wait for silent neighbours in a round"""
-    seed: int = Field(default=0, ge=0)
-    evaluate_every: int = Field(default=1, ge=1)
-    """rounds between evaluations on the test part of the data"""
+    """of the protocol"""
     home_assistant: bool = False
     """whether Home Assistant is told of this device (MQTT discovery)"""
     checkpoint: Path | None = None

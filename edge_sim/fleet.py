@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 
-from edge import checkpoint, node, plugins, robust
+import edge.device
+from edge import checkpoint
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
-from edge.engines._none import NoModel
-from edge.interfaces import DEVICE, Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
+from edge.interfaces import Array, Engine, NodeId, Protocol, ProtocolContext, Traffic, Transport
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
-from edge.privacy import perturbation
 from edge_sim import lies
 from edge_sim.network import Network
 from edge_sim.world import Bundles, World
@@ -26,35 +24,71 @@ Steps = Iterator[Waiting | Row]
 
 @dataclass
 class Device:
-    """One emulated node. own: weights of the test rows that make their classes as frequent as on the device."""
+    """One emulated node.
 
-    id: NodeId
-    setup: ProtocolContext
-    own: Array
+    Attributes:
+        node: what a board would run; another one after the process was killed.
+        bundle: what it trains; None for a centre without a model.
+        own: (n,) weights of the test rows that make their classes as frequent as on the device.
+        steps: its rounds, from here on.
+        row: of the round last finished.
+    """
+
+    node: edge.device.Device
     bundle: Bundle | None
-    engine: Engine
-    protocol: Protocol
-    transport: Transport
-    inbox: Inbox
-    mailbox: Mailbox
+    own: Array
     steps: Steps = field(default_factory=lambda: iter(()))
     row: Row = field(default_factory=dict)
-    """of the round last finished"""
+
+    @property
+    def id(self) -> NodeId:
+        """Its name."""
+        return self.node.id
+
+    @property
+    def context(self) -> ProtocolContext:
+        """What its protocol was told."""
+        return self.node.context
+
+    @property
+    def engine(self) -> Engine:
+        """Its model."""
+        return self.node.engine
+
+    @property
+    def protocol(self) -> Protocol:
+        """The algorithm on it."""
+        return self.node.protocol
+
+    @property
+    def transport(self) -> Transport:
+        """What it sends with."""
+        return self.node.transport
+
+    @property
+    def inbox(self) -> Inbox:
+        """What it has received."""
+        return self.node.inbox
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Its correspondence."""
+        return self.node.mailbox
 
     @property
     def role(self) -> str:
         """device, or what the algorithm calls its centre."""
-        return self.setup.role
+        return self.context.role
 
     @cached_property
     def classes(self) -> tuple[int, ...]:
         """Of its private samples."""
-        return tuple(np.unique(self.setup.y).tolist())
+        return tuple(np.unique(self.context.y).tolist())
 
     @property
     def samples(self) -> int:
         """How many it has."""
-        return len(self.setup.y)
+        return len(self.context.y)
 
     @property
     def traffic(self) -> Traffic:
@@ -89,77 +123,42 @@ class Maker:
         """Of all nodes."""
         return [*self.world.names, *([self.algorithm.centre] if self.algorithm.centre else [])]
 
-    @cached_property
-    def coding(self) -> dict[str, str]:
-        """Kind of message -> coding, looked up once for all devices."""
-        return self.world.scenario.coding.by_kind()
-
     def device(self, i: int, transport: Transport, now: Callable[[], float]) -> Device:
         """Node number i, ready for its first round. now: its clock, in seconds."""
-        world, algorithm = self.world, self.algorithm
-        scenario, dataset, me = world.scenario, world.dataset, self.names[i]
+        world, algorithm, me = self.world, self.algorithm, self.names[i]
         is_centre = me == algorithm.centre
-        rows = np.empty(0, np.int64) if is_centre else world.shares[i]
         bundle = self.bundles.centre(algorithm) if is_centre else self.bundles.device(algorithm, i)
-        setup = algorithm.context(
-            me,
-            world.names,
-            world.weights,
-            (dataset.x_train[rows], dataset.y_train[rows]),
-            world.reference,
-            self.bundles.device(algorithm, i % len(world.names)),
-            classes=dataset.classes,
-            seed=scenario.seed,
-        )
-        engines = plugins.load("edge.engines", scenario.runtime)
-        engine = engines.create(bundle, threads=scenario.threads, seed=setup.seed) if bundle else NoModel()
-        own = world.own(i) if setup.role == DEVICE else np.empty(0)
-        protocol, inbox, mailbox = self._process(i, setup, transport, now)
-        made = Device(me, setup, own, bundle, engine, protocol, transport, inbox, mailbox)
-        self.resume(made, 1)
-        return made
+        model = self.bundles.device(algorithm, i % len(world.names))
+        context = world.context(algorithm, me, model, world.scenario.seed)
+        engine = edge.device.engine(world.scenario, bundle, context)
+        own = np.empty(0) if is_centre else world.own(i)
+        emulated = Device(self._node(i, context, engine, transport, now), bundle, own)
+        self.resume(emulated, 1)
+        return emulated
 
-    def revive(self, i: int, device: Device, number: int, values: Mapping[str, Array]) -> None:
+    def revive(self, i: int, emulated: Device, number: int, values: Mapping[str, Array]) -> None:
         """A process that was killed starts again from what it kept after round `number`."""
-        counts, now = device.inbox.counts, device.mailbox.now
-        device.protocol, device.inbox, device.mailbox = self._process(i, device.setup, device.transport, now)
-        device.inbox.counts = counts
-        device.transport.receive()  # what it had not read went with it
-        checkpoint.restore(values, device.engine, device.protocol, device.mailbox)
-        self.resume(device, number + 1)
+        old = emulated.node
+        emulated.node = self._node(i, old.context, old.engine, old.transport, old.mailbox.now)
+        emulated.inbox.counts = old.inbox.counts
+        emulated.transport.receive()  # what it had not read went with it
+        checkpoint.restore(values, emulated.engine, emulated.protocol, emulated.mailbox)
+        self.resume(emulated, number + 1)
 
-    def _process(
-        self, i: int, setup: ProtocolContext, transport: Transport, now: Callable[[], float]
-    ) -> tuple[Protocol, Inbox, Mailbox]:
-        """What a device has in memory beside its model."""
+    def _node(
+        self, i: int, context: ProtocolContext, engine: Engine, transport: Transport, now: Callable[[], float]
+    ) -> edge.device.Device:
+        """A device as `edge-node` builds it; a liar has another protocol."""
         scenario = self.world.scenario
-        lie, liars = lies.parse(scenario.liars) if scenario.liars else ("", 0)
-        publish = scenario.privacy.publisher(setup.role, setup.seed)
-        setup = replace(setup, perturb=perturbation(publish), aggregate=robust.load(scenario.robust))
-        if i < liars:
-            setup = lies.lying(setup, lie)
-        protocol = self.algorithm.create(setup)
-        if i < liars:
-            protocol = lies.Liar(protocol, lie, setup.seed)
-        inbox = Inbox(protocol.accepts())
-        return protocol, inbox, Mailbox(transport, inbox, self.coding, now)
+        create: Callable[[ProtocolContext], Protocol] = self.algorithm.create
+        if scenario.liars:
+            lie, count = lies.parse(scenario.liars)
+            create = lies.liar(create, lie) if i < count else create
+        return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 
-    def resume(self, device: Device, first: int) -> None:
+    def resume(self, emulated: Device, first: int) -> None:
         """From now on it plays from round `first`."""
-        scenario, setup = self.world.scenario, device.setup
-        round_timeout = node.round_timeout(setup, scenario.round_timeout)
-        steps = node.rounds(
-            device.protocol,
-            device.engine,
-            device.mailbox,
-            first=first,
-            last=scenario.rounds,
-            round_timeout=round_timeout,
-            robust=robust.load(scenario.robust),
-            publish=scenario.privacy.publisher(setup.role, setup.seed),
-        )
-        linger = device.mailbox.linger(scenario.rounds, round_timeout) if self.farewell else ()
-        device.steps = chain(steps, linger)
+        emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
 
 
 def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:

@@ -19,8 +19,11 @@ KNOWN = ("round", "seconds", "wait_seconds")
 class Node(Protocol):
     """What is reported of a node; `edge_sim.fleet.Device` is one."""
 
-    id: NodeId
     row: Row
+
+    @property
+    def id(self) -> NodeId:
+        """Its name."""
 
     @property
     def role(self) -> str:

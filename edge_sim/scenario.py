@@ -9,30 +9,25 @@ from pydantic import Field
 
 from edge import algorithm, config
 from edge.algorithm import Algorithm
-from edge.config import Coding, Privacy, Table, checked, read_toml
+from edge.config import RunConfig, checked, read_toml
 from edge.errors import ConfigError
 from edge_sim import feasible, lies, tables
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
-class Scenario(Table):
+class Scenario(RunConfig):
     """One emulation. Unknown keys and impossible values are errors with the key's path."""
 
-    RENAMED: ClassVar = {"patience": "round_timeout", "loss": "packet_loss"}
+    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss"}
     devices: int = Field(default=8, ge=2)
-    topology: str = "ring"
-    """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file of edges"""
-    protocol: str = "d-distillation"
+    """how many"""
     compare: tuple[str, ...] = ()
     """protocols to run afterwards on the same data, for a table side by side"""
-    data: str = "digits"
-    """digits, npz:PATH, idx:DIR, margin-stream:..."""
     rows: int | None = Field(default=None, ge=2)
     """use at most so many rows of the training part, and as many of the test part, drawn by the seed; all if absent"""
     split: str = "iid"
-    """iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN"""
-    reference: str = "300"
-    """how many training rows become the unlabelled reference set, or npz:PATH"""
+    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN.
+    A node's file leaves it out where the device already holds its own data; an emulated fleet always divides one set"""
     model: str | tuple[str, ...] = "zoo:mlp"
     """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; of several, device i has the (i mod their number)-th"""
     split_at: str | None = None
@@ -40,33 +35,22 @@ class Scenario(Table):
     edge_model: str | None = None
     """with split_at: the devices' model, if it is not the first part of `model`"""
     optimizer: str = "sgd"
-    rounds: int = Field(default=100, ge=1)
-    seed: int = Field(default=0, ge=0)
     transport: Literal["memory", "mqtt"] = "memory"
     broker: str | None = None
     """mqtt://HOST:PORT of a broker that runs already; one is started for the occasion if absent"""
     fleet: str | None = None
     """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
-    coding: Coding = Coding()
     settings: dict[str, dict[str, Any]] = Field(default={})
     """protocol -> its settings"""
-    privacy: Privacy = Privacy()
-    """noise and temperature of what devices say"""
-    robust: str = "mean"
-    """which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"""
     liars: str | None = None
     """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
     engine: str = "onnx-runtime"
     """what runs the step; ray, or ray:ENGINE, spreads the devices over a Ray cluster"""
     threads: int = Field(default=1, ge=1)
-    """of the runtime, for one operator"""
+    """of the engine, for one operator; 1 and not "as tuned", because a result should not depend on who tuned what"""
     workers: int = Field(default=1, ge=1)
     """devices that compute at the same time, in threads; results are the same with any number. Two, on two cores, gave
     1.2 to 1.5 times the rounds with convolutions, and no more, or fewer, with small MLPs, which are mostly Python"""
-    round_timeout: float = Field(default=30.0, gt=0)
-    """seconds to wait for silent neighbours (virtual seconds with the memory transport)"""
-    evaluate_every: int = Field(default=1, ge=1)
-    """rounds between evaluations on the test set; the first and the last round are always evaluated"""
     uplink: float | None = Field(default=None, gt=0)
     """kbit/s from a device to the broker; endless if absent (with the memory transport)"""
     downlink: float | None = Field(default=None, gt=0)

@@ -10,14 +10,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh
 
 import edge.bundle
-from edge import data, split
+from edge import data, device
 from edge.algorithm import Algorithm
-from edge.backbone import featured
 from edge.bundle import BACKBONE, Bundle
+from edge.device import FleetData
 from edge.errors import ConfigError, DataError
-from edge.graph import mixing, topology
-from edge.interfaces import Array, NodeId
-from edge.reference import ReferenceSet
+from edge.graph import mixing
+from edge.interfaces import Array
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
@@ -31,19 +30,10 @@ DENSE = 500
 
 
 @dataclass(frozen=True)
-class World:
-    """shares: per device, its rows of the training part. weights: W, by device and neighbour.
-
-    models: by what the scenario calls them; None stands for `edge_model`.
-    """
+class World(FleetData):
+    """The fleet's data, its scenario, and its models, by what the scenario calls them; None stands for `edge_model`."""
 
     scenario: Scenario
-    dataset: data.Dataset
-    reference: ReferenceSet
-    shares: tuple[Array, ...]
-    names: tuple[NodeId, ...]
-    topology: topology.Topology
-    weights: dict[NodeId, dict[NodeId, float]]
     models: Mapping[str | None, Model | Bundle]
 
     @property
@@ -74,32 +64,17 @@ def build(scenario: Scenario) -> World:
         ConfigError, DataError, ExportError, BundleError: what does not fit, and with what.
     """
     names = tuple(f"device-{i:0{len(str(scenario.devices - 1))}}" for i in range(scenario.devices))
-    graph = topology.build(scenario.topology, names, scenario.seed)
-    whole = data.load(scenario.data, scenario.seed)
-    if scenario.rows is not None:
-        whole = data.subsample(whole, scenario.rows, scenario.seed)
-    reference, private = data.take_reference(scenario.reference, whole, scenario.seed)
-    shares = split.divide(scenario.split, private.y_train, private.columns, scenario.devices, scenario.seed)
+    fleet = device.read_fleet(scenario, names, scenario.rows)
     specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
     if scenario.edge_model is not None:
         specs[None] = scenario.edge_model
-    models = {key: _model(spec, scenario, private) for key, spec in specs.items()}
+    models = {key: _model(spec, scenario, fleet.dataset) for key, spec in specs.items()}
     shapes = {spec: m.manifest.sample if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
     if len(set(shapes.values())) > 1:
-        said = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
-        raise ConfigError(f"model: all models of a scenario take samples of one shape; {said}")
-    private, reference = _fitted(private, reference, next(iter(shapes.values())), scenario)
-    private, reference = _featured(private, reference, list(models.values()))
-    return World(
-        scenario=scenario,
-        dataset=private,
-        reference=reference,
-        shares=tuple(shares),
-        names=names,
-        topology=graph,
-        weights=mixing.metropolis(graph),
-        models=models,
-    )
+        takes = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
+        raise ConfigError(f"model: all models of a scenario take samples of one shape; {takes}")
+    fleet = _featured(_fitted(fleet, next(iter(shapes.values())), scenario), list(models.values()))
+    return World(**vars(fleet), scenario=scenario, models=models)
 
 
 @dataclass
@@ -186,29 +161,26 @@ def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bund
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
 
 
-def _featured(
-    dataset: data.Dataset, reference: ReferenceSet, models: Sequence[Model | Bundle]
-) -> tuple[data.Dataset, ReferenceSet]:
+def _featured(fleet: FleetData, models: Sequence[Model | Bundle]) -> FleetData:
     """The data as the models take them: what their backbone makes of them, if they have one."""
     bundles = [m for m in models if isinstance(m, Bundle) and m.manifest.backbone]
     if not bundles:
-        return dataset, reference
+        return fleet
     first = bundles[0]
     digest = first.manifest.digests[BACKBONE]
     if len(bundles) < len(models) or any(b.manifest.digests[BACKBONE] != digest for b in bundles):
         raise ConfigError("model: all models of a scenario need the same backbone, or none")
-    reference, (x_train, x_test) = featured(first, reference, (dataset.x_train, dataset.x_test))
-    return replace(dataset, x_train=x_train, x_test=x_test), reference
+    return fleet.featured(first, threads=1)
 
 
-def _fitted(
-    dataset: data.Dataset, reference: ReferenceSet, shape: tuple[int, ...], scenario: Scenario
-) -> tuple[data.Dataset, ReferenceSet]:
+def _fitted(fleet: FleetData, shape: tuple[int, ...], scenario: Scenario) -> FleetData:
     """The data in the model's input shape: as it is, or flattened for a model that takes vectors."""
+    dataset, reference = fleet.dataset, fleet.reference
     have = dataset.x_train.shape[1:]
     if have == shape:
-        return dataset, reference
+        return fleet
     if len(shape) == 1 and int(np.prod(have)) == shape[0]:
         flat = {k: getattr(dataset, k).reshape(-1, shape[0]) for k in ("x_train", "x_test")}
-        return replace(dataset, **flat), replace(reference, x=reference.x.reshape(-1, shape[0]))
+        reference = replace(reference, x=reference.x.reshape(-1, shape[0]))
+        return replace(fleet, dataset=replace(dataset, **flat), reference=reference)
     raise DataError(f"model {scenario.model} takes samples of {list(shape)}; {scenario.data} has {list(have)}")

@@ -2,8 +2,9 @@
 
     python -m firmware_scripts.wheelhouse [--arch aarch64] [--python 3.11] [--engine onnxruntime] -o FOLDER [--json]
 
-The wheels are those of constraints.txt, for the board's processor and Python; whoever they are from, what is installed
-is what was downloaded here (pip's --require-hashes). On the board, as root: `sh FOLDER/install.sh`.
+Murmur's own wheel holds `edge/` alone (edge/pyproject.toml). The others are those of constraints.txt, for the board's
+processor and Python; whoever they are from, what is installed is what was downloaded here (pip's --require-hashes). On
+the board, as root: `sh FOLDER/install.sh`.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
     if not folder.parent.is_dir():
         raise ConfigError(f"-o {folder}: there is no folder {folder.parent}")
     with atomic.whole(folder) as aside:
-        _pip("wheel", "--no-deps", str(ROOT), "--wheel-dir", str(aside))
+        _pip("wheel", "--no-deps", str(ROOT / "edge"), "--wheel-dir", str(aside))
         (ours,) = aside.glob("*.whl")
         constraint = ["--constraint", str(ROOT / "constraints.txt")]
         if names := WITHOUT_NUMPY.get(arch):

@@ -46,11 +46,12 @@ A request (topic kind `RETRANSMIT`, docs/wire.md) names a kind and a round. It i
 - at once, when its delta came without the base: waiting would bring nothing else;
 - at once, when its sender has itself asked for a later round: it has sent this one, and it was lost.
 
-A request also tells how far its sender is. A request with an empty digest for a round that its sender has reached
-serves as an *announcement* and is answered by nobody: to a neighbour that asks for a round no longer kept, and from a
-device that has finished its last round, which announces the round after it.
+A request also tells how far its sender is. A request with a digest of zeros, for a round that its sender has reached,
+is an *announcement*: the receiver has sent nothing of that round, and so has nothing to answer. It goes to a
+neighbour that asks for a round no longer kept, and from a device that has finished to its neighbours, for the round
+after the last.
 
-Only the device that sent a message answers for it: after all, only the topic, which the broker guards, tells who sent
+Only the device that sent a message can answer for it, because only the topic, which the broker guards, tells who sent
 it.
 
 Invariants
@@ -65,7 +66,7 @@ Invariants
   (`edge.node`).
 - A neighbour costs bounded memory (`Inbox`) and bounded power: an answer in ANSWER_INTERVAL for a message, whatever
   it asks.
-- Nothing that a neighbour sends raises. What it asks for in error is counted like any malformed message.
+- Nothing that a neighbour sends raises. A malformed request is counted like any malformed message.
 - A device that waits reads its mail at every turn, so two that wait for each other always answer each other.
 - A device may leave once every neighbour that it has heard of has announced that it has finished, or after LINGER
   seconds without a request, and at the latest after the round timeout, because the last announcement may be lost and

@@ -53,6 +53,11 @@ def parse(spec: str) -> tuple[str, int]:
     return name, int(count)
 
 
+def liar(create: Callable[[ProtocolContext], Protocol], name: str) -> Callable[[ProtocolContext], Protocol]:
+    """Like `create`, but the protocol sends something else than it should."""
+    return lambda context: Liar(create(lying(context, name)), name, context.seed)
+
+
 def lying(setup: ProtocolContext, name: str) -> ProtocolContext:
     """The same for a protocol whose messages are only made of distributions: those are replaced."""
     attack = load(name).attack

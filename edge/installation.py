@@ -1,0 +1,167 @@
+"""A node as its folder describes it: node.toml, and the bundles, data, certificates and checkpoints beside it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from edge import algorithm, device, privacy
+from edge import bundle as bundles
+from edge.algorithm import Algorithm
+from edge.bundle import Bundle
+from edge.config import NodeConfig, checked, read_toml
+from edge.device import Device, FleetData
+from edge.errors import ConfigError, DataError
+from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
+from edge.operations.remote import OPERATOR
+from edge.transports import mqtt
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a node is made of before it is connected.
+
+    Attributes:
+        fleet: with this node's private samples alone, as its model takes them.
+        context: what its protocol is told.
+        bundle: what it trains; None for a centre without a model.
+    """
+
+    fleet: FleetData
+    context: ProtocolContext
+    bundle: Bundle | None
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A node's configuration file, its settings, and what it runs."""
+
+    path: Path
+    config: NodeConfig
+    algorithm: Algorithm
+
+    @classmethod
+    def read(cls, path: Path, over: dict[str, Any]) -> Self:
+        """Read a configuration file. over: values that replace the file's. Raises ConfigError."""
+        config = checked(NodeConfig, {**read_toml(path), **over}, str(path))
+        protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+        protocol.refuse_inapplicable(config.privacy, config.robust, config.coding)
+        config = config.model_copy(update={"id": _name(config, protocol.centre)})
+        return cls(path, config, protocol)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the file's paths are relative to."""
+        return self.path.resolve().parent
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the devices' model."""
+        return self.folder / self.config.bundle
+
+    @property
+    def home(self) -> Path | None:
+        """The folder of the checkpoints, if any are kept."""
+        return self.folder / self.config.checkpoint if self.config.checkpoint else None
+
+    @property
+    def identity(self) -> mqtt.Identity | None:
+        """The files for a broker at mqtts://."""
+        if (tls := self.config.tls) is None:
+            return None
+        return mqtt.Identity(self.folder / tls.ca, self.folder / tls.certificate, self.folder / tls.key)
+
+    @property
+    def id(self) -> NodeId:
+        """This node's name: a device's is given, the centre's is its role."""
+        return self.config.id
+
+    def trained(self, devices: Bundle) -> Bundle | None:
+        """Return what this node trains. devices: the devices' bundle. Raises ConfigError, BundleError.
+
+        A centre trains its own model, if the protocol gives it one: the devices', where it starts from the same.
+        """
+        config, algorithm = self.config, self.algorithm
+        objective = algorithm.centre_objective
+        if config.role == DEVICE:
+            return devices
+        if objective is None:
+            return None
+        if config.centre_bundle is None and not algorithm.split and objective == algorithm.objective:
+            return devices
+        if config.centre_bundle is None:
+            raise ConfigError(
+                f"centre_bundle: the {config.role} of {algorithm.name} trains a model of its own; export one with "
+                f"--objective '{' + '.join(objective)}' and name its folder"
+            )
+        own = bundles.read(self.folder / config.centre_bundle)
+        own.require(objective, f"the {config.role} of {algorithm.name}")
+        return own
+
+    def parts(self, path: Path | None = None) -> Parts:
+        """Read bundles and data.
+
+        Args:
+            path: of another bundle for the devices' model than the installed one.
+
+        Raises:
+            MurmurError: what does not fit, and with what.
+        """
+        config = self.config
+        bundle = bundles.read(path or self.bundle)
+        bundle.require(self.algorithm.objective, config.protocol)
+        fleet = device.read_fleet(self._placed(), config.peers).only(self.id)
+        takes, has = bundle.manifest, fleet.dataset
+        if (takes.sample, takes.classes) != (has.x_train.shape[1:], has.classes):
+            raise DataError(
+                f"{path or config.bundle} takes samples of {list(takes.sample)} and {takes.classes} classes; "
+                f"{config.data} has {list(has.x_train.shape[1:])} and {has.classes}"
+            )
+        fleet = fleet.featured(bundle, config.threads or 1)
+        context = fleet.context(self.algorithm, self.id, bundle, config.seed)
+        return Parts(fleet, context, self.trained(bundle))
+
+    def engine(self, parts: Parts) -> Engine:
+        """Make the node's engine. Raises MurmurError."""
+        return device.engine(self.config, parts.bundle, parts.context, self.home)
+
+    def try_bundle(self, path: Path) -> None:
+        """Check that this node could train another bundle. Raises MurmurError: it cannot, and why."""
+        parts = self.parts(path)
+        device.engine(self.config, parts.bundle, parts.context)
+
+    def device(
+        self, parts: Parts, engine: Engine, transport: Transport, now: Callable[[], float] = time.monotonic
+    ) -> Device:
+        """Put the node together. Raises ConfigError."""
+        key = privacy.secret(self.home) if self.config.privacy.noise else 0
+        return device.build(self.config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key)
+
+    def _placed(self) -> NodeConfig:
+        """The settings with paths that are relative to the file made absolute."""
+
+        def placed(spec: str) -> str:
+            kind, colon, path = spec.partition(":")
+            if colon and kind in ("npz", "idx"):
+                return f"{kind}:{self.folder / path}"
+            return str(self.folder / spec) if (self.folder / spec).is_file() else spec
+
+        specs: dict[str, Any] = {key: placed(getattr(self.config, key)) for key in ("topology", "data", "reference")}
+        if self.config.role != DEVICE:
+            specs["split"] = None  # a centre has no share, so its data need not be enough for one each
+        return self.config.model_copy(update=specs)
+
+
+def _name(config: NodeConfig, centre: NodeId | None) -> NodeId:
+    """Return the node's name. Raises ConfigError: it has no place in this fleet."""
+    if OPERATOR in (config.id, *config.peers):
+        raise ConfigError(f"'{OPERATOR}' is no device: it is who may ask devices for reports, and change their model")
+    if config.role == DEVICE:
+        if config.id not in config.peers:
+            raise ConfigError(f"id '{config.id}' is not one of the peers: {', '.join(config.peers)}")
+        return config.id
+    if config.role != centre:
+        has = f"a {centre}" if centre else "no centre"
+        raise ConfigError(f"role '{config.role}': {config.protocol} has {has}; the other nodes are devices")
+    return config.role
