@@ -32,7 +32,7 @@ class SweepPoint(BaseModel):
     curve: list[tuple[float, float]]
 
 
-class Check(BaseModel):
+class ExpectationCheck(BaseModel):
     """One expectation, and what it was read from."""
 
     say: str
@@ -48,7 +48,7 @@ class Answer(BaseModel):
     question: str
     seeds: int
     points: list[SweepPoint]
-    verdicts: list[Check]
+    verdicts: list[ExpectationCheck]
 
 
 class Sweep(Finding):
@@ -164,14 +164,16 @@ def _point(label: str, results: list[Result], measured: dict[str, float]) -> Swe
     )
 
 
-def _check(expected: study.Expectation, value: float) -> Check:
+def _check(expected: study.Expectation, value: float) -> ExpectationCheck:
     measure = "ratio" if expected.ratio else "difference" if expected.than else expected.measure.replace("_", " ")
     limits = [
         f"{word} {limit:g}"
         for word, limit in (("at least", expected.at_least), ("at most", expected.at_most))
         if limit is not None
     ]
-    return Check(say=expected.say, value=value, wanted=f"{measure} {' and '.join(limits)}", holds=expected.holds(value))
+    return ExpectationCheck(
+        say=expected.say, value=value, wanted=f"{measure} {' and '.join(limits)}", holds=expected.holds(value)
+    )
 
 
 def sections(sweep: Sweep) -> list[Section]:

@@ -223,38 +223,47 @@ def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
 
 def private(house: House) -> list[str]:
     """Uses of what another file, or another package, keeps to itself."""
-    return sorted(
-        {
-            f"{module} -> {use}"
-            for module, tree in house.modules.items()
-            for use in _private_uses(module, tree, house.imports)
-        }
+    uses = (
+        f"{module} -> {use}"
+        for module, tree in house.modules.items()
+        for use in (*_private_imports(module, tree, house.imports), *_private_attributes(module, tree, house.imports))
     )
+    return sorted(set(uses))
 
 
-def _private_uses(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+def _private_imports(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+    """Imports of underscored modules of other packages, and of underscored names of other modules."""
     package = module if any(name.startswith(f"{module}.") for name in known) else module.rpartition(".")[0]
-    aliases: dict[str, str] = {}  # name in the file -> the module it stands for
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                aliases[alias.asname or alias.name] = alias.name
-                yield from _foreign_module(alias.name, package)
-        elif isinstance(node, ast.ImportFrom) and node.module and top(node.module) in {top(name) for name in known}:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                if whole in known:
-                    aliases[alias.asname or alias.name] = whole
-                    yield from _foreign_module(whole, package)
-                else:
-                    yield from _foreign_module(node.module, package)
-                    if is_private(alias.name):
-                        yield whole
+    for whole in _imported(tree, known).values():
+        if whole in known:
+            yield from _foreign_module(whole, package)
+        else:
+            home, _, name = whole.rpartition(".")
+            yield from _foreign_module(home, package)
+            if is_private(name):
+                yield whole
+
+
+def _private_attributes(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+    """Underscored names that are reached through an imported module."""
+    aliases = _imported(tree, known)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and isinstance(node.value, ast.Name):
             origin = aliases.get(node.value.id)
             if origin in known and origin != module and f"{origin}.{node.attr}" not in known:
                 yield f"{origin}.{node.attr}"
+
+
+def _imported(tree: ast.Module, known: Mapping[str, object]) -> dict[str, str]:
+    """Name in a file -> what it was imported from the packages as, dotted."""
+    tops = {top(name) for name in known}
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names if top(alias.name) in tops}
+        elif isinstance(node, ast.ImportFrom) and node.module and top(node.module) in tops:
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def _foreign_module(name: str, package: str) -> Iterator[str]:
