@@ -19,10 +19,10 @@ from edge_sim.scenario import Scenario, read
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "demo.toml"
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("isolated", "isolated", {}),
-    ("d-distillation, 8 bit", "d-distillation", {"coding": {"soft_labels": "probability8"}}),
+    ("d-distillation, 8 bit", "d-distillation", {"coding": {"soft_labels": "simplex:8"}}),
     ("d-distillation, float32", "d-distillation", {"coding": {"soft_labels": "float32"}}),
-    ("d-distillation, changes", "d-distillation", {"coding": {"soft_labels": "delta3"}}),
-    ("d-psgd, 8-bit changes", "d-psgd", {"coding": {"weights": "difference8"}}),
+    ("d-distillation, changes", "d-distillation", {"coding": {"soft_labels": "delta:3"}}),
+    ("d-psgd, 8-bit changes", "d-psgd", {"coding": {"weights": "int8-delta"}}),
     ("d-psgd, float32", "d-psgd", {}),
 )
 

@@ -1,39 +1,23 @@
-"""A protocol's module, seen from outside: what it needs, and how its devices are made and connected.
+"""A protocol with its settings, seen from outside: what it needs, and how its nodes are made and connected.
 
-A module of `edge.protocols` has
-
-    Settings                     a frozen dataclass of the algorithm's own knobs, with defaults
-    objective(settings)          the terms a device's bundle must have been exported with
-    create(context, settings)      -> edge.interfaces.Protocol, for a device or (context.role) the centre
-
-and, where it needs them,
-
-    CENTRE                       what it calls the one node in the middle: "server", "coordinator"; none if absent
-    centre_objective(settings)   the terms of the centre's own model; it has no model if absent
-    CENTRE_MODEL                 "same" as the devices' (the default), or "rest": what follows the split
-    DATA                         the only data set it runs on, if there is one
-    sends(settings)              the kinds of message that devices send (`edge.kinds`)
-    PERTURBS, AGGREGATES         kinds made of distributions, which the protocol itself passes through `context.perturb`
-                                 before it makes them, and through `context.aggregate` after it has taken them apart
-    only_largest(settings)       True if of distributions only the largest entry's place is sent
-    ASKS_CENTRE                  True if what a device answers needs its centre's model (`heads`)
-    SAME_MODEL                   True if all devices must have the same architecture, as weights are exchanged
+>>> algorithm = load("d-psgd", {"momentum": 0.9}, "settings")
+>>> algorithm.objective, algorithm.spec.same_model
+(('cross_entropy',), True)
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge import plugins
+from edge import codec, kinds
 from edge.bundle import Bundle
 from edge.config import Coding, Privacy, protocol_settings
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, ProtocolContext
-from edge.kinds import SOFT_LABELS
 from edge.privacy import TEMPERED, find_noise
 from edge.reference import ReferenceSet
 from edge.robust import find as find_rule
+from edge.specs import PROTOCOLS, ProtocolSpec
 
 
 @dataclass(frozen=True)
@@ -41,76 +25,64 @@ class Algorithm:
     """A protocol with its settings."""
 
     name: str
-    module: ModuleType
+    spec: ProtocolSpec[Any]
     settings: Any
 
     @property
     def objective(self) -> tuple[str, ...]:
         """The terms of a device's training step."""
-        terms: tuple[str, ...] = self.module.objective(self.settings)
-        return terms
+        return self.spec.objective(self.settings)
 
     @property
     def centre(self) -> NodeId | None:
         """The role, and the name, of the node in the middle; None among peers."""
-        return getattr(self.module, "CENTRE", None)
+        return self.spec.centre
 
     @property
     def centre_objective(self) -> tuple[str, ...] | None:
         """The terms of the centre's training step; None if it has no model."""
-        terms = getattr(self.module, "centre_objective", None)
-        return None if terms is None else terms(self.settings)
+        return self.spec.centre_objective(self.settings) if self.spec.centre_objective else None
 
     @property
     def split(self) -> bool:
         """Whether the centre's model is what follows the devices' in one that is cut in two."""
-        return getattr(self.module, "CENTRE_MODEL", "same") == "rest"
-
-    @property
-    def data(self) -> str | None:
-        """The only data set it runs on; None for any."""
-        return getattr(self.module, "DATA", None)
-
-    @property
-    def asks_centre(self) -> bool:
-        """Whether a device answers with its centre's model."""
-        return getattr(self.module, "ASKS_CENTRE", False)
-
-    @property
-    def same_model(self) -> bool:
-        """Whether all devices must have one architecture."""
-        return getattr(self.module, "SAME_MODEL", False)
+        return self.spec.centre_model == "rest"
 
     @property
     def sends(self) -> tuple[MessageKind, ...]:
         """The kinds of message that devices send."""
-        kinds: tuple[MessageKind, ...] = self.module.sends(self.settings)
-        return kinds
+        return self.spec.sends(self.settings)
 
     def refuse_inapplicable(self, privacy: Privacy, robust: str, coding: Coding) -> None:
-        """Raise ConfigError if noise, temperature or an aggregation rule would do nothing to what devices send."""
-        perturbs = getattr(self.module, "PERTURBS", ())
+        """Refuse noise, a temperature or an aggregation rule that would do nothing to what devices send.
+
+        Raises ConfigError.
+        """
         if privacy.noise:
-            self.require_applicable(f"noise '{privacy.noise}'", find_noise(privacy.noise).applies, perturbs)
+            self.require_applicable(f"noise '{privacy.noise}'", find_noise(privacy.noise).applies, self.spec.perturbs)
         if privacy.temperature != 1:
-            self.require_applicable(f"temperature {privacy.temperature:g}", TEMPERED, perturbs)
-            if self.only_largest or (SOFT_LABELS in self.sends and coding.soft_labels == "probability1"):
+            self.require_applicable(f"temperature {privacy.temperature:g}", TEMPERED, self.spec.perturbs)
+            if self.only_largest(coding):
                 raise ConfigError(
                     f"temperature {privacy.temperature:g}: {self.name} in 1 bit sends the most likely class and "
                     "nothing else, which no temperature changes; leave it out, or send more bits"
                 )
         if (rule := find_rule(robust)).applies != frozenset(PrivacyClass):
-            self.require_applicable(f"robust '{robust}'", rule.applies, getattr(self.module, "AGGREGATES", ()))
+            self.require_applicable(f"robust '{robust}'", rule.applies, self.spec.aggregates)
 
-    def attackable(self, setting: str, applies: Collection[PrivacyClass]) -> None:
-        """Raise ConfigError if an attack on messages of these classes would do nothing to what devices send."""
-        self.require_applicable(setting, applies, getattr(self.module, "PERTURBS", ()))
+    def refuse_attack(self, setting: str, applies: Collection[PrivacyClass]) -> None:
+        """Refuse an attack on messages of these classes that would do nothing to what devices send.
 
-    @property
-    def only_largest(self) -> bool:
-        """Whether of distributions it sends the first largest entry's place and nothing else."""
-        only = getattr(self.module, "only_largest", None)
-        return only is not None and only(self.settings)
+        Raises ConfigError.
+        """
+        self.require_applicable(setting, applies, self.spec.perturbs)
+
+    def only_largest(self, coding: Coding) -> bool:
+        """Whether devices send the place of a distribution's largest entry and nothing else."""
+        chosen = coding.by_kind()
+        return self.spec.only_largest(self.settings) or any(
+            codec.find(chosen[kind.name]).only_largest for kind in self.sends
+        )
 
     def require_applicable(
         self, setting: str, applies: Collection[PrivacyClass], itself: Collection[MessageKind] = ()
@@ -131,10 +103,14 @@ class Algorithm:
                 )
 
     def rows(self, objective: Sequence[str]) -> tuple[int, ...]:
-        """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term."""
-        sizes = [getattr(self.settings, "batch_size", 0)]
+        """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term.
+
+        0 where the settings do not fix them.
+        """
+        known = asdict(self.settings)
+        sizes = [known.get("batch_size", 0)]
         if any("(reference" in term for term in objective):
-            sizes.append(getattr(self.settings, "reference_batch", 0))
+            sizes.append(known.get("reference_batch", 0))
         return tuple(sizes)
 
     def around(
@@ -187,12 +163,38 @@ class Algorithm:
         )
 
     def create(self, context: ProtocolContext) -> Protocol:
-        """The algorithm on one node. Raises ConfigError if it cannot run there."""
-        made: Protocol = self.module.create(context, self.settings)
-        return made
+        """Make the algorithm for one node.
+
+        Raises:
+            ConfigError: it cannot run there, or accepts messages that its SPEC does not declare.
+        """
+        protocol = self.spec.create(context, self.settings)
+        declared = {(kind.name, kind.privacy) for kind in self.spec.kinds}
+        for form in (form for several in protocol.accepts().values() for form in several):
+            if (form.kind, form.privacy) not in declared:
+                raise ConfigError(
+                    f"{self.name} accepts messages of kind '{form.kind}' ({form.privacy.value}), which its SPEC does "
+                    "not declare: add them to `kinds`"
+                )
+        return protocol
 
 
 def load(name: str, settings: Mapping[str, Any], origin: str) -> Algorithm:
-    """The protocol called `name` with checked settings. Raises ConfigError with the key's path."""
-    module = plugins.load("edge.protocols", name)
-    return Algorithm(name, module, protocol_settings(module, settings, origin))
+    """Load a protocol with its settings.
+
+    Args:
+        name: of the protocol, as in the configuration.
+        settings: key -> value, as somebody wrote them.
+        origin: what they were written in, for errors.
+
+    Raises:
+        ConfigError: no such protocol or setting, an impossible value, or a kind of message that is declared otherwise.
+    """
+    spec = PROTOCOLS.load(name)
+    for kind in spec.kinds:
+        kinds.declare(kind)
+    algorithm = Algorithm(name.replace("_", "-"), spec, protocol_settings(spec, settings, origin))
+    for kind in (*algorithm.sends, *spec.perturbs, *spec.aggregates):
+        if kind not in spec.kinds:
+            raise ConfigError(f"{name} sends messages of kind '{kind.name}', which its SPEC does not list in `kinds`")
+    return algorithm

@@ -5,20 +5,23 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from edge import bundle as bundles
-from edge import checkpoint, plugins
-from edge.command import guarded
+from edge import checkpoint
+from edge.command import add_plugins, guarded, plugin_flag
 from edge.device import Device
-from edge.errors import ConfigError
+from edge.errors import ConfigError, MurmurError
 from edge.installation import Installation, Parts
 from edge.interfaces import DEVICE, Transport, Trial
 from edge.node import Row, run, telemetry
 from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
+from edge.specs import ENGINES
 from edge.storage import metrics_log
 from edge.transports import mqtt
 
@@ -36,20 +39,26 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml")
     parser.add_argument("--role", metavar="device|server|coordinator", help="over the file's: which node this is")
     parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
+    plugin_flag(parser)
     args = parser.parse_args()
+    return guarded("edge-node", lambda: _perform(args))
+
+
+def _perform(args: argparse.Namespace) -> int:
+    add_plugins(args)
     action = _tune if args.what == "tune" else _serve
     over = {} if args.role is None else {"role": args.role}
-    return guarded("edge-node", lambda: action(Installation.read(args.config, over), args.json))
+    return action(Installation.read(args.config, over), args.json)
 
 
 def _tune(node: Installation, as_json: bool) -> int:
     """Try the engine's options on this machine; the best are kept beside the checkpoint."""
     config, home, name = node.config, node.home, node.algorithm.name
-    engine = plugins.load("edge.engines", config.engine)
+    spec = ENGINES.load(config.engine)
     if home is None:
         raise ConfigError(f"{node.path}: checkpoint: name a folder; what tuning finds is kept there")
-    if not hasattr(engine, "tune"):
-        raise ConfigError(f"{node.path}: engine: {config.engine} has nothing to tune; onnx-runtime has")
+    if spec.tune is None:
+        raise ConfigError(f"{node.path}: engine: {config.engine} has nothing to tune; {', '.join(_tunable())} has")
     bundle = node.trained(bundles.read(node.bundle))
     if bundle is None:
         raise ConfigError(f"{node.path}: the {config.role} of {name} has no model, so nothing to tune")
@@ -59,12 +68,20 @@ def _tune(node: Installation, as_json: bool) -> int:
         print(f"{_options(trial)}{cost}", flush=True)
 
     rows = node.algorithm.rows(bundle.manifest.objective)
-    trials = engine.tune(bundle, home, rows, (lambda _: None) if as_json else show)
+    trials = spec.tune(bundle, home, rows, (lambda _: None) if as_json else show)
     if as_json:
         print(json.dumps({"chosen": asdict(trials[0]), "trials": [asdict(t) for t in trials]}))
     else:
         print(f"kept in {config.checkpoint}/: {_options(trials[0])}")
     return 0
+
+
+def _tunable() -> Iterator[str]:
+    """The engines that have options to tune, of those that are installed."""
+    for name in ENGINES.names():
+        with suppress(MurmurError, ImportError):
+            if ENGINES.load(name).tune:
+                yield name
 
 
 def _options(trial: Trial) -> str:
@@ -117,10 +134,10 @@ def _work(node: Installation, as_json: bool) -> None:
 def _administered(inner: Transport, node: Installation) -> Transport:
     """The transport, open to an operator."""
     config, folder = node.config, node.folder
-    kept = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
+    files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
     installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
-    return AdministeredTransport(inner, config.id, kept, installer)
+    return AdministeredTransport(inner, config.id, files, installer)
 
 
 def _kept(device: Device, home: Path, number: int, failures: int) -> bool:

@@ -1,10 +1,12 @@
 """What every command does alike: one line for what went wrong, and an exit code."""
 
+import argparse
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+from edge import plugins
 from edge.errors import MurmurError
 from edge.renames import RenamedWarning
 
@@ -12,6 +14,23 @@ from edge.renames import RenamedWarning
 def last_line(text: str) -> str:
     """Of what a program said as it failed: where most say why."""
     return (text.strip().splitlines() or ["no word why"])[-1]
+
+
+def plugin_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --plugin, which every command that runs plug-ins has."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a protocol, engine, coding or data set from a file, called as the file is (repeatable)",
+    )
+
+
+def add_plugins(args: argparse.Namespace) -> None:
+    """Make the plug-ins of --plugin known, to this process and to those it starts. Raises ConfigError."""
+    for path in args.plugin:
+        plugins.add_file(path)
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:

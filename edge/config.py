@@ -2,17 +2,18 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from edge import kinds, plugins, renames
+from edge import codec, kinds, renames
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE
 from edge.privacy import Publish, as_it_is, publisher
+from edge.specs import ProtocolSpec
 from edge.storage import atomic
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,27 +37,55 @@ class Table(BaseModel):
             raise PydanticCustomError("renamed", "{reason}", {"reason": str(reason)}) from None
 
 
-class Coding(Table):
-    """How the bodies of messages are coded, by kind; names of files in `edge/codec`."""
+class Codings(dict[str, str]):
+    """Kind of message -> coding."""
 
-    soft_labels: str = "probability8"
+    def __missing__(self, kind: str) -> str:
+        raise ConfigError(
+            f"a message of kind '{kind}' is to be sent, which no protocol declares: add it to the `kinds` of its SPEC"
+        )
+
+
+class Coding(Table):
+    """How the bodies of messages are coded, by kind: a family in `edge/codec`, and its argument.
+
+    Any declared kind is a key, those of plug-ins included; which there are shows when they are loaded (`by_kind`).
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+    soft_labels: str = "simplex:8"
     weights: str = "float32"
     class_outputs: str = "float32"
     features: str = "float32"
     logits: str = "float32"
     samples: str = "float32"
 
-    def by_kind(self) -> dict[str, str]:
-        """Kind of message -> coding. What is not for the user to choose is exact."""
-        known = plugins.names("edge.codec")
-        chosen = {kind.replace("_", "-"): name for kind, name in self.model_dump().items()}
-        for kind, name in chosen.items():
-            if name not in known:
-                raise ConfigError(f"unknown coding '{name}'; there are: {', '.join(known)}")
-            carried = getattr(plugins.load("edge.codec", name), "KINDS", (kind,))
-            if kind not in carried:
-                raise ConfigError(f"coding.{kind.replace('-', '_')}: {name} is for {', '.join(carried)}")
-        return {name: kind.coding for name, kind in kinds.declared().items()} | chosen
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {k: codec.canonical(v, f"coding.{k}") if isinstance(v, str) else v for k, v in values.items()}
+
+    def by_kind(self) -> Codings:
+        """Kind of message -> coding; the kind's own where the settings do not say.
+
+        Raises ConfigError: no such kind or coding, or one that does not suit the other.
+        """
+        declared = kinds.declared()
+        chosen = Codings({name: kind.coding for name, kind in declared.items()})
+        for key, name in self.model_dump().items():
+            kind = declared.get(key.replace("_", "-"))
+            if kind is None or kind.fixed:
+                free = ", ".join(k.replace("-", "_") for k, kind in declared.items() if not kind.fixed)
+                raise ConfigError(f"coding.{key}: no kind of message whose coding can be chosen; there are: {free}")
+            codec.find(name)
+            carried = codec.carried(name)
+            if carried is not None and not {kind.name, kind.like} & {*carried}:
+                raise ConfigError(f"coding.{key}: {name} is for {', '.join(carried)}")
+            chosen[kind.name] = name
+        return chosen
 
 
 class Privacy(Table):
@@ -187,14 +216,14 @@ def current(values: Mapping[str, Any], successors: Mapping[str, str], origin: st
         raise ConfigError(f"{origin}: {reason}") from None
 
 
-def protocol_settings(module: ModuleType, values: Mapping[str, Any], origin: str) -> Any:
-    """The `Settings` of a protocol's module from plain values; raises ConfigError with the key's path."""
-    known = module.Settings.__dataclass_fields__
-    values = current(values, getattr(module, "RENAMED", {}), origin)
-    if unknown := sorted(values.keys() - known.keys()):
+def protocol_settings(spec: ProtocolSpec[Any], values: Mapping[str, Any], origin: str) -> Any:
+    """Make the settings of a protocol of plain values. Raises ConfigError with the key's path."""
+    known = [setting.name for setting in fields(spec.settings)]
+    values = current(values, spec.renamed, origin)
+    if unknown := sorted(values.keys() - {*known}):
         raise ConfigError(f"{origin}.{unknown[0]}: no such setting; there are: {', '.join(known)}")
     try:
-        return TypeAdapter(module.Settings).validate_python(dict(values))
+        return TypeAdapter(spec.settings).validate_python(dict(values))
     except ValidationError as reason:
         raise ConfigError(f"{origin}: {problems(reason)}") from None
 

@@ -18,12 +18,12 @@ from typing import Self
 
 import numpy as np
 
-from edge import data, node, plugins, robust, split
+from edge import data, node, robust, split
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.config import RunConfig
 from edge.data import Dataset
-from edge.engines._none import NoModel
+from edge.engines import NoModel
 from edge.graph import mixing
 from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
@@ -33,6 +33,7 @@ from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
+from edge.specs import ENGINES
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,7 @@ def engine(config: RunConfig, bundle: Bundle | None, context: ProtocolContext, h
     """
     if bundle is None:
         return NoModel()
-    create = plugins.load("edge.engines", config.runtime).create
-    trained: Engine = create(bundle, threads=config.threads, seed=context.seed, home=home)
-    return trained
+    return ENGINES.load(config.runtime).create(bundle, threads=config.threads, seed=context.seed, home=home)
 
 
 def build(

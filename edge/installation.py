@@ -46,6 +46,7 @@ class Installation:
         """Read a configuration file. over: values that replace the file's. Raises ConfigError."""
         config = checked(NodeConfig, {**read_toml(path), **over}, str(path))
         protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
+        config.coding.by_kind()  # which kinds there are is known only now that the protocol is
         protocol.refuse_inapplicable(config.privacy, config.robust, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)

@@ -93,14 +93,21 @@ class Format:
 class MessageKind:
     """A kind of message, as a protocol declares it.
 
-    name: in topics and settings. number: in the header, 1 to 255. privacy: what its values are.
-    coding: how its body is coded unless the settings say otherwise (`edge.codec`).
+    Args:
+        name: in topics and settings.
+        number: in the header, 1 to 255.
+        privacy: what its values are.
+        coding: how its body is coded unless the settings say otherwise (`edge.codec`).
+        fixed: whether settings may not choose another coding.
+        like: a kind whose values are alike, and whose codings this one takes, too.
     """
 
     name: str
     number: int
     privacy: PrivacyClass
     coding: str = "float32"
+    fixed: bool = False
+    like: str = ""
 
     def format(self, digest: bytes, shape: tuple[int, int], *, fewer: bool = False) -> Format:
         """What a message of this kind about `digest` must look like."""

@@ -5,7 +5,7 @@ import re
 from edge.errors import ConfigError
 from edge.interfaces import MessageKind, PrivacyClass
 
-SOFT_LABELS = MessageKind("soft-labels", 1, PrivacyClass.DISTRIBUTION, "probability8")
+SOFT_LABELS = MessageKind("soft-labels", 1, PrivacyClass.DISTRIBUTION, "simplex:8")
 """distributions on reference samples: (R, K), of several heads one below the other"""
 WEIGHTS = MessageKind("weights", 2, PrivacyClass.WEIGHTS)
 """all parameters: (1, P)"""
@@ -15,21 +15,21 @@ FEATURES = MessageKind("features", 4, PrivacyClass.FEATURES)
 """embeddings of samples: (n, F)"""
 LOGITS = MessageKind("logits", 5, PrivacyClass.FEATURES)
 """of samples: (n, K)"""
-LABELS = MessageKind("labels", 6, PrivacyClass.OPAQUE_CODES, "integer8")
+LABELS = MessageKind("labels", 6, PrivacyClass.OPAQUE_CODES, "integer8", fixed=True)
 """of samples: (n, 1)"""
 SAMPLES = MessageKind("samples", 7, PrivacyClass.RAW_SAMPLES)
 """inputs and what is known of them: (n, ...)"""
-MASS = MessageKind("mass", 8, PrivacyClass.STATISTIC)
+MASS = MessageKind("mass", 8, PrivacyClass.STATISTIC, fixed=True)
 """running sums of push-sum: (R + 1, K)"""
-STATUS = MessageKind("status", 9, PrivacyClass.STATISTIC)
+STATUS = MessageKind("status", 9, PrivacyClass.STATISTIC, fixed=True)
 """a device to its centre: (1, a few numbers)"""
-VERDICT = MessageKind("verdict", 10, PrivacyClass.STATISTIC)
+VERDICT = MessageKind("verdict", 10, PrivacyClass.STATISTIC, fixed=True)
 """a centre to its device: (1, 1)"""
-OUTCOME = MessageKind("outcome", 11, PrivacyClass.STATISTIC)
+OUTCOME = MessageKind("outcome", 11, PrivacyClass.STATISTIC, fixed=True)
 """a centre to its device, with weights: (1, 1)"""
-CODES = MessageKind("codes", 12, PrivacyClass.OPAQUE_CODES, "deflate8")
+CODES = MessageKind("codes", 12, PrivacyClass.OPAQUE_CODES, "deflate8", fixed=True)
 """integer codes of soft labels, or their change: (R, K)"""
-PROXIES = MessageKind("proxies", 13, PrivacyClass.STATISTIC)
+PROXIES = MessageKind("proxies", 13, PrivacyClass.STATISTIC, fixed=True)
 """numbers of proxy states and the policy there: (n, 1 + actions)"""
 
 _declared = {

@@ -9,6 +9,7 @@ import sys
 
 from edge.command import guarded
 from edge_bench import commands
+from edge_bench.commands import COMMANDS
 from edge_report import delivery
 
 
@@ -20,7 +21,7 @@ def main() -> int:
 def _run() -> int:
     parser = argparse.ArgumentParser(prog="edge-bench", description="Measure; every figure comes with its setting.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name in commands.names():
+    for name in COMMANDS.names():
         spec = commands.load(name)
         delivery.add_flags(subparsers.add_parser(name, help=spec.text, description=spec.text), spec)
     args = parser.parse_args()

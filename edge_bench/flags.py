@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edge import plugins
+from edge.specs import ENGINES
 from edge_bench.models import SHAPES
 from edge_report import flags
 from edge_report.finding import cores
@@ -31,7 +31,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a command about one device: --model, --engine, --batch, --reference."""
     known = f"the folder of a bundle, or one of: {', '.join(SHAPES)}"
     parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known + DEFAULT)
-    engines = "|".join(plugins.names("edge.engines"))
+    engines = "|".join(ENGINES.names())
     parser.add_argument("--engine", default="onnx-runtime", metavar=engines, help="what runs the step" + DEFAULT)
     flags.add_count(parser, "--batch", 32, "rows of a step")
     flags.add_count(parser, "--reference", 300, "rows of a message", "R")

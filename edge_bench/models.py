@@ -6,6 +6,7 @@ from pathlib import Path
 from edge import bundle as bundles
 from edge.bundle import Bundle
 from edge.errors import ConfigError
+from edge.specs import ENGINES
 from export import zoo
 from export.write import export
 
@@ -42,16 +43,11 @@ def opened(
     """
     if spec in SHAPES:
         model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
-        fixed = fixed_rows(engine, rows)
+        fixed = ENGINES.load(engine).rows(rows)
         return export(model, folder / "bundle", objective=objective, rows=fixed, segments=segments)
     if not Path(spec).is_dir():
         raise ConfigError(f"--model {spec}: expected the folder of a bundle, or one of: {', '.join(SHAPES)}")
     return bundles.read(Path(spec))
-
-
-def fixed_rows(engine: str, rows: Sequence[int]) -> tuple[int, ...]:
-    """Return the rows that a graph for this engine has to be exported for; none if it takes any number."""
-    return tuple(rows) if engine == "tflite" else ()
 
 
 def rows_of(bundle: Bundle, batch: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from edge.errors import ConfigError
 from edge_bench import commands
+from edge_bench.commands import COMMANDS
 from edge_report.finding import Finding, loaded
 
 
@@ -28,7 +29,7 @@ def parsed(value: object, path: str) -> Finding:
         ConfigError: it names no command, or is not what that command writes.
     """
     name = value.get("command") if isinstance(value, dict) else None
-    if not isinstance(name, str) or name not in commands.names():
+    if not isinstance(name, str) or name not in COMMANDS.names():
         raise ConfigError(f"{path} does not say which edge-bench command wrote it (its key 'command' is {name!r})")
     model: type[Finding] = commands.load(name).finding
     try:

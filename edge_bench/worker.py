@@ -10,11 +10,11 @@ from typing import Any
 
 from edge import process
 from edge.command import last_line
+from edge.engines import PROBE
 from edge.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 """the folder that our packages are in"""
-PROBE = "edge.engines._probe"
 
 
 def script(path: Path, *words: object) -> Any:

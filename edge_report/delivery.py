@@ -10,14 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edge import plugins
-from edge.command import guarded
+from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import write_text
 from edge.errors import ConfigError
 from edge_report import document, finding, formats
 from edge_report.document import Section
 from edge_report.finding import Finding
-from edge_report.specs import CommandSpec
+from edge_report.specs import FORMATS, CommandSpec
 
 
 def main(program: str, spec: CommandSpec[Any], arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +36,9 @@ def main(program: str, spec: CommandSpec[Any], arguments: Sequence[str] | None =
 
 
 def add_flags(parser: argparse.ArgumentParser, spec: CommandSpec[Any]) -> None:
-    """Add the flags of a command, and those that all commands have: --json, --report, --plots."""
+    """Add the flags of a command, and those that all commands have: --json, --report, --plots, --plugin."""
     spec.arguments(parser)
-    kinds = "|".join(f".{kind}" for kind in plugins.names(formats.PACKAGE))
+    kinds = "|".join(f".{kind}" for kind in FORMATS.names())
     parser.add_argument("--json", metavar="OUT.json", help="write the result to this file; - for standard output")
     parser.add_argument(
         "--report",
@@ -50,6 +49,7 @@ def add_flags(parser: argparse.ArgumentParser, spec: CommandSpec[Any]) -> None:
         help="write a report, of the kind that the name's ending says (repeatable)",
     )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the pictures to this folder, as SVG")
+    plugin_flag(parser)
 
 
 def perform(spec: CommandSpec[Any], args: argparse.Namespace) -> int:
@@ -65,6 +65,7 @@ def perform(spec: CommandSpec[Any], args: argparse.Namespace) -> int:
     Raises:
         ConfigError: of the command; or a file that cannot be written, before anything is measured.
     """
+    add_plugins(args)
     console = checked(args)
     with _progress(console) as progress:
         result = spec.run(args, progress)

@@ -41,7 +41,7 @@ class Probe:
         if TERM not in algorithm.objective:
             raise ConfigError(f"convergence is measured for protocols that have {TERM}; {algorithm.name} has not")
         self._world = world
-        self._pull = float(algorithm.settings.pull)
+        self._pull = float(algorithm.settings.distillation_weight)
         self._engines: dict[str, Engine] = {}
         for i, spec in enumerate(world.scenario.models):
             model = world.models[spec]

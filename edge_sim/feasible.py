@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge import plugins, robust
+from edge import robust
 from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
+from edge.specs import ENGINES, PROTOCOLS
 from edge_sim import boards, lies, replay
 from edge_sim.conditions import choose
 
@@ -39,7 +40,7 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
     yield scenario.coding.by_kind
     yield partial(robust.load, scenario.robust)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
-    yield partial(plugins.load, "edge.engines", scenario.runtime)
+    yield partial(ENGINES.load, scenario.runtime)
     if scenario.liars:
         yield partial(lies.parse, scenario.liars)
     for name in {name for name in (scenario.board, *(table.board for table in scenario.boards)) if name}:
@@ -73,16 +74,14 @@ def _chosen(where: str, of: str, devices: int) -> list[int]:
 
 def _together(scenario: "Scenario") -> Iterator[str]:
     """What is impossible in this company."""
-    known = plugins.names("edge.protocols")
+    known = PROTOCOLS.names()
     yield from (
         f"settings.{name}: no such protocol; there are: {', '.join(known)}"
         for name in scenario.settings
         if name not in known
     )
-    if scenario.engine in plugins.names("edge.engines"):
-        engine = plugins.load("edge.engines", scenario.runtime)
-        if scenario.workers > 1 and not getattr(engine, "CONCURRENT", False):
-            yield f"workers: {scenario.engine} computes for one device at a time; leave it at 1"
+    if scenario.workers > 1 and scenario.engine in ENGINES.names() and not ENGINES.load(scenario.engine).concurrent:
+        yield f"workers: {scenario.engine} computes for one device at a time; leave it at 1"
     if scenario.liars:
         _, _, count = scenario.liars.partition(":")
         if count.isdigit() and int(count) >= scenario.devices:
@@ -92,8 +91,7 @@ def _together(scenario: "Scenario") -> Iterator[str]:
             yield "engine: devices on Ray talk through memory and cannot be looked into; leave out mqtt and convergence"
         if scenario.replay:
             yield "replay: not on Ray, whose actors cannot take it over from one another"
-        asks = {name: getattr(plugins.load("edge.protocols", name), "ASKS_CENTRE", False) for name in known}
-        asking = [name for name in scenario.protocols if asks.get(name)]
+        asking = [name for name in scenario.protocols if name in known and PROTOCOLS.load(name).asks_centre]
         yield from (f"engine: devices of {name} are examined with their centre's model; not on Ray" for name in asking)
     if scenario.transport == "mqtt" and scenario.timed:
         yield "links, boards and absences are emulated in memory; leave out --transport mqtt"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.protocols._base import flatten
+from edge.protocols import flatten
 from edge_sim import meter
 from edge_sim.fleet import Device
 from edge_sim.result import Result

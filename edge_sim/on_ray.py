@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge import bundle
+from edge import bundle, plugins
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Delivery, NodeId, Traffic
 from edge.node import Row
@@ -55,6 +55,8 @@ class Host:
     def __init__(
         self, world: World, protocol: str, files: Sequence[Any], fleet: str, settings: Mapping[str, Any]
     ) -> None:
+        for path in settings["plugins"]:
+            plugins.add_file(path)
         self._folder = tempfile.TemporaryDirectory(prefix="murmur-")
         bundles = _unpacked(world, Path(self._folder.name), files)
         make = Maker(world, world.scenario.algorithm(protocol), bundles, settings["farewell"])
@@ -223,7 +225,7 @@ def cluster(
     scenario = world.scenario
     count = scenario.workers if scenario.workers > 1 else max(1, int(ray.cluster_resources().get("CPU", 1)))
     shared = ray.put(replace(world, models={})), protocol, ray.put(_packed(bundles)), fleet
-    settings = {"farewell": farewell, "keeps": keeps, "boards": scenario.boards_by_device()}
+    settings = {"farewell": farewell, "keeps": keeps, "boards": scenario.boards_by_device(), "plugins": plugins.files()}
     remote = ray.remote(num_cpus=1)(Host)
     made = Cluster(ray, lambda: remote.remote(*shared, settings), min(count, scenario.devices))
     try:

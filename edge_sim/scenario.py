@@ -131,15 +131,15 @@ class Scenario(RunConfig):
     def algorithm(self, protocol: str) -> Algorithm:
         """The protocol with its checked settings, and fit for these models."""
         found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
-        if found.same_model and len(self.models) > 1:
+        if found.spec.same_model and len(self.models) > 1:
             raise ConfigError(f"model: {protocol} exchanges weights, so that all devices need the same model")
-        if found.data is not None and self.data != found.data:
-            raise ConfigError(f"data: {protocol} runs on '{found.data}' only, not on '{self.data}'")
+        if found.spec.data not in (None, self.data):
+            raise ConfigError(f"data: {protocol} runs on '{found.spec.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
         found.refuse_inapplicable(self.privacy, self.robust, self.coding)
         if self.liars:
-            found.attackable(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
+            found.refuse_attack(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
         return found
 
 

@@ -73,8 +73,8 @@ def in_text(console: Console, of: Page) -> Iterator[Watch]:
 
 def stay(console: Console, url: str) -> None:
     """Keep the page up until Ctrl-C, so that it can be looked at."""
-    console.print(f"{url} stays until Ctrl-C", highlight=False, soft_wrap=True)
     try:
+        console.print(f"{url} stays until Ctrl-C", highlight=False, soft_wrap=True)  # which may come at once
         Event().wait()
     except KeyboardInterrupt:
         return

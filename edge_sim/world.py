@@ -17,6 +17,7 @@ from edge.device import FleetData
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing
 from edge.interfaces import Array
+from edge.specs import ENGINES
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
@@ -98,9 +99,12 @@ class Bundles:
         return self._bundle(spec, objective, algorithm, "server" if algorithm.split else None)
 
     def _bundle(self, spec: str, objective: tuple[str, ...], algorithm: Algorithm, part: str | None) -> Bundle:
-        rows = algorithm.rows(objective) if self.world.scenario.runtime == "tflite" else ()
+        runtime = self.world.scenario.runtime
+        rows = ENGINES.load(runtime).rows(algorithm.rows(objective))
         if 0 in rows:
-            raise ConfigError(f"engine: tflite wants to know the rows of a batch, which {algorithm.name} does not fix")
+            raise ConfigError(
+                f"engine: {runtime} wants to know the rows of a batch, which {algorithm.name} does not fix"
+            )
         key = (spec, objective, part, rows)
         if key not in self.made:
             self.made[key] = self._make(spec, objective, algorithm.name, part, rows)
@@ -122,7 +126,7 @@ class Bundles:
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
                 rows=rows,
-                official=world.scenario.runtime == "ort-training",
+                official=ENGINES.load(world.scenario.runtime).official,
             )
         if made.manifest.classes != world.dataset.classes:
             raise ConfigError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import data, plugins
+from edge import algorithm, data
 from edge.bundle import Bundle
 from export import zoo
 from export.write import export
@@ -31,8 +31,7 @@ learning_rate = 0.1
 
 def model(folder: Path, name: str) -> Bundle:
     """A model of the zoo for them."""
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     return export(zoo.build(name, shape=(1, 8, 8), classes=10), folder, objective=objective)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from broker import embedded
-from edge import plugins
+from edge import codec, plugins
 from edge.config import NodeConfig
+from edge.specs import PROTOCOLS
 from edge_sim import boards
 from edge_sim.scenario import Scenario
 
@@ -143,14 +144,13 @@ def test_every_key_of_a_node_is_shown(name: str) -> None:
 def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
     text = (ROOT / "docs" / "protocols.md").read_text()
     assert f"| `{protocol}` |" in text
-    for field in dataclasses.fields(plugins.load("edge.protocols", protocol).Settings):
+    for field in dataclasses.fields(PROTOCOLS.load(protocol).settings):
         assert f"`{field.name}`" in text
 
 
 @pytest.mark.parametrize(
     "package",
     [
-        "edge.codec",
         "edge.data",
         "edge.split",
         "edge.robust",
@@ -164,6 +164,12 @@ def test_every_choice_is_named(package: str) -> None:
     text = (ROOT / "docs" / "scenario.md").read_text()
     for name in plugins.names(package):
         assert re.search(rf"`{name}[`:\[]|zoo:{name}", text), f"{package}: {name} is not in docs/scenario.md"
+
+
+@pytest.mark.parametrize("name", codec.names())
+def test_every_coding_is_named(name: str) -> None:
+    for page in ("scenario", "wire"):
+        assert f"`{name}`" in (ROOT / "docs" / f"{page}.md").read_text(), f"{name} is not in docs/{page}.md"
 
 
 def test_the_example_of_the_wire_document() -> None:

@@ -10,7 +10,7 @@ enlarged, in ten Dirichlet(0.5) parts of 100.
 
     murmur             edge-sim, federated averaging, one process and one thread of work
     murmur-2           the same, two devices at a time
-    murmur-distill     edge-sim, D-Distillation on a ring with delta3: no weights leave a device
+    murmur-distill     edge-sim, D-Distillation on a ring with delta:3: no weights leave a device
     pytorch            a plain loop, federated averaging
     flower             Flower's simulation on Ray, federated averaging, one CPU a client
     decent             decent-dp: a process a client, D-PSGD on a ring, mixing after every step

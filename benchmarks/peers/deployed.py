@@ -26,7 +26,7 @@ from benchmarks.peers.__main__ import WORKERS, environment_of, write_job
 from benchmarks.peers.tree import Tree
 from broker import embedded
 from broker.process import free_port
-from edge import plugins
+from edge import algorithm
 from edge.command import last_line
 from edge.errors import ConfigError
 from edge.process import single_threaded
@@ -94,8 +94,7 @@ def _first_two(job: Path, public: Path) -> None:
 
 def _murmur(here: Path, rounds: int) -> DeployedRow:
     """Run two edge-nodes."""
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("small-cnn:64", shape=(1, 28, 28), classes=10), here / "bundle", objective=objective)
     with embedded.running() as broker, ExitStack() as stack:
         nodes = []

@@ -15,7 +15,7 @@ from edge_sim.scenario import Scenario
 
 BATCH, RATE = 32, 0.05
 MODELS = {"cnn": "zoo:small-cnn:64", "mlp": "zoo:mlp:64"}
-SETTINGS = {"d-distillation": {"pull": 10.0, "reference_batch": 32}}
+SETTINGS = {"d-distillation": {"distillation_weight": 10.0, "reference_batch": 32}}
 """beyond those that all have"""
 
 
@@ -41,7 +41,7 @@ def main(path: str, public: str, rounds: str, protocol: str, workers: str) -> No
         rounds=int(rounds),
         evaluate_every=int(rounds),
         workers=int(workers),
-        coding={"soft_labels": "delta3"},
+        coding={"soft_labels": "delta:3"},
         settings={protocol: {**local, **SETTINGS.get(protocol, {})}},
     )
     result = run(scenario, watch)

@@ -1,11 +1,9 @@
 """Your own data: arrays, divided as you like. A file of arrays does as well (data="npz:FILE.npz")."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
-from edge import plugins
 from edge.data import Dataset
+from edge.specs import DATA, DataSpec
 from edge_sim import Scenario, run
 
 
@@ -19,7 +17,7 @@ def load(argument, seed):
     return Dataset(x[:900], y[:900], x[900:], y[900:], ("still", "walking", "running"), {"sensor": sensor})
 
 
-plugins.register("edge.data", "clouds", SimpleNamespace(load=load))
+DATA.register("clouds", DataSpec(load=load))
 
 for protocol in ("isolated", "d-distillation"):
     result = run(

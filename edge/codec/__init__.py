@@ -1,11 +1,21 @@
-"""Message <-> bytes: a header, and one body coding a file (docs/wire.md).
+"""Message <-> bytes: a header, and one family of body codings a file (docs/wire.md).
 
-payloads = encode(message, "probability8")        # one, or several of at most 512 kB each
-message = join([decode(p) for p in payloads])     # both raise MessageError and nothing else
+>>> import numpy as np
+>>> from edge.interfaces import Message
+>>> message = Message("soft-labels", 1, bytes(8), np.array([[0.5, 0.25, 0.25]], np.float32))
+>>> payloads = encode(message, "simplex:8")  # one, or several of at most 512 kB each
+>>> [len(payload) for payload in payloads]
+[43]
+>>> join([decode(payload) for payload in payloads]).values.round(2).tolist()[0][0]
+0.5
+
+`decode` and `join` raise MessageError and nothing else, whatever the bytes. A file has `SPEC = CodecSpec(...)`
+(`edge.specs`).
 """
 
 from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, Request, decode, request, requested
 from edge.codec._message import bases_of, encode, join, payload_size
+from edge.codec._registry import canonical, carried, find, names
 
 __all__ = [
     "CHUNK",
@@ -14,9 +24,13 @@ __all__ = [
     "Chunk",
     "Request",
     "bases_of",
+    "canonical",
+    "carried",
     "decode",
     "encode",
+    "find",
     "join",
+    "names",
     "payload_size",
     "request",
     "requested",

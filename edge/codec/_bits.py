@@ -15,10 +15,10 @@ def packed(codes: Array, bits: int) -> bytes:
 
 def unpacked(body: bytes, count: int, bits: int) -> Array:
     """The inverse, (count,) uint8. Raises MessageError if what fills the last byte is not zero."""
-    found = np.frombuffer(body, np.uint8)
+    codes = np.frombuffer(body, np.uint8)
     if bits == 8:
-        return found
-    stream = np.unpackbits(found)
+        return codes
+    stream = np.unpackbits(codes)
     if stream[count * bits :].any():
         raise MessageError("the last byte of the codes is not filled with zeros")
     wide = np.zeros((count, 8), np.uint8)

@@ -30,7 +30,7 @@ SEEN, NEAR = 32, 64
 
 
 @dataclass
-class Model:
+class SymbolModel:
     """How likely each of `symbols` is in each context; expected: (contexts,), the likeliest to begin with."""
 
     symbols: int
@@ -47,17 +47,17 @@ class Model:
     def shares(self) -> Array:
         """(contexts, symbols) int64, from 1; a context's sum to 2^BITS."""
         total = self._weights.sum(axis=1, keepdims=True)
-        found: Array = 1 + self._weights * ((1 << BITS) - self.symbols) // total
-        contexts = np.arange(len(found))
-        found[contexts, found.argmax(axis=1)] += (1 << BITS) - found.sum(axis=1)
-        return found
+        table: Array = 1 + self._weights * ((1 << BITS) - self.symbols) // total
+        contexts = np.arange(len(table))
+        table[contexts, table.argmax(axis=1)] += (1 << BITS) - table.sum(axis=1)
+        return table
 
     def bits(self) -> Array:
         """(contexts, symbols): what a symbol costs at present."""
         return BITS - np.log2(self.shares())
 
 
-def shares(model: Model, contexts: Array, symbols: Array) -> tuple[Array, Array]:
+def shares(model: SymbolModel, contexts: Array, symbols: Array) -> tuple[Array, Array]:
     """(share, sum of the shares before it) of every symbol as it is coded, (n,) each; the model grows."""
     share, start = np.empty(len(symbols), np.int64), np.empty(len(symbols), np.int64)
     for part in _parts(len(symbols)):
@@ -85,12 +85,12 @@ def encoded(share: Array, start: Array) -> bytes:
     return state.to_bytes(4, "little") + given[::-1]
 
 
-def decoded(model: Model, contexts: Array, body: bytes) -> Array:
+def decoded(model: SymbolModel, contexts: Array, body: bytes) -> Array:
     """The symbols (n,) uint8 in these contexts. Raises MessageError unless the bytes are used up exactly."""
     state, at, mask = int.from_bytes(body[:4], "little"), 4, (1 << BITS) - 1
     if len(body) < at or not LOWEST <= state < LOWEST << 8:
         raise MessageError("the coded symbols begin with a state that no encoder leaves")
-    found = np.empty(len(contexts), np.uint8)
+    sequence = np.empty(len(contexts), np.uint8)
     for part in _parts(len(contexts)):
         table = model.shares()
         widths, ends = table.tolist(), table.cumsum(axis=1).tolist()
@@ -106,11 +106,11 @@ def decoded(model: Model, contexts: Array, body: bytes) -> Array:
                 state = state << 8 | body[at]
                 at += 1
             symbols.append(symbol)
-        found[part] = symbols
-        model.see(contexts[part], found[part])
+        sequence[part] = symbols
+        model.see(contexts[part], sequence[part])
     if state != LOWEST or at != len(body):
         raise MessageError("bytes are left over after the last coded symbol")
-    return found
+    return sequence
 
 
 def _numbers(array: Array) -> Iterator[int]:

@@ -1,23 +1,16 @@
 """Whole messages: coded, cut into chunks, and put together again."""
 
 from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 
-from edge import kinds, plugins
+from edge import kinds
 from edge.codec._header import CHUNK, HEADER, LARGEST, Chunk, pack
+from edge.codec._registry import by_id, find
 from edge.errors import MessageError
 from edge.interfaces import Message
 
 _PIECE = CHUNK - HEADER
-
-
-@cache
-def _by_id() -> dict[int, ModuleType]:
-    modules = [plugins.load("edge.codec", name) for name in plugins.names("edge.codec")]
-    return {module.ID: module for module in modules}
 
 
 def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list[bytes]:
@@ -40,12 +33,12 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
         )
     if not np.isfinite(message.values).all():
         raise ValueError("values that are not finite are not sent")
-    module = plugins.load("edge.codec", coding)
+    form = find(coding)
     known = [(b.round, b.values) for b in bases if b.round < message.round and b.digest == message.digest]
-    body: bytes = module.encode(message.values, known) if bases_of(coding) else module.encode(message.values)
+    body: bytes = form.encode(message.values, known) if form.bases else form.encode(message.values)
     pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]
     return [
-        pack(Chunk(message.kind, module.ID, i, len(pieces), message.round, message.digest, rows, columns, piece))
+        pack(Chunk(message.kind, form.id, i, len(pieces), message.round, message.digest, rows, columns, piece))
         for i, piece in enumerate(pieces)
     ]
 
@@ -63,24 +56,23 @@ def join(chunks: Sequence[Chunk], bases: Sequence[Message] = ()) -> Message:
     ordered = sorted(chunks, key=lambda c: c.index)
     if [c.index for c in ordered] != list(range(first.count)) or {_identity(c) for c in chunks} != {_identity(first)}:
         raise MessageError(f"{len(chunks)} chunks do not make one message of {first.count}")
-    if (module := _by_id().get(first.coding)) is None:
+    if (form := by_id().get(first.coding)) is None:
         raise MessageError(f"body coding {first.coding} is not known here")
     body = b"".join(c.body for c in ordered)
-    if module.size(first.rows, first.columns) not in (len(body), None):
+    if form.size(first.rows, first.columns) not in (len(body), None):
         raise MessageError(f"{first.rows} x {first.columns} values do not take {len(body)} bytes in this coding")
     size = first.rows, first.columns
-    if bases_of(first.coding):
-        values = module.decode(body, *size, {b.round: b.values for b in bases if b.digest == first.digest})
+    if form.bases:
+        values = form.decode(body, *size, {b.round: b.values for b in bases if b.digest == first.digest})
     else:
-        values = module.decode(body, *size)
+        values = form.decode(body, *size)
     return Message(first.kind, first.round, first.digest, values)
 
 
 def bases_of(coding: str | int) -> int:
     """How many earlier messages of the same edge a coding, by name or ID, can make use of."""
-    module = plugins.load("edge.codec", coding) if isinstance(coding, str) else _by_id().get(coding)
-    found: int = getattr(module, "BASES", 0)
-    return found
+    form = find(coding) if isinstance(coding, str) else by_id().get(coding)
+    return form.bases if form else 0
 
 
 def payload_size(rows: int, columns: int, coding: str) -> int:
@@ -88,7 +80,7 @@ def payload_size(rows: int, columns: int, coding: str) -> int:
 
     Raises ValueError for a coding whose size depends on the values.
     """
-    body: int | None = plugins.load("edge.codec", coding).size(rows, columns)
+    body = find(coding).size(rows, columns)
     if body is None:
         raise ValueError(f"the size of a body in {coding} depends on its values")
     return body + HEADER * max(1, -(-body // _PIECE))

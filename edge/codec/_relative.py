@@ -39,6 +39,6 @@ def rows_of(codes: Array, ratio: Array) -> Floats:
     """
     if ((codes == 0).sum(axis=1) != 1).any():
         raise MessageError("a row of codes does not have exactly one largest entry")
-    found = ratio.astype(np.float32)[codes]
-    shares: Floats = found / found.sum(axis=1, keepdims=True)
+    relative = ratio.astype(np.float32)[codes]
+    shares: Floats = relative / relative.sum(axis=1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""Body coding 5: integers 0 to 255 in one byte each, then DEFLATE (zlib). For codes that seldom change.
+"""`deflate8`: integers 0 to 255 in one byte each, then DEFLATE (zlib). For codes that seldom change.
 
 The only coding whose size depends on the values: `size` is None, and the header's rows and columns
 bound what is unpacked.
@@ -9,10 +9,7 @@ import zlib
 from edge.codec import integer8
 from edge.errors import MessageError
 from edge.interfaces import Floats
-
-ID = 5
-KINDS = ("codes", "labels")
-"""the kinds of message it can carry; any, if a coding does not say"""
+from edge.specs import CodecSpec, Coding
 
 
 def size(rows: int, columns: int) -> None:
@@ -34,3 +31,6 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     if len(plain) != rows * columns or not unpacker.eof or unpacker.unused_data:
         raise MessageError(f"the body does not unpack to {rows} x {columns} values")
     return integer8.decode(plain, rows, columns)
+
+
+SPEC = CodecSpec(codings={"": Coding(5, size, encode, decode)}, kinds=("codes", "labels"))

@@ -1,11 +1,11 @@
-"""Body coding 2: IEEE 754 half precision, little-endian, row by row. Exact to half a unit in the last place."""
+"""`float16`: IEEE 754 half precision, little-endian, row by row. Exact to half a unit in the last place."""
 
 import numpy as np
 
 from edge.errors import MessageError
 from edge.interfaces import Floats
+from edge.specs import CodecSpec, Coding
 
-ID = 2
 LARGEST = 65504.0
 
 
@@ -27,3 +27,6 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     if not np.isfinite(values).all():
         raise MessageError("the message holds values that are not finite")
     return values
+
+
+SPEC = CodecSpec(codings={"": Coding(2, size, encode, decode)})

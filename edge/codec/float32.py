@@ -1,11 +1,10 @@
-"""Body coding 1: IEEE 754 single precision, little-endian, row by row. Exact."""
+"""`float32`: IEEE 754 single precision, little-endian, row by row. Exact."""
 
 import numpy as np
 
 from edge.errors import MessageError
 from edge.interfaces import Floats
-
-ID = 1
+from edge.specs import CodecSpec, Coding
 
 
 def size(rows: int, columns: int) -> int:
@@ -24,3 +23,6 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     if not np.isfinite(values).all():
         raise MessageError("the message holds values that are not finite")
     return values
+
+
+SPEC = CodecSpec(codings={"": Coding(1, size, encode, decode)})

@@ -1,12 +1,9 @@
-"""Body coding 4: integers 0 to 255 in one byte each, row by row: class numbers, codes."""
+"""`integer8`: integers 0 to 255 in one byte each, row by row: class numbers, codes."""
 
 import numpy as np
 
 from edge.interfaces import Floats
-
-ID = 4
-KINDS = ("codes", "labels")
-"""the kinds of message it can carry; any, if a coding does not say"""
+from edge.specs import CodecSpec, Coding
 
 
 def size(rows: int, columns: int) -> int:
@@ -24,3 +21,6 @@ def encode(values: Floats) -> bytes:
 def decode(body: bytes, rows: int, columns: int) -> Floats:
     """The inverse."""
     return np.frombuffer(body, np.uint8).reshape(rows, columns).astype(np.float32)
+
+
+SPEC = CodecSpec(codings={"": Coding(4, size, encode, decode)}, kinds=("codes", "labels"))

@@ -1,10 +1,9 @@
 """Data sets: what every loader returns, and how raw arrays are brought to that form.
 
 A loader is a file of this package, named as the configuration names it: `digits`, `npz:PATH`, `idx:DIR`. It has
+`SPEC = DataSpec(load=...)` (`edge.specs`), with
 
     load(argument, seed) -> Dataset     argument: what follows the colon, "" if nothing does
-
-`npz` also has `samples(path)`, which reads samples without labels for a reference set.
 
 Examples:
     >>> dataset = load("margin-stream:100:5", seed=0)
@@ -22,8 +21,8 @@ import numpy as np
 
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
-from edge.plugins import load as load_module
 from edge.reference import ReferenceSet, of
+from edge.specs import DATA
 
 CHANNELS_LAST = (1, 3, 4)
 """Sizes of a last axis that are taken for colour channels."""
@@ -71,7 +70,7 @@ def load(source: str, seed: int) -> Dataset:
     """
     name, _, argument = source.partition(":")
     try:
-        loader = load_module("edge.data", name)
+        loader = DATA.load(name)
     except ConfigError as unknown:
         raise ConfigError(f"data '{source}': {unknown}") from None
     dataset: Dataset = loader.load(argument, seed)
@@ -116,8 +115,9 @@ def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet
         ConfigError: too many rows, or a spec that is neither.
         DataError: samples of another shape than the data's.
     """
-    if spec.startswith("npz:"):
-        x: Array = load_module("edge.data", "npz").samples(spec.removeprefix("npz:"))
+    name, colon, path = spec.partition(":")
+    if colon and name in DATA.names() and (samples := DATA.load(name).samples):
+        x: Array = samples(path)
         if x.shape[1:] != dataset.x_train.shape[1:]:
             want = list(dataset.x_train.shape[1:])
             raise DataError(f"reference '{spec}' has samples of {list(x.shape[1:])}, the data has {want}")

@@ -9,6 +9,7 @@ import numpy as np
 from edge.data import Dataset
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import DataSpec
 
 ROWS, TEST = 4_000, 1_000
 SPREAD = np.array([0.8, 0.8, 0.08, 0.8])
@@ -28,3 +29,6 @@ def controller(states: Array) -> Array:
     """Choose the actions (n,) of a linear controller that pushes towards the falling pole; it balances 500 steps."""
     pushes: Array = (states @ np.array([0.1, 0.3, 3.0, 1.0]) > 0).astype(np.int64)
     return pushes
+
+
+SPEC = DataSpec(load=load)

@@ -2,6 +2,7 @@
 
 from edge.data import Dataset, hold_out
 from edge.errors import ConfigError, DataError
+from edge.specs import DataSpec
 
 TEST_ROWS = 450
 
@@ -16,3 +17,6 @@ def load(argument: str, seed: int) -> Dataset:
         raise DataError("digits come with scikit-learn: pip install 'murmur-edge[sim]'") from None
     digits = load_digits()
     return hold_out(digits.images[:, None] / 16.0, digits.target, TEST_ROWS, seed, "digits")
+
+
+SPEC = DataSpec(load=load)

@@ -10,6 +10,7 @@ import numpy as np
 from edge.data import Dataset, assemble
 from edge.errors import DataError
 from edge.interfaces import Array
+from edge.specs import DataSpec
 
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -42,3 +43,6 @@ def _read(folder: Path, name: str) -> Array:
     if len(content) - start != want:
         raise DataError(f"{path} announces {want} bytes of data and has {len(content) - start}; copy it again")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+SPEC = DataSpec(load=load)

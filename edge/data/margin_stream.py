@@ -14,6 +14,7 @@ import numpy as np
 from edge.data import Dataset
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import DataSpec
 
 ROWS, DIMENSIONS, CONCEPTS, MARGIN = 20_000, 20, 2, 0.5
 TEST = 1_000
@@ -56,3 +57,6 @@ def _concept(plane: Array, rows: int, margin: float, random: np.random.Generator
         fresh = np.where(close, random.standard_normal(rows), fresh)
     x += (fresh - along)[:, None] * plane
     return x.astype(np.float32), (fresh > 0).astype(np.int64)
+
+
+SPEC = DataSpec(load=load)

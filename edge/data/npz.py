@@ -11,6 +11,7 @@ import numpy as np
 from edge.data import Dataset, assemble, hold_out, standard
 from edge.errors import DataError
 from edge.interfaces import Array
+from edge.specs import DataSpec
 
 PARTED = ("x_train", "y_train", "x_test", "y_test")
 
@@ -50,3 +51,6 @@ def _read(path: str) -> dict[str, Array]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as reason:
         brief = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
         raise DataError(f"npz:{path} cannot be read: {brief}") from None
+
+
+SPEC = DataSpec(load=load, samples=samples)

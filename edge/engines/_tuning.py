@@ -15,22 +15,25 @@ import onnxruntime as ort  # noqa: TID251 - only its version
 
 from edge.bundle import Bundle
 from edge.command import last_line
+from edge.engines import PROBE
 from edge.engines._session import Options
 from edge.errors import EngineError
 from edge.interfaces import Trial
 from edge.storage import atomic
 
 FILE = "tuned.json"
+ENGINE = "onnx-runtime"
+"""whose options these are"""
 CLOSE = 1.05
 """Times within this factor of the fastest are as good; of those, the one with the least memory is taken."""
 SECONDS = 1.0
 """of steps, in one trial"""
 
 
-def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Trial], None]) -> list[Trial]:
+def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], report: Callable[[Trial], None]) -> list[Trial]:
     """Try candidates on batches of `rows` (private, and reference if any), keep the best in `home`; it comes first.
 
-    said: told of every trial as it ends.
+    report: called with every trial as it ends.
 
     Raises:
         EngineError: a candidate cannot run, or the result cannot be written.
@@ -38,10 +41,10 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Tria
     cores = len(os.sched_getaffinity(0))
     candidates = [Options()]
     candidates += [Options(threads=n, spinning=s) for n in range(2, cores + 1) for s in (False, True)]
-    trials = _tried(bundle, candidates, rows, said)
+    trials = _tried(bundle, candidates, rows, report)
     quick = Options(**best(trials).options)
     memory = [Options(quick.threads, quick.spinning, *choice) for choice in ((True, True), (False, False))]
-    trials += _tried(bundle, memory, rows, said)
+    trials += _tried(bundle, memory, rows, report)
     chosen = best(trials)
     text = json.dumps({"options": chosen.options, "of": _of(bundle)}, indent=1)
     try:
@@ -53,7 +56,7 @@ def tune(bundle: Bundle, home: Path, rows: tuple[int, ...], said: Callable[[Tria
 
 
 def _tried(
-    bundle: Bundle, candidates: list[Options], rows: tuple[int, ...], said: Callable[[Trial], None]
+    bundle: Bundle, candidates: list[Options], rows: tuple[int, ...], report: Callable[[Trial], None]
 ) -> list[Trial]:
     """Every candidate twice, the second time in the opposite order: of a disturbed trial only the other counts."""
     once: list[Trial] = []
@@ -61,7 +64,7 @@ def _tried(
     for results, options in ((once, candidates), (twice, candidates[::-1])):
         for choice in options:
             results.append(_trial(bundle, choice, rows))
-            said(results[-1])
+            report(results[-1])
     return [min(pair, key=lambda t: t.step_seconds) for pair in zip(once, twice[::-1], strict=True)]
 
 
@@ -86,11 +89,11 @@ def _of(bundle: Bundle) -> dict[str, str | int]:
 
 
 def _trial(bundle: Bundle, options: Options, rows: tuple[int, ...]) -> Trial:
-    command = [sys.executable, "-m", "edge.engines._probe", "onnx-runtime", str(bundle.path)]
+    command = [sys.executable, "-m", PROBE, ENGINE, str(bundle.path)]
     command += [",".join(map(str, rows)), str(SECONDS), json.dumps(asdict(options))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = last_line(done.stderr)
         raise EngineError(f"a trial with {options} failed: {last}")
-    found = json.loads(done.stdout)
-    return Trial(asdict(options), found["step_seconds"], found["peak_bytes"])
+    costs = json.loads(done.stdout)
+    return Trial(asdict(options), costs["step_seconds"], costs["peak_bytes"])

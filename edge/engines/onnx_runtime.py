@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # noqa: TID251 - this is its engine's file
@@ -20,13 +21,12 @@ from edge.engines._base import Base
 from edge.engines._session import Options, session
 from edge.engines._tuning import tune, tuned
 from edge.interfaces import Array, Engine, Floats, Metrics
+from edge.specs import EngineSpec
 
-__all__ = ["CONCURRENT", "OnnxRuntime", "create", "tune"]
+__all__ = ["SPEC", "OnnxRuntime"]
 BLOCK = 64
 """Rows that are predicted at once: of 1,024 rows a 16th of the activations, for 1.05 times the time with the small CNN,
 0.9 to 1.0 with MobileNetV2, 1.0 to 1.3 with the GRU, 1.2 with an MLP of 0.8 ms (three runs)."""
-CONCURRENT = True
-"""whether several devices of a process may compute at the same time; none of those that share it, if not said"""
 OPTIMISED = "optimised"
 """folder of the graphs as the runtime optimised them, in a device's home"""
 
@@ -158,3 +158,14 @@ def _owned(value: Array | np.generic) -> ort.OrtValue:
 
 
 _: type[Engine] = OnnxRuntime
+
+
+def _with_options(bundle: Bundle, options: Mapping[str, Any]) -> OnnxRuntime:
+    return OnnxRuntime(bundle, Options(**options))
+
+
+def _open(bundle: Bundle) -> object:
+    return [session(bundle, f"{graph}.onnx", Options()) for graph in ("train", "predict")]
+
+
+SPEC = EngineSpec(create=create, tune=tune, with_options=_with_options, open=_open, concurrent=True)

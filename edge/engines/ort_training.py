@@ -19,6 +19,7 @@ from edge.engines._base import Base
 from edge.engines._session import Options, session, settings
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
+from edge.specs import EngineSpec
 from edge.training_package import open_package
 
 open_package()
@@ -124,3 +125,5 @@ class OrtTraining(Base):
 
 
 _: type[Engine] = OrtTraining
+
+SPEC = EngineSpec(create=create, artifacts=ORT_TRAINING)

@@ -21,6 +21,7 @@ from edge.engines._base import Base
 from edge.errors import EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
 from edge.interpreter import interpreter
+from edge.specs import EngineSpec
 
 
 def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: Path | None = None) -> "Tflite":
@@ -124,3 +125,5 @@ def _narrow(value: Array) -> Array:
 
 
 _: type[Engine] = Tflite
+
+SPEC = EngineSpec(create=create, fixed_batch=True, artifacts=TFLITE)

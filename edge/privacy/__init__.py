@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import plugins
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats, Message, Perturb, unchanged
 from edge.kinds import CLASS_OUTPUTS, SOFT_LABELS, find
-from edge.specs import DISTRIBUTIONS, NoiseSpec
+from edge.specs import DISTRIBUTIONS, NOISES, NoiseSpec
 from edge.storage import atomic
 
 Publish = Callable[[Message], Message]
@@ -82,8 +81,7 @@ def perturbation(publish: Publish) -> Perturb:
 
 def find_noise(setting: str) -> NoiseSpec:
     """What the noise of that name says about itself. Raises ConfigError: unknown."""
-    spec: NoiseSpec = plugins.load("edge.privacy", setting.partition(":")[0], "noise").SPEC
-    return spec
+    return NOISES.load(setting.partition(":")[0])
 
 
 def parse(noise: str) -> tuple[str, float]:

@@ -25,19 +25,22 @@ from edge.protocols._local import LocalSettings, shared, train
 class AveragingSettings(LocalSettings):
     """The knobs of averaging.
 
-    every: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn anew
-    each time from the seed that all share; the average goes to all of them.
+    sync_interval: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn
+    anew each time from the seed that all share; the average goes to all of them.
     weighted: by the number of private samples, instead of equally; devices then tell theirs.
     """
 
-    every: int = 1
+    sync_interval: int = 1
     fraction: float = 1.0
     weighted: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.every < 1 or not 0 < self.fraction <= 1:
-            raise ValueError("every must be at least 1, fraction above 0 and at most 1")
+        if self.sync_interval < 1 or not 0 < self.fraction <= 1:
+            raise ValueError("sync_interval must be at least 1, fraction above 0 and at most 1")
+
+
+RENAMED = {"every": "sync_interval"}
 
 
 def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
@@ -46,7 +49,7 @@ def sends(settings: AveragingSettings) -> tuple[MessageKind, ...]:
 
 
 @dataclass
-class Learner(Stateless):
+class AveragingLearner(Stateless):
     """A device: trains, sends its weights where it is drawn, and goes on from the average."""
 
     context: ProtocolContext
@@ -63,7 +66,7 @@ class Learner(Stateless):
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train if drawn; every so often, average. Without an answer the device goes on with what it has."""
-        due = number % self.settings.every == 0
+        due = number % self.settings.sync_interval == 0
         taking_part = self.context.me in drawn(self.context, self.settings, number)
         metrics = train(engine, self.context, self.settings, number) if taking_part else {}
         if not due:
@@ -91,7 +94,7 @@ class Averager(Stateless):
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Every so often, collect, average, and send to all; if nobody answered there is nothing to say."""
-        if number % self.settings.every:
+        if number % self.settings.sync_interval:
             return {}
         form = weights(self.context)
         kinds = (form.kind, STATUS.name) if self.settings.weighted else (form.kind,)
@@ -112,7 +115,7 @@ def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) ->
     """Who trains for the averaging that ends the period of round `number`: every device can work it out."""
     if settings.fraction == 1:
         return context.fleet
-    devices, period = len(context.fleet), -(-number // settings.every)
+    devices, period = len(context.fleet), -(-number // settings.sync_interval)
     count = max(1, round(settings.fraction * devices))
     return tuple(context.fleet[i] for i in np.sort(shared(context, period, 1).choice(devices, count, replace=False)))
 

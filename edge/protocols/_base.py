@@ -96,9 +96,9 @@ def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[Nod
 
 
 def few_enough(context: ProtocolContext, most: int) -> None:
-    """Raise ConfigError if the device has more private samples than the setting `most` lets it send."""
+    """Raise ConfigError if the device has more private samples than the setting `max_samples` lets it send."""
     if len(context.x) > most:
-        raise ConfigError(f"{context.me} has {len(context.x)} samples, and `most` is {most}; raise the setting")
+        raise ConfigError(f"{context.me} has {len(context.x)} samples, and `max_samples` is {most}; raise the setting")
 
 
 def distributions(rows: Array) -> bool:

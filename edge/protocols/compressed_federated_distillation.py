@@ -1,7 +1,7 @@
 """Compressed federated distillation: soft labels of a public set in b bits, as changes, entropy-coded.
 
 Sattler, Marban, Rischke, Samek, "CFD: Communication-Efficient Federated Distillation via Soft-Label
-Quantization and Delta Coding", IEEE TNSE 2022. With Q_b the constrained quantiser (`edge.quantiser`):
+Quantization and CodeChannel Coding", IEEE TNSE 2022. With Q_b the constrained quantiser (`edge.quantiser`):
 
     device   distils towards the server's last labels, trains on its own data, sends Q_b(outputs on R)
     server   averages what came, distils that into its own model, and sends Q_b'(its outputs on R) to all
@@ -38,19 +38,18 @@ from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, batches, generator, train
 from edge.quantiser import codes
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
 KIND = CODES.name
-PERTURBS = AGGREGATES = (CODES,)
 TERM = "soft_cross_entropy(reference)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class CfdSettings(LocalSettings):
     """The algorithm's own knobs.
 
     up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
-    step. pull: weight of the distillation term. dual: the server distils into a model of its own first;
+    step. distillation_weight: weight of the distillation term. dual: the server distils into a model of its own first;
     server_steps, server_rate: of that.
     """
 
@@ -58,7 +57,7 @@ class Settings(LocalSettings):
     down_bits: int = 1
     keyframe_every: int = 10
     reference_batch: int = 32
-    pull: float = 1.0
+    distillation_weight: float = 1.0
     dual: bool = True
     server_steps: int = 50
     server_rate: float = 0.1
@@ -67,31 +66,24 @@ class Settings(LocalSettings):
         super().__post_init__()
         if not (1 <= self.up_bits <= 8 and 1 <= self.down_bits <= 8):
             raise ValueError("up_bits and down_bits must be 1 to 8")
-        if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.pull < 0:
-            raise ValueError("keyframe_every, reference_batch and server_steps must be at least 1, pull not negative")
+        if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
+            raise ValueError(
+                "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
+            )
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: CfdSettings) -> tuple[str, ...]:
     """Labels, and the server's soft labels."""
     return ("cross_entropy", TERM)
 
 
-centre_objective = objective
-"""The same bundle; its labelled term is given no weight."""
-
-
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: CfdSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (CODES,)
 
 
-def only_largest(settings: Settings) -> bool:
-    """Whether a device's codes are its most likely classes."""
-    return settings.up_bits == 1
-
-
 @dataclass(frozen=True)
-class Delta:
+class CodeChannel:
     """How soft labels (R, K) become small integers, and back. bits: b. form: of the message."""
 
     bits: int
@@ -133,19 +125,19 @@ class Delta:
         return classes if self.bits == 1 else self.units + 1
 
 
-def channel(context: ProtocolContext, bits: int) -> Delta:
+def channel(context: ProtocolContext, bits: int) -> CodeChannel:
     """For soft labels of the reference set in `bits` bits."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
     width = 1 if bits == 1 else context.classes
-    return Delta(bits, CODES.format(digest, (len(context.reference_x), width)))
+    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)))
 
 
 @dataclass
-class _End(Stateful):
+class _CfdEnd(Stateful):
     """Either end: what goes up and what comes down."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: CfdSettings
 
     def __post_init__(self) -> None:
         self.up, self.down = (
@@ -155,7 +147,7 @@ class _End(Stateful):
 
 
 @dataclass
-class Device(_End):
+class CfdDevice(_CfdEnd):
     """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
 
     STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
@@ -178,7 +170,7 @@ class Device(_End):
             number,
             public=lambda of: {"reference_target": target[of]},
             reference_batch=self.settings.reference_batch,
-            hyper={f"weight/{TERM}": self.settings.pull * bool(len(self.labels))},
+            hyper={f"weight/{TERM}": self.settings.distillation_weight * bool(len(self.labels))},
         )
         key = is_key(number, self.settings)
         new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
@@ -193,7 +185,7 @@ class Device(_End):
 
 
 @dataclass
-class Server(_End):
+class CfdServer(_CfdEnd):
     """The centre. said: our last codes. heard: (devices, R, K or 1), theirs; known: (devices,) whether we have them."""
 
     STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "known")
@@ -253,12 +245,12 @@ class Server(_End):
         return float(np.mean(losses))
 
 
-def is_key(number: int, settings: Settings) -> bool:
+def is_key(number: int, settings: CfdSettings) -> bool:
     """Whether all is sent in this round, not only changes; the first is one."""
     return (number - 1) % settings.keyframe_every == 0
 
 
-def take(delta: Delta, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
+def take(delta: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
     """(codes, distributions) of a message, or None if there is none, or if it changes something we do not have."""
     if sent is None or not ((sent >= 0) & (sent <= 255)).all():
         return None
@@ -269,6 +261,21 @@ def take(delta: Delta, sent: Array | None, old: Array | None, classes: int) -> t
     return None if rows is None else (found, rows)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: CfdSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return CfdDevice(context, settings) if context.role == DEVICE else CfdServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=CfdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(CODES,),
+    perturbs=(CODES,),
+    aggregates=(CODES,),
+    only_largest=lambda settings: settings.up_bits == 1,
+    centre="server",
+    centre_objective=objective,  # the same bundle; its labelled term is given no weight
+    renamed={"pull": "distillation_weight"},
+)

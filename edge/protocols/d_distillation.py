@@ -4,7 +4,7 @@ Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurI
 (R, K) the softmax outputs of device n on the reference set, and W the mixing weights:
 
     z_n(0)   = s_n(0)
-    theta_n <- local steps on  CE(private) + pull * mean_r || s_n(r) - z_n(r) ||^2
+    theta_n <- local steps on  CE(private) + rho * mean_r || s_n(r) - z_n(r) ||^2
     z_n(t+1) = z_n(t) + sum_m W_nm (q_m(t) - q_n(t)) + s_n(t+1) - s_n(t)
 
 q_n is z_n as the neighbours decode it. Unquantised, q = z, and this is the dynamic average consensus
@@ -45,19 +45,19 @@ from edge.interfaces import (
 from edge.kinds import MASS, SOFT_LABELS
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, shared, train
+from edge.specs import ProtocolSpec
 
-PERTURBS = (MASS,)
 TERM = "squared_error(reference)"
-PULL = f"weight/{TERM}"
+WEIGHT = f"weight/{TERM}"
 SMALLEST = 1e-6
 """A weight below this has not come to mean anything yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class DDistillationSettings(LocalSettings):
     """The algorithm's own knobs.
 
-    pull: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
+    distillation_weight: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
     well on digits, 20 diverges).
     reference_batch: reference rows a step.
     mixing: how the estimate of the network's mean is kept: tracking, plain or push-sum.
@@ -66,7 +66,7 @@ class Settings(LocalSettings):
     and late joiners did to the mean; 0 for never. All devices must agree on these three.
     """
 
-    pull: float = 5.0
+    distillation_weight: float = 5.0
     reference_batch: int = 32
     mixing: Literal["tracking", "plain", "push-sum"] = "tracking"
     subset: int = 0
@@ -74,18 +74,20 @@ class Settings(LocalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pull < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
-            raise ValueError("pull, subset and reinitialise_every must not be negative, reference_batch at least 1")
+        if self.distillation_weight < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
+            raise ValueError(
+                "distillation_weight, subset and reinitialise_every must not be negative, reference_batch at least 1"
+            )
         if self.mixing == "push-sum" and (self.subset or self.reinitialise_every):
             raise ValueError("push-sum talks about all rows and never starts anew; leave subset and reinitialise_every")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: DDistillationSettings) -> tuple[str, ...]:
     """Supervision, and the pull towards z."""
     return ("cross_entropy", TERM)
 
 
-def sends(settings: Settings) -> tuple[MessageKind, ...]:
+def sends(settings: DDistillationSettings) -> tuple[MessageKind, ...]:
     """What devices send: their estimates, or running sums of their outputs."""
     return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
 
@@ -101,7 +103,7 @@ class DDistillation(Stateful):
 
     STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered")
     context: ProtocolContext
-    settings: Settings
+    settings: DDistillationSettings
     s: Array = field(default_factory=lambda: np.empty((0, 0)))
     z: Array = field(default_factory=lambda: np.empty((0, 0)))
     answered: Array = field(default_factory=lambda: np.zeros(1))
@@ -163,7 +165,7 @@ class DDistillation(Stateful):
             number,
             public=lambda of: {"reference_target": target[of]},
             reference_batch=self.settings.reference_batch,
-            hyper={PULL: self.settings.pull * float(self.answered[0])},
+            hyper={WEIGHT: self.settings.distillation_weight * float(self.answered[0])},
         )
 
     def _outputs(self, engine: Engine) -> Array:
@@ -250,9 +252,20 @@ def plausible_mass(arrived: Array, number: int) -> bool:
     return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
 
 
-def create(context: ProtocolContext, settings: Settings) -> DDistillation:
+def create(context: ProtocolContext, settings: DDistillationSettings) -> DDistillation:
     """A device that distils its whole network through its neighbours."""
     return (PushSum if settings.mixing == "push-sum" else DDistillation)(context, settings)
 
 
 _: type[Protocol] = DDistillation
+
+
+SPEC = ProtocolSpec(
+    settings=DDistillationSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SOFT_LABELS, MASS),
+    perturbs=(MASS,),
+    renamed={"pull": "distillation_weight"},
+)

@@ -33,12 +33,11 @@ from edge.interfaces import (
 from edge.kinds import WEIGHTS
 from edge.protocols._base import Stateful, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, train
-
-SAME_MODEL = True
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class DPSGDSettings(LocalSettings):
     """Local training; the mixing weights come with the device.
 
     momentum: mu of quasi-global momentum, 0 for none.
@@ -52,12 +51,12 @@ class Settings(LocalSettings):
             raise ValueError("momentum must be at least 0 and below 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: DPSGDSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: DPSGDSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (WEIGHTS,)
 
@@ -68,7 +67,7 @@ class DPSGD(Stateful):
 
     STATE = ("buffer",)
     context: ProtocolContext
-    settings: Settings
+    settings: DPSGDSettings
     buffer: Array = field(default_factory=lambda: np.zeros((1, 0)))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -108,9 +107,19 @@ class DPSGD(Stateful):
         return train(engine, self.context, self.settings, number, after_step=push)
 
 
-def create(context: ProtocolContext, settings: Settings) -> DPSGD:
+def create(context: ProtocolContext, settings: DPSGDSettings) -> DPSGD:
     """A device that averages weights with its neighbours."""
     return DPSGD(context, settings)
 
 
 _: type[Protocol] = DPSGD
+
+
+SPEC = ProtocolSpec(
+    settings=DPSGDSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(WEIGHTS,),
+    same_model=True,
+)

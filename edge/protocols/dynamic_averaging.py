@@ -1,7 +1,7 @@
 """Dynamic averaging: weights travel only when a model has drifted too far from the last common one.
 
 Kamp et al., "Efficient Decentralized Deep Learning by Dynamic Model Averaging", ECML-PKDD 2018. With r the
-common reference and Delta the threshold, every `every` rounds a learner checks its *local condition*
+common reference and Delta the threshold, every `sync_interval` rounds a learner checks its *local condition*
 ||w - r||^2 <= Delta. While all hold, the divergence (1/m) sum ||w_i - mean||^2 is at most Delta, and nobody
 sends weights. Otherwise the coordinator balances:
 
@@ -37,9 +37,8 @@ from edge.kinds import OUTCOME, STATUS, VERDICT, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, control, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, shared, train
+from edge.specs import ProtocolSpec
 
-CENTRE = "coordinator"
-SAME_MODEL = True
 Told = dict[NodeId, Sequence[Message]]
 
 GO_ON, SEND, TAKE = 0.0, 1.0, 2.0
@@ -53,46 +52,42 @@ SAMPLES = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class DynamicAveragingSettings(LocalSettings):
     """The algorithm's own knobs.
 
     threshold: Delta, in squared units of the parameters: tune it to the model.
-    every: rounds from one check to the next. augment: learners added at a time while balancing.
+    sync_interval: rounds from one check to the next. augment: learners added at a time while balancing.
     weighted: mean_B is weighted by the samples each learner has seen.
     """
 
     threshold: float = 1.0
-    every: int = 1
+    sync_interval: int = 1
     augment: int = 1
     weighted: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threshold < 0 or self.every < 1 or self.augment < 1:
-            raise ValueError("threshold must not be negative, every and augment at least 1")
+        if self.threshold < 0 or self.sync_interval < 1 or self.augment < 1:
+            raise ValueError("threshold must not be negative, sync_interval and augment at least 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: DynamicAveragingSettings) -> tuple[str, ...]:
     """Plain supervision; any optimizer will do."""
     return ("cross_entropy",)
 
 
-centre_objective = objective
-"""The coordinator starts from the same model: it is the first reference."""
-
-
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: DynamicAveragingSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (STATUS, WEIGHTS)
 
 
 @dataclass
-class Learner(Stateful):
+class DynamicLearner(Stateful):
     """A device. reference: (1, P) float32, the last common model. version: the round in which it became that."""
 
     STATE = ("reference", "version", "seen")
     context: ProtocolContext
-    settings: Settings
+    settings: DynamicAveragingSettings
     reference: Array = field(default_factory=lambda: np.empty((1, 0), np.float32))
     version: Array = field(default_factory=lambda: np.zeros(1))
     seen: Array = field(default_factory=lambda: np.zeros(1))
@@ -109,7 +104,7 @@ class Learner(Stateful):
             self.reference = flatten(engine.parameters())
         metrics = train(engine, context, settings, number)
         self.seen = self.seen + settings.local_steps * min(settings.batch_size, len(context.x))
-        if number % settings.every:
+        if number % settings.sync_interval:
             return metrics
         parameters = engine.parameters()
         mine, form = flatten(parameters), weights(context)
@@ -143,7 +138,7 @@ class Coordinator(Stateful):
 
     STATE = ("reference", "version", "violations")
     context: ProtocolContext
-    settings: Settings
+    settings: DynamicAveragingSettings
     reference: Array = field(default_factory=lambda: np.empty((1, 0), np.float32))
     version: Array = field(default_factory=lambda: np.zeros(1))
     violations: Array = field(default_factory=lambda: np.zeros(1))
@@ -158,7 +153,7 @@ class Coordinator(Stateful):
         context, settings = self.context, self.settings
         if not self.reference.size:
             self.reference = flatten(engine.parameters())
-        if number % settings.every:
+        if number % settings.sync_interval:
             return {}
         heard = yield Exchange({}, dict.fromkeys(context.neighbours, (STATUS.name,)))
         said = {j: row[0] for j, row in heard.of(STATUS.name).items()}
@@ -265,6 +260,19 @@ def number_of(heard: ExchangeResult, kind: str, sender: NodeId, otherwise: float
     return float(values[sender][0, 0]) if sender in values else otherwise
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: DynamicAveragingSettings) -> Protocol:
     """A learner or the coordinator."""
-    return Learner(context, settings) if context.role == DEVICE else Coordinator(context, settings)
+    return DynamicLearner(context, settings) if context.role == DEVICE else Coordinator(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=DynamicAveragingSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(STATUS, WEIGHTS, VERDICT, OUTCOME),
+    centre="coordinator",
+    centre_objective=objective,  # the coordinator starts from the same model: it is the first reference
+    same_model=True,
+    renamed={"every": "sync_interval"},
+)

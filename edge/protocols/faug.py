@@ -31,14 +31,14 @@ from edge.kinds import CLASS_OUTPUTS, SAMPLES
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import message
 from edge.protocols._local import generator
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
 SEEDS = SAMPLES.name
 objective = fd.objective
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(fd.Settings):
+class FaugSettings(fd.FdSettings):
     """Also those of federated distillation.
 
     seeds: samples given away of each label the device has plenty of, and of each it lacks, as far as it has any.
@@ -56,26 +56,26 @@ class Settings(fd.Settings):
             raise ValueError("seeds must be at least 1, lacking above 0 and at most 1, noise not negative")
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: FaugSettings) -> tuple[MessageKind, ...]:
     """What devices send: seeds once, then mean outputs."""
     return (SAMPLES, CLASS_OUTPUTS)
 
 
-def seeds_format(context: ProtocolContext, settings: Settings, devices: int) -> Format:
+def seeds_format(context: ProtocolContext, settings: FaugSettings, devices: int) -> Format:
     """Samples with their label behind them: (at most seeds x labels x devices, |x| + 1)."""
     size = prod(context.reference_x.shape[1:])
     return SAMPLES.format(context.reference_digest, (settings.seeds * context.classes * devices, size + 1), fewer=True)
 
 
 @dataclass
-class Device(fd.Device):
+class FaugDevice(fd.FdDevice):
     """A device of federated distillation whose private samples are levelled in the first round.
 
     pool: (n, |x| + 1) the seeds it was given, of which none yet, or none at all.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("teacher", "pool")
-    settings: Settings
+    settings: FaugSettings
     pool: Array = field(default_factory=lambda: np.empty((0, 1), np.float32))
 
     def __post_init__(self) -> None:
@@ -137,10 +137,10 @@ class Device(fd.Device):
 
 
 @dataclass
-class Server(fd.Server):
+class FaugServer(fd.FdServer):
     """The centre: pools seeds once, then means."""
 
-    settings: Settings
+    settings: FaugSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's seeds and table."""
@@ -175,6 +175,16 @@ def leakage(target: Sequence[set[int]], redundant: Sequence[set[int]]) -> tuple[
     return to_server, [len(t) / max(len(everything), 1) for t in target]
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FaugSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return FaugDevice(context, settings) if context.role == DEVICE else FaugServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=FaugSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SAMPLES, CLASS_OUTPUTS),
+    centre="server",
+)

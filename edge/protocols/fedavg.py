@@ -8,25 +8,35 @@ What is counted: an upload of P from each of the C m devices that were drawn, an
 from dataclasses import dataclass
 
 from edge.interfaces import DEVICE, Protocol, ProtocolContext
-from edge.protocols._averaging import Averager, AveragingSettings, Learner
-from edge.protocols._averaging import sends as sends
-
-CENTRE = "server"
-SAME_MODEL = True
+from edge.kinds import STATUS, WEIGHTS
+from edge.protocols._averaging import RENAMED, Averager, AveragingLearner, AveragingSettings, sends
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(AveragingSettings):
+class FedAvgSettings(AveragingSettings):
     """Weighted by samples, as in the paper."""
 
     weighted: bool = True
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FedAvgSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FedAvgSettings) -> Protocol:
     """A device or the server."""
-    return Learner(context, settings) if context.role == DEVICE else Averager(context, settings)
+    return AveragingLearner(context, settings) if context.role == DEVICE else Averager(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=FedAvgSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(WEIGHTS, STATUS),
+    centre="server",
+    same_model=True,
+    renamed=RENAMED,
+)

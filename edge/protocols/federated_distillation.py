@@ -1,6 +1,6 @@
 """Federated distillation: devices exchange their mean outputs *by label*, K x K numbers, with a server.
 
-Jeong et al., "Communication-Efficient On-Device Machine Learning: Federated Distillation and
+Jeong et al., "Communication-Efficient On-FdDevice Machine Learning: Federated Distillation and
 Augmentation under Non-IID Private Data", 2018; Seo et al., "Federated Knowledge Distillation", 2020.
 No reference set and no model travels. With F(w, x) the softmax outputs:
 
@@ -36,14 +36,14 @@ from edge.interfaces import (
 from edge.kinds import CLASS_OUTPUTS
 from edge.protocols._base import Stateful, Stateless, message
 from edge.protocols._local import LocalSettings, train
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
 KIND = CLASS_OUTPUTS.name
 TERM = "soft_cross_entropy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class FdSettings(LocalSettings):
     """The algorithm's own knobs.
 
     gamma: weight of the distillation term; the paper does not give it.
@@ -57,12 +57,12 @@ class Settings(LocalSettings):
             raise ValueError("gamma must not be negative")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FdSettings) -> tuple[str, ...]:
     """Labels, and the teacher's row of the label."""
     return ("cross_entropy", TERM)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: FdSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (CLASS_OUTPUTS,)
 
@@ -94,12 +94,12 @@ class Observed:
 
 
 @dataclass
-class Device(Stateful):
+class FdDevice(Stateful):
     """See `edge.interfaces.Protocol`. teacher: (K, K) float32, rows of zeros where there is nothing to learn from."""
 
     STATE: ClassVar[tuple[str, ...]] = ("teacher",)
     context: ProtocolContext
-    settings: Settings
+    settings: FdSettings
     teacher: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
@@ -134,11 +134,11 @@ class Device(Stateful):
 
 
 @dataclass
-class Server(Stateless):
+class FdServer(Stateless):
     """The centre: no model, only means."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: FdSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's table."""
@@ -181,6 +181,16 @@ def leave_one_out(tables: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
     return found
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FdSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return FdDevice(context, settings) if context.role == DEVICE else FdServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=FdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(CLASS_OUTPUTS,),
+    centre="server",
+)

@@ -38,9 +38,8 @@ from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
 from edge.protocols._local import generator
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
-DATA = "cartpole"
 KIND = PROXIES.name
 ENVIRONMENT = "CartPole-v1"
 ACTIONS = 2
@@ -52,7 +51,7 @@ DISTIL = "soft_cross_entropy(reference)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FrdSettings:
     """The algorithm's own knobs.
 
     episodes: a round, each at most `longest` steps; after each, a training step. learning_rate: it suits Adam.
@@ -76,12 +75,12 @@ class Settings:
             raise ValueError("learning_rate must be positive, critic_rate and discount above 0 and at most 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FrdSettings) -> tuple[str, ...]:
     """Advantages as soft labels, -sum A log pi(a|s), and the memory's policies."""
     return (TERM, DISTIL)
 
 
-def sends(settings: Settings) -> tuple[MessageKind, ...]:
+def sends(settings: FrdSettings) -> tuple[MessageKind, ...]:
     """What agents send: policies, weights, or nothing."""
     return {"proxies": (PROXIES,), "weights": (WEIGHTS,), "nothing": ()}[settings.share]
 
@@ -114,7 +113,7 @@ class Agent(Stateful):
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
     context: ProtocolContext
-    settings: Settings
+    settings: FrdSettings
     environment: Any
     values: Array = field(default_factory=lambda: np.zeros(STATES))
     memory: Array = field(default_factory=lambda: np.zeros((0, 1 + ACTIONS), np.float32))
@@ -210,11 +209,11 @@ class Agent(Stateful):
 
 
 @dataclass
-class Server(Stateless):
+class FrdServer(Stateless):
     """The centre: the memory of all, or the mean of all policies."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: FrdSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """What agents did where, or their weights."""
@@ -256,10 +255,10 @@ def plausible(rows: Array) -> bool:
     return bool(known and distributions(rows[:, 1:]))
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: FrdSettings) -> Protocol:
     """An agent or the server. Raises ConfigError without gymnasium, or for data that are not CartPole's."""
     if context.role != DEVICE:
-        return Server(context, settings)
+        return FrdServer(context, settings)
     if context.reference_x.shape[1:] != (len(EDGES),) or context.classes != ACTIONS:
         raise ConfigError(f"federated-reinforcement-distillation plays {ENVIRONMENT}; say data = 'cartpole'")
     try:
@@ -267,3 +266,14 @@ def create(context: ProtocolContext, settings: Settings) -> Protocol:
     except ImportError:
         raise ConfigError("reinforcement learning needs gymnasium: pip install 'murmur-edge[rl]'") from None
     return Agent(context, settings, gymnasium.make(ENVIRONMENT).unwrapped)
+
+
+SPEC = ProtocolSpec(
+    settings=FrdSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(PROXIES, WEIGHTS),
+    centre="server",
+    data="cartpole",
+)

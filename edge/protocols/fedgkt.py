@@ -41,22 +41,20 @@ from edge.interfaces import (
 from edge.kinds import FEATURES, LABELS, LOGITS
 from edge.protocols._base import Stateful, few_enough, message
 from edge.protocols._local import LocalSettings, batches, generator, train
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
-ASKS_CENTRE = True
-CENTRE_MODEL = "rest"
 TERM = "kullback_leibler"
 LARGEST = 1e4
 """A feature or logit beyond this is nonsense."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class FedGktSettings(LocalSettings):
     """The algorithm's own knobs.
 
     alpha: weight of the distillation terms. to_device, to_server: whether the device, the server distils.
     temperature: T. server_epochs, server_batch, server_rate: of the server's training. interleave: samples of all
-    devices in a batch of the server. most: samples a device may have. asynchronous: see above.
+    devices in a batch of the server. max_samples: samples a device may have. asynchronous: see above.
     """
 
     alpha: float = 1.0
@@ -67,47 +65,47 @@ class Settings(LocalSettings):
     server_batch: int = 32
     server_rate: float = 0.1
     interleave: bool = True
-    most: int = 5_000
+    max_samples: int = 5_000
     asynchronous: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.alpha < 0 or self.temperature <= 0 or self.server_rate <= 0:
             raise ValueError("alpha must not be negative, temperature and server_rate must be positive")
-        if min(self.server_epochs, self.server_batch, self.most) < 1:
-            raise ValueError("server_epochs, server_batch and most must be at least 1")
+        if min(self.server_epochs, self.server_batch, self.max_samples) < 1:
+            raise ValueError("server_epochs, server_batch and max_samples must be at least 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: FedGktSettings) -> tuple[str, ...]:
     """Labels, and the server's logits."""
     return ("cross_entropy", TERM)
 
 
-def centre_objective(_settings: Settings) -> tuple[str, ...]:
+def centre_objective(_settings: FedGktSettings) -> tuple[str, ...]:
     """Labels, and the devices' logits."""
     return ("cross_entropy", TERM)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: FedGktSettings) -> tuple[MessageKind, ...]:
     """What devices send."""
     return (FEATURES, LOGITS, LABELS)
 
 
-def uploads(context: ProtocolContext, settings: Settings) -> tuple[Format, Format, Format]:
+def uploads(context: ProtocolContext, settings: FedGktSettings) -> tuple[Format, Format, Format]:
     """Features (n, |H|), logits (n, K), labels (n, 1)."""
-    digest, n = context.model_digest, settings.most
+    digest, n = context.model_digest, settings.max_samples
     shapes = {FEATURES: context.features, LOGITS: context.classes, LABELS: 1}
     one, two, three = (kind.format(digest, (n, width), fewer=True) for kind, width in shapes.items())
     return one, two, three
 
 
 @dataclass
-class Device(Stateful):
+class FedGktDevice(Stateful):
     """The edge. teacher: (n, K) float32, the server's logits of the private samples; empty before its first word."""
 
     STATE = ("teacher",)
     context: ProtocolContext
-    settings: Settings
+    settings: FedGktSettings
     teacher: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
@@ -161,11 +159,11 @@ class Device(Stateful):
 
 
 @dataclass
-class Server(Stateful):
+class FedGktServer(Stateful):
     """The centre: trains the rest of the model on what the devices last sent."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: FedGktSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Features, logits and labels of every sample of every device."""
@@ -223,9 +221,23 @@ def _rows(features: Array | None, logits: Array | None, labels: Array | None) ->
     return features, logits, labels[:, 0].astype(np.int64)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
-    """A device or the server. Raises ConfigError for more samples than `most`, or a model without features."""
+def create(context: ProtocolContext, settings: FedGktSettings) -> Protocol:
+    """A device or the server. Raises ConfigError for more samples than `max_samples`, or a model without features."""
     if not context.features:
         raise ConfigError("fedgkt needs a model cut in two: export it with --split-at; its edge part is the device's")
-    few_enough(context, settings.most)
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    few_enough(context, settings.max_samples)
+    return FedGktDevice(context, settings) if context.role == DEVICE else FedGktServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=FedGktSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(FEATURES, LOGITS, LABELS),
+    centre="server",
+    centre_objective=centre_objective,
+    centre_model="rest",
+    asks_centre=True,
+    renamed={"most": "max_samples"},
+)

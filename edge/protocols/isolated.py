@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from edge.interfaces import Engine, Exchange, ExchangeResult, MessageKind, Metrics, Protocol, ProtocolContext
 from edge.protocols._base import Stateless
 from edge.protocols._local import LocalSettings, train
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class IsolatedSettings(LocalSettings):
     """Local training only."""
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: IsolatedSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: IsolatedSettings) -> tuple[MessageKind, ...]:
     """Nothing."""
     return ()
 
@@ -28,7 +29,7 @@ class Isolated(Stateless):
     """See `edge.interfaces.Protocol`."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: IsolatedSettings
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train."""
@@ -36,9 +37,18 @@ class Isolated(Stateless):
         return train(engine, self.context, self.settings, number)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Isolated:
+def create(context: ProtocolContext, settings: IsolatedSettings) -> Isolated:
     """A device on its own."""
     return Isolated(context, settings)
 
 
 _: type[Protocol] = Isolated
+
+
+SPEC = ProtocolSpec(
+    settings=IsolatedSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(),
+)

@@ -38,22 +38,21 @@ from edge.kinds import CLASS_OUTPUTS, SAMPLES, WEIGHTS
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import Stateful, Stateless, adopt, flatten, message, weights
 from edge.protocols._local import generator, train
+from edge.specs import ProtocolSpec
 
-CENTRE = "server"
-SAME_MODEL = True
 SEEDS = SAMPLES.name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(fd.Settings):
+class Mix2FldSettings(fd.FdSettings):
     """The algorithm's own knobs, beside those of federated distillation.
 
-    seeds: mixed-up samples a device sends, once. ratio: lambda, of the first label; all devices must agree on it.
+    seeds: mixed-up samples a device sends, once. mixup_lambda: of the first label; all devices must agree on it.
     server_steps, server_batch, server_rate: of the conversion, each round.
     """
 
     seeds: int = 50
-    ratio: float = 0.1
+    mixup_lambda: float = 0.1
     server_steps: int = 60
     server_batch: int = 32
     server_rate: float = 0.1
@@ -62,37 +61,37 @@ class Settings(fd.Settings):
         super().__post_init__()
         if min(self.seeds, self.server_steps, self.server_batch) < 1 or self.server_rate <= 0:
             raise ValueError("seeds, server_steps and server_batch must be at least 1, server_rate positive")
-        if not 0 < self.ratio < 0.5:
-            raise ValueError("ratio must be above 0 and below 0.5: at 0.5 no inverse exists")
+        if not 0 < self.mixup_lambda < 0.5:
+            raise ValueError("mixup_lambda must be above 0 and below 0.5: at 0.5 no inverse exists")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: Mix2FldSettings) -> tuple[str, ...]:
     """The device only learns from its labels; the server's knowledge comes as weights."""
     return ("cross_entropy",)
 
 
-def centre_objective(_settings: Settings) -> tuple[str, ...]:
+def centre_objective(_settings: Mix2FldSettings) -> tuple[str, ...]:
     """Soft labels."""
     return ("soft_cross_entropy",)
 
 
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: Mix2FldSettings) -> tuple[MessageKind, ...]:
     """What devices send: mixed-up seeds once, and mean outputs."""
     return (SAMPLES, CLASS_OUTPUTS)
 
 
-def seeds_format(context: ProtocolContext, settings: Settings) -> Format:
-    """Mixed-up samples, with the label of the part `ratio`, and of the rest, behind them: (n, |x| + 2)."""
+def seeds_format(context: ProtocolContext, settings: Mix2FldSettings) -> Format:
+    """Mixed-up samples, with the label of the part `mixup_lambda`, and of the rest, behind them: (n, |x| + 2)."""
     size = prod(context.reference_x.shape[1:])
     return SAMPLES.format(context.reference_digest, (settings.seeds, size + 2), fewer=True)
 
 
 @dataclass
-class Device(Stateless):
+class Mix2FldDevice(Stateless):
     """Trains on its labels, tells its mean outputs, and goes on from the server's weights."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: Mix2FldSettings
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The server's model."""
@@ -112,12 +111,12 @@ class Device(Stateless):
 
 
 @dataclass
-class Server(Stateful):
+class Mix2FldServer(Stateful):
     """The centre. x: (S, ...) the inversely mixed seeds. y: (S,) their labels."""
 
     STATE: ClassVar[tuple[str, ...]] = ("x", "y")
     context: ProtocolContext
-    settings: Settings
+    settings: Mix2FldSettings
     x: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
     y: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -135,7 +134,7 @@ class Server(Stateful):
         tables = {j: rows.astype(np.float64) for j, rows in received.items() if fd.outputs(rows)}
         if number == 1:
             seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, context.classes)}
-            x, self.y = unmixed(seeds, settings.ratio)
+            x, self.y = unmixed(seeds, settings.mixup_lambda)
             self.x = x.reshape(len(x), *context.reference_x.shape[1:])
         metrics = {"rejected_invalid": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
@@ -162,7 +161,7 @@ class Server(Stateful):
         return float(np.mean(losses))
 
 
-def mixed_up(x: Array, y: Array, settings: Settings, random: np.random.Generator) -> Array:
+def mixed_up(x: Array, y: Array, settings: Mix2FldSettings, random: np.random.Generator) -> Array:
     """(n, |x| + 2): seeds of pairs of samples with different labels, and the two labels; none if there is one label.
 
     The pairs of labels are taken in turn, and each in both orders, so that other devices' can be matched.
@@ -176,7 +175,7 @@ def mixed_up(x: Array, y: Array, settings: Settings, random: np.random.Generator
     for i in range(settings.seeds):
         a, b = pairs[order[i % len(pairs)]]
         first, second = (x[random.choice(np.flatnonzero(y == label))].ravel() for label in (a, b))
-        rows.append(np.concatenate([settings.ratio * first + (1 - settings.ratio) * second, [a, b]]))
+        rows.append(np.concatenate([settings.mixup_lambda * first + (1 - settings.mixup_lambda) * second, [a, b]]))
     return np.array(rows, np.float32)
 
 
@@ -211,6 +210,19 @@ def labelled(rows: Array, classes: int) -> bool:
     return bool(known and np.abs(rows).max() < 1e6)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: Mix2FldSettings) -> Protocol:
     """A device or the server."""
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    return Mix2FldDevice(context, settings) if context.role == DEVICE else Mix2FldServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=Mix2FldSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SAMPLES, CLASS_OUTPUTS, WEIGHTS),
+    centre="server",
+    centre_objective=centre_objective,
+    same_model=True,
+    renamed={"ratio": "mixup_lambda"},
+)

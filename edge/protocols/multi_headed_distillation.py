@@ -41,6 +41,7 @@ from edge.interfaces import (
 from edge.kinds import FEATURES, SOFT_LABELS
 from edge.protocols._base import Stateful, distributions, message
 from edge.protocols._local import LocalSettings, generator, train
+from edge.specs import ProtocolSpec
 
 EMBEDDING_TERM = "embedding_distance(reference)"
 LONGEST = 1e6
@@ -48,7 +49,7 @@ LONGEST = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class MultiHeadedSettings(LocalSettings):
     """The algorithm's own knobs.
 
     heads: H, auxiliary heads. aux_weight: nu_aux, of each of them. reference_batch: reference rows a step.
@@ -81,13 +82,13 @@ def auxiliary(head: int) -> str:
     return f"soft_cross_entropy(reference,{head})"
 
 
-def objective(settings: Settings) -> tuple[str, ...]:
+def objective(settings: MultiHeadedSettings) -> tuple[str, ...]:
     """Labels for the main head, targets for the others, and the embedding where it counts."""
     heads = tuple(auxiliary(k) for k in range(1, settings.heads + 1))
     return ("cross_entropy", *heads, *((EMBEDDING_TERM,) if settings.embedding_weight else ()))
 
 
-def sends(settings: Settings) -> tuple[MessageKind, ...]:
+def sends(settings: MultiHeadedSettings) -> tuple[MessageKind, ...]:
     """What devices send: predictions, and embeddings where they count."""
     return (SOFT_LABELS, FEATURES) if settings.embedding_weight else (SOFT_LABELS,)
 
@@ -101,7 +102,7 @@ class MultiHeadedDistillation(Stateful):
 
     STATE = ("pool", "embeddings")
     context: ProtocolContext
-    settings: Settings
+    settings: MultiHeadedSettings
     pool: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     embeddings: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
 
@@ -183,7 +184,7 @@ class MultiHeadedDistillation(Stateful):
         return len(labels) - len(believed)
 
 
-def targets(theirs: Sequence[Array], own: Array, settings: Settings) -> Array:
+def targets(theirs: Sequence[Array], own: Array, settings: MultiHeadedSettings) -> Array:
     """What each auxiliary head is trained towards, (H, n, K) float32: the chosen head k-1.
 
     theirs: the sampled teachers' heads 0 .. H-1, each (H, n, K). own: the device's, (H, n, K).
@@ -206,9 +207,18 @@ def _renewed(pool: Array, fresh: list[Array], size: int) -> Array:
     return together[-size:]
 
 
-def create(context: ProtocolContext, settings: Settings) -> MultiHeadedDistillation:
+def create(context: ProtocolContext, settings: MultiHeadedSettings) -> MultiHeadedDistillation:
     """A device with a head for itself and a head for everybody."""
     return MultiHeadedDistillation(context, settings)
 
 
 _: type[Protocol] = MultiHeadedDistillation
+
+
+SPEC = ProtocolSpec(
+    settings=MultiHeadedSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SOFT_LABELS, FEATURES),
+)

@@ -1,29 +1,39 @@
 """Periodic averaging: all weights, every so many rounds; the baseline of dynamic averaging (Kamp et al. 2018).
 
-With `every` = 1 and `local_steps` = 1 it is continuous averaging, which equals one serial step on the union of
+With `sync_interval` = 1 and `local_steps` = 1 it is continuous averaging, which equals one serial step on the union of
 the batches.
 """
 
 from dataclasses import dataclass
 
 from edge.interfaces import DEVICE, Protocol, ProtocolContext
-from edge.protocols._averaging import Averager, AveragingSettings, Learner
-from edge.protocols._averaging import sends as sends
-
-CENTRE = "coordinator"
-SAME_MODEL = True
+from edge.kinds import STATUS, WEIGHTS
+from edge.protocols._averaging import RENAMED, Averager, AveragingLearner, AveragingSettings, sends
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(AveragingSettings):
+class PeriodicAveragingSettings(AveragingSettings):
     """All devices, equally."""
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: PeriodicAveragingSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: PeriodicAveragingSettings) -> Protocol:
     """A device or the coordinator."""
-    return Learner(context, settings) if context.role == DEVICE else Averager(context, settings)
+    return AveragingLearner(context, settings) if context.role == DEVICE else Averager(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=PeriodicAveragingSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(WEIGHTS, STATUS),
+    centre="coordinator",
+    same_model=True,
+    renamed=RENAMED,
+)

@@ -27,54 +27,49 @@ from edge.interfaces import (
 from edge.kinds import LABELS, SAMPLES
 from edge.protocols._base import Stateful, Stateless, few_enough, message
 from edge.protocols._local import LocalSettings, train
-
-CENTRE = "server"
-ASKS_CENTRE = True
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LocalSettings):
+class PooledSettings(LocalSettings):
     """The server's training: `local_steps` for each device that sent samples.
 
-    most: samples a device may send.
+    max_samples: samples a device may send.
     """
 
-    most: int = 20_000
+    max_samples: int = 20_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.most < 1:
-            raise ValueError("most must be at least 1")
+        if self.max_samples < 1:
+            raise ValueError("max_samples must be at least 1")
 
 
-def objective(_settings: Settings) -> tuple[str, ...]:
+def objective(_settings: PooledSettings) -> tuple[str, ...]:
     """Plain supervision."""
     return ("cross_entropy",)
 
 
-centre_objective = objective
-
-
-def sends(_settings: Settings) -> tuple[MessageKind, ...]:
+def sends(_settings: PooledSettings) -> tuple[MessageKind, ...]:
     """What devices send, once."""
     return (SAMPLES, LABELS)
 
 
-def forms(context: ProtocolContext, settings: Settings) -> tuple[Format, Format]:
+def forms(context: ProtocolContext, settings: PooledSettings) -> tuple[Format, Format]:
     """Samples (n, |x|), and their labels (n, 1)."""
     digest, size = context.reference_digest, prod(context.reference_x.shape[1:])
     return (
-        SAMPLES.format(digest, (settings.most, size), fewer=True),
-        LABELS.format(digest, (settings.most, 1), fewer=True),
+        SAMPLES.format(digest, (settings.max_samples, size), fewer=True),
+        LABELS.format(digest, (settings.max_samples, 1), fewer=True),
     )
 
 
 @dataclass
-class Device(Stateless):
+class PooledDevice(Stateless):
     """Sends its samples in the first round; has no part in what follows."""
 
     context: ProtocolContext
-    settings: Settings
+    settings: PooledSettings
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
         """The server's answer, where it can be asked."""
@@ -92,12 +87,12 @@ class Device(Stateless):
 
 
 @dataclass
-class Server(Stateful):
+class PooledServer(Stateful):
     """Trains on everything. x: (n, ...), y: (n,) what was sent. senders: (1,) how many did."""
 
     STATE = ("x", "y", "senders")
     context: ProtocolContext
-    settings: Settings
+    settings: PooledSettings
     x: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
     y: Array = field(default_factory=lambda: np.empty(0, np.int64))
     senders: Array = field(default_factory=lambda: np.zeros(1, np.int64))
@@ -129,7 +124,20 @@ def honest(x: Array, labels: Array, classes: int) -> bool:
     return bool(len(x) == len(labels) and np.abs(x).max() < 1e6 and np.isin(labels, np.arange(classes)).all())
 
 
-def create(context: ProtocolContext, settings: Settings) -> Protocol:
+def create(context: ProtocolContext, settings: PooledSettings) -> Protocol:
     """A device or the server. Raises ConfigError if the device has more samples than may be sent."""
-    few_enough(context, settings.most)
-    return Device(context, settings) if context.role == DEVICE else Server(context, settings)
+    few_enough(context, settings.max_samples)
+    return PooledDevice(context, settings) if context.role == DEVICE else PooledServer(context, settings)
+
+
+SPEC = ProtocolSpec(
+    settings=PooledSettings,
+    objective=objective,
+    create=create,
+    sends=sends,
+    kinds=(SAMPLES, LABELS),
+    centre="server",
+    centre_objective=objective,
+    asks_centre=True,
+    renamed={"most": "max_samples"},
+)

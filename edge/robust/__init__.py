@@ -15,16 +15,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge import plugins
 from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Array, Floats, NodeId, everybody
-from edge.specs import AggregationSpec
+from edge.specs import AGGREGATIONS, AggregationSpec
 
 
 def find(setting: str) -> AggregationSpec:
     """What the rule of that name says about itself. Raises ConfigError: unknown."""
-    spec: AggregationSpec = plugins.load("edge.robust", setting.partition(":")[0], "robust rule").SPEC
-    return spec
+    return AGGREGATIONS.load(setting.partition(":")[0])
 
 
 def load(setting: str) -> Aggregation:

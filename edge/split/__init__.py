@@ -1,6 +1,6 @@
 """Divide the rows of a data set among devices, one way per file.
 
-A file has
+A file has `SPEC = SplitSpec(split=...)` (`edge.specs`), with
 
     split(argument, y, columns, devices, random) -> row numbers per device
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
-from edge.plugins import load
+from edge.specs import SPLITS
 
 
 def divide(spec: str, y: Array, columns: Mapping[str, Array], devices: int, seed: int) -> list[Array]:
@@ -42,7 +42,7 @@ def divide(spec: str, y: Array, columns: Mapping[str, Array], devices: int, seed
     if len(y) < devices:
         raise ConfigError(f"split '{spec}': {len(y)} rows are too few for {devices} devices")
     random = np.random.default_rng([seed, devices])
-    shares: list[Array] = load("edge.split", name).split(argument, y, columns, devices, random)
+    shares = SPLITS.load(name).split(argument, y, columns, devices, random)
     if empty := [i for i, share in enumerate(shares) if not len(share)]:
         raise ConfigError(f"split '{spec}': nothing is left for device {empty[0]}; use fewer devices or another split")
     return [np.sort(share) for share in shares]

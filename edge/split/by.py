@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 
 
 def split(
@@ -20,3 +21,6 @@ def split(
         raise ConfigError(f"split 'by:{argument}': {len(values)} values are too few for {devices} devices")
     groups = np.array_split(random.permutation(values) if len(values) > devices else values, devices)
     return [np.flatnonzero(np.isin(columns[argument], group)) for group in groups]
+
+
+SPEC = SplitSpec(split=split)

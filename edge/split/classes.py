@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 from edge.split import number
 
 
@@ -43,3 +44,6 @@ def _deal(classes: int, k: int, devices: int, random: np.random.Generator) -> li
         dealt[hand] += 1
         hands.append(set(hand.tolist()))
     return hands
+
+
+SPEC = SplitSpec(split=split)

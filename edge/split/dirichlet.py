@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 from edge.split import number
 
 
@@ -27,3 +28,6 @@ def split(
         if not share:
             share.append(max(shares, key=len).pop())
     return [np.array(share, np.int64) for share in shares]
+
+
+SPEC = SplitSpec(split=split)

@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 
 
 def split(
@@ -15,3 +16,6 @@ def split(
     if argument:
         raise ConfigError(f"split 'iid:{argument}': iid takes no argument")
     return np.array_split(random.permutation(len(y)), devices)
+
+
+SPEC = SplitSpec(split=split)

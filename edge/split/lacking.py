@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 
 
 def split(
@@ -30,3 +31,6 @@ def split(
         kept = [rows[~np.isin(y[rows], cut)], *(rows[y[rows] == label][:n] for label in cut)]
         shares.append(np.concatenate(kept))
     return shares
+
+
+SPEC = SplitSpec(split=split)

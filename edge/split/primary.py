@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.specs import SplitSpec
 from edge.split import number
 
 
@@ -36,3 +37,6 @@ def split(
         rows = np.flatnonzero(y == label)
         owners[rows] = random.choice(devices, len(rows), p=chances[:, c])
     return [np.flatnonzero(owners == i) for i in range(devices)]
+
+
+SPEC = SplitSpec(split=split)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
+from pydantic.dataclasses import dataclass as checked_dataclass
 
-from edge import plugins
-from edge_report import specs
+from edge.plugins import Family
+from edge.specs import CHECKED
 from edge_report.finding import mean
 from edge_sim.jobs import JobOutcome
 from edge_sim.result import Result
 
-PACKAGE = "edge_bench.claims"
 Verdict = Literal["holds", "fails"]
 
 
@@ -124,11 +124,11 @@ class ClaimRow(BaseModel):
     figures: dict[str, float | list[float]] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked_dataclass(frozen=True, kw_only=True, config=CHECKED)
 class SystemSpec:
     """A system, and what its paper claims.
 
-    Attributes:
+    Args:
         title: of the paper.
         settings: what to emulate on some data, once for every seed, by name.
         judge: the rows of the table, read from the outcomes.
@@ -139,9 +139,12 @@ class SystemSpec:
     judge: Callable[[Outcomes], list[ClaimRow]]
 
 
+SYSTEMS = Family("edge_bench.claims", SystemSpec, "claim")
+
+
 def systems(names: Sequence[str] = ()) -> dict[str, SystemSpec]:
     """Return the systems of these names, or all. Raises ConfigError: there is none of that name."""
-    return {name: specs.load(PACKAGE, name, SystemSpec) for name in names or plugins.names(PACKAGE)}
+    return {name: SYSTEMS.load(name) for name in names or SYSTEMS.names()}
 
 
 def row(claim: str, statement: str, paper: str, ours: str, holds: bool, **figures: float | list[float]) -> ClaimRow:

@@ -9,7 +9,7 @@ from edge_sim.convergence import window
 
 ROUNDS = 150
 LOCAL = {"local_steps": 10, "learning_rate": 0.1}
-OURS = {**LOCAL, "pull": 5.0, "reference_batch": 128}
+OURS = {**LOCAL, "distillation_weight": 5.0, "reference_batch": 128}
 
 
 def settings(data: ClaimData) -> dict[str, Setting]:
@@ -50,7 +50,7 @@ def settings(data: ClaimData) -> dict[str, Setting]:
             plotted=False,
             rounds=300,
             convergence=10,
-            settings={"pull": 1.0, "decay_after": 50.0, "reference_batch": 300},
+            settings={"distillation_weight": 1.0, "decay_after": 50.0, "reference_batch": 300},
         ),
         "frozen": ours(
             plotted=False,

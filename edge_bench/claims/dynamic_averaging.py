@@ -42,9 +42,9 @@ def settings(data: ClaimData) -> dict[str, Setting]:
         "dynamic, larger threshold": Setting(stream("dynamic-averaging", threshold=1.0)),
         "dynamic, smaller threshold": Setting(stream("dynamic-averaging", threshold=0.1)),
         "every 10 steps": Setting(stream("periodic-averaging")),
-        "every 50 steps": Setting(stream("periodic-averaging", every=5)),
-        "every 200 steps": Setting(stream("periodic-averaging", every=20)),
-        "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", every=5, fraction=0.3)),
+        "every 50 steps": Setting(stream("periodic-averaging", sync_interval=5)),
+        "every 200 steps": Setting(stream("periodic-averaging", sync_interval=20)),
+        "fedavg, 0.3 every 50 steps": Setting(stream("fedavg", sync_interval=5, fraction=0.3)),
         "never": Setting(short("dynamic-averaging", threshold=1e30), plotted=False),
         "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",), plotted=False),
         "continuous": Setting(short("periodic-averaging"), observe=("digest",), plotted=False),
@@ -55,7 +55,8 @@ def settings(data: ClaimData) -> dict[str, Setting]:
         slow = {"batch_size": 1, "learning_rate": 0.02}
         by_name["real stream, dynamic"] = Setting({**stream("dynamic-averaging", threshold=DELTA, **slow), **real})
         by_name["real stream, every 10 steps"] = Setting({**stream("periodic-averaging", **slow), **real})
-        by_name["real stream, every 200 steps"] = Setting({**stream("periodic-averaging", every=20, **slow), **real})
+        rarely = stream("periodic-averaging", sync_interval=20, **slow)
+        by_name["real stream, every 200 steps"] = Setting({**rarely, **real})
         by_name["real stream, isolated"] = Setting({**stream("isolated", **slow), **real})
     return by_name
 

@@ -6,17 +6,11 @@ the same name in `edge_bench.measurements`, and the file here has only the flags
 
 from typing import Any
 
-from edge import plugins
 from edge.errors import ConfigError
-from edge_report import specs
+from edge.plugins import Family
 from edge_report.specs import CommandSpec
 
-PACKAGE = "edge_bench.commands"
-
-
-def names() -> list[str]:
-    """Return the names of all commands."""
-    return plugins.names(PACKAGE)
+COMMANDS: Family[CommandSpec[Any]] = Family("edge_bench.commands", CommandSpec, "command")
 
 
 def load(name: str) -> CommandSpec[Any]:
@@ -28,8 +22,8 @@ def load(name: str) -> CommandSpec[Any]:
     >>> load("wire").finding.__name__
     'Wire'
     """
-    spec = specs.load(PACKAGE, name, CommandSpec)
+    spec = COMMANDS.load(name)
     written = spec.finding.model_fields["command"].default
     if written != name:
-        raise ConfigError(f"{PACKAGE}.{name}: its finding says that it is of the command '{written}'")
+        raise ConfigError(f"the command '{name}': its finding says that it is of the command '{written}'")
     return spec

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """See `CommandSpec.arguments`."""
     parser.add_argument("--protocol", default="d-distillation", metavar="NAME", help="what the fleet runs" + DEFAULT)
     flags.add_fleet(parser, devices=4, rounds=20)
-    parser.add_argument("--coding", default="probability8", metavar="NAME", help="of soft labels" + DEFAULT)
+    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels" + DEFAULT)
     parser.add_argument("--weight-coding", default="float32", metavar="NAME", help="of weights" + DEFAULT)
     parser.add_argument("--tls", action="store_true", help="run it again with TLS, as edge-broker init sets it up")
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from pydantic import BaseModel
 
-from edge import data, plugins
+from edge import data
 from edge_bench import claims, flags
 from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting
 from edge_report import figures
@@ -47,7 +47,7 @@ class Report(Finding):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """See `CommandSpec.arguments`."""
-    known = ", ".join(plugins.names(claims.PACKAGE))
+    known = ", ".join(claims.SYSTEMS.names())
     flags.add_seeds(parser, "0,1,2")
     add_count(parser, "--rows", 4000, "use at most so many rows of the data; streams read all")
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"one of: {known} (default: all)")

@@ -19,7 +19,7 @@ from edge_report.specs import CommandSpec
 def arguments(parser: argparse.ArgumentParser) -> None:
     """See `CommandSpec.arguments`."""
     flags.add_device(parser)
-    parser.add_argument("--coding", default="probability8", metavar="NAME", help="of soft labels" + DEFAULT)
+    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels" + DEFAULT)
     add_seconds(parser, "--seconds", 4.0, "for all that takes turns")
     add_count(parser, "--processes", 5, "cold starts")
     parser.add_argument("--power", type=Path, metavar="FILE", help="log of a power meter, lines of seconds,watts")

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from edge import bundle as bundles
 from edge import process
-from edge.engines._probe import random_batch
+from edge.engines import PROBE, random_batch
 from edge.errors import ConfigError
 from edge_bench import worker
 from edge_report.finding import Finding, Progress
@@ -203,7 +203,7 @@ def _command(name: str, home: Path, job: Path, batch: int) -> list[str]:
             [python, "-m", "export.cli", f"zoo:{MODEL}", "--shape", shape, "-o", str(path), "--ort-training"], name, job
         )
     bundles.read(path)
-    return [python, "-m", worker.PROBE, contender.engine, str(path), str(batch), str(SECONDS)]
+    return [python, "-m", PROBE, contender.engine, str(path), str(batch), str(SECONDS)]
 
 
 def _run(command: list[str], name: str, folder: Path) -> str:

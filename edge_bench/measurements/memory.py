@@ -19,10 +19,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edge import plugins
 from edge.bundle import Bundle
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
+from edge.specs import ENGINES
 from edge_bench import worker
 from edge_bench.models import opened, rows_of
 from edge_report.finding import Finding, Progress, text_of
@@ -94,7 +94,7 @@ def measure(
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system does not have")
-    plugins.load("edge.engines", engine)
+    ENGINES.load(engine)
     with TemporaryDirectory() as folder:
         bundle = opened(model, Path(folder), engine, [batch], segments=segments)
         plan = planned(bundle, batch, reference, neighbours)

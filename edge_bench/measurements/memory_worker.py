@@ -33,15 +33,21 @@ def mapped() -> dict[str, int]:
     return {"proportional": sizes["Pss"], "private": sizes["Private_Clean"] + sizes["Private_Dirty"]}
 
 
+def _spec(engine: str) -> Any:
+    from edge.specs import ENGINES
+
+    return ENGINES.load(engine)
+
+
 def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> None:
     """See the module."""
     PARTS.append({"name": "interpreter", "held": process.memory("VmRSS"), "peak": process.memory("VmHWM")})
     np: Any = part("numpy", lambda: __import__("numpy"))
-    module: Any = part("runtime", lambda: __import__(f"edge.engines.{engine.replace('-', '_')}", fromlist=["create"]))
+    spec: Any = part("runtime", lambda: _spec(engine))
     part("package", lambda: [__import__(name) for name in ("edge.node", "edge.config", "edge.transports.mqtt")])
     part("random", lambda: np.random.default_rng(0).random())
     from edge import bundle as bundles
-    from edge.engines._probe import random_batch
+    from edge.engines import random_batch
     from edge.interfaces import Exchange, Message
     from edge.kinds import SOFT_LABELS
     from edge.messaging.inbox import Inbox
@@ -50,15 +56,9 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
 
     bundle = bundles.read(Path(path))
 
-    def sessions() -> Any:
-        if engine != "onnx-runtime":  # whose parameters live in its interpreter
-            return module.create(bundle)
-        from edge.engines._session import Options, session
-
-        return [session(bundle, f"{graph}.onnx", Options()) for graph in ("train", "predict")]
-
-    opened = part("session", sessions)
-    ready = part("parameters", lambda: opened if engine != "onnx-runtime" else module.create(bundle))
+    # Where engines share nothing that can be opened first, the session is the whole engine.
+    opened = part("session", lambda: (spec.open or spec.create)(bundle))
+    ready = part("parameters", lambda: spec.create(bundle) if spec.open else opened)
     N, R, M = int(rows), int(reference), int(neighbours)
     batch = part("batch", lambda: random_batch(bundle, N, N))
     part("training", lambda: [ready.step(batch, learning_rate=0.001) for _ in range(10)])
@@ -71,7 +71,7 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
     def mailboxes() -> list[Mailbox]:
         network = Network("memory")
         hears = {"me": dict.fromkeys(names, (form,)), **{name: {"me": (form,)} for name in names}}
-        coding = {"soft-labels": "probability8"}
+        coding = {"soft-labels": "simplex:8"}
         return [Mailbox(network.attach(me), Inbox(of), coding, lambda: 0.0) for me, of in hears.items()]
 
     def exchange(sender: Mailbox, receivers: list[str], number: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import onnx
 from pydantic import BaseModel
 
-from edge import plugins
 from edge.errors import ConfigError
+from edge.specs import PROTOCOLS
 from edge_report.finding import Finding, Progress, mean
 from edge_sim import jobs, meter
 from edge_sim import world as worlds
@@ -21,8 +21,8 @@ from export.report.show import distillation
 Goal = Literal["accuracy_all", "accuracy_own"]
 
 SUITED: dict[str, dict[str, Any]] = {
-    "d-distillation": {"pull": 10.0, "reference_batch": 128},
-    "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "pull": 3.0},
+    "d-distillation": {"distillation_weight": 10.0, "reference_batch": 128},
+    "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "distillation_weight": 3.0},
 }
 """settings other than the defaults, where those are known to do badly; the table shows them"""
 
@@ -118,7 +118,7 @@ def compare(
     """
     left_out: dict[str, str] = {}
     todo = []
-    chosen = {name: {**local, **SUITED.get(name, {})} for name in names or plugins.names("edge.protocols")}
+    chosen = {name: {**local, **SUITED.get(name, {})} for name in names or PROTOCOLS.names()}
     for name, settings in chosen.items():
         scenario = {**base, "protocol": name, "settings": {name: settings}}
         try:

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from edge import plugins
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Array
+from edge.specs import ENGINES
 from edge_bench.intervals import BURST, in_turns
-from edge_bench.models import CLASSES, RATE, SHAPES, fixed_rows
+from edge_bench.models import CLASSES, RATE, SHAPES
 from edge_report.finding import Finding, Progress
 from export import zoo
 from export.model import Model
@@ -56,7 +56,7 @@ class Steps(Finding):
 
 def contenders() -> list[str]:
     """Return the names of those who usually take part: all engines, and PyTorch."""
-    return [*plugins.names("edge.engines"), TORCH]
+    return [*ENGINES.names(), TORCH]
 
 
 def measure(
@@ -113,10 +113,9 @@ def _contenders(
             if name in (TORCH, COMPILED):
                 yield name, torch_step(model, x, labels, compiled=name == COMPILED)
                 continue
-            module: Any = plugins.load("edge.engines", name)
-            official = name == "ort-training"  # it brings artifacts of its own
-            bundle = export(model, folder / name, rows=fixed_rows(name, [batch]), official=official)
-            yield name, partial(module.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
+            spec = ENGINES.load(name)
+            bundle = export(model, folder / name, rows=spec.rows([batch]), official=spec.official)
+            yield name, partial(spec.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
         except ModuleNotFoundError as reason:
             left_out[name] = f"{reason.name} is not installed"
         except MurmurError as reason:

@@ -23,12 +23,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from broker import embedded
-from edge import plugins
+from edge import codec
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
-from edge.engines._probe import random_batch
+from edge.engines import random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
+from edge.specs import ENGINES
 from edge.transports import mqtt
 from edge_bench import power, worker
 from edge_bench.intervals import in_turns
@@ -105,15 +106,15 @@ def measure(
     Raises:
         ConfigError: a model or coding that is not there.
     """
-    engines: Any = plugins.load("edge.engines", engine)
-    plugins.load("edge.codec", coding, "coding")
+    spec = ENGINES.load(engine)
+    codec.find(coding)
     before, parts = power.state(), 5
     with TemporaryDirectory() as folder:
         bundle = opened(model, Path(folder), engine, [batch, batch], objective=OBJECTIVE)
         progress(0, parts, "cold start")
         lines = [TimeRow(name="cold start", seconds=[_cold(bundle, engine, batch) for _ in range(processes)])]
         progress(1, parts, "steps and messages")
-        runner = engines.create(bundle)
+        runner = spec.create(bundle)
         x = np.random.default_rng(1).random((reference, *bundle.manifest.shape), np.float32)
         work, payloads = _work(runner, bundle, batch, x, coding)
         lines += [TimeRow(name=name, seconds=durations) for name, durations in in_turns(work, seconds).items()]

@@ -17,15 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from edge import data, plugins
-from edge.codec import bases_of
-from edge.codec._bits import length, unpacked
+from edge import codec, data
 from edge.engines import onnx_runtime
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats
@@ -75,8 +72,7 @@ class Wire(Finding):
 
 def codings() -> list[str]:
     """Return the names of all codings that can carry soft labels."""
-    names = plugins.names("edge.codec")
-    return [n for n in names if "soft-labels" in getattr(plugins.load("edge.codec", n), "KINDS", ("soft-labels",))]
+    return codec.names("soft-labels")
 
 
 def measure(
@@ -136,7 +132,7 @@ def entropy(codes: Array, given: Array | None = None) -> float:
 
 def _row(name: str, messages: Sequence[Floats]) -> CodingRow:
     """Measure a coding; the first WARM messages only serve as bases of those after them."""
-    module = plugins.load("edge.codec", name)
+    coding = codec.find(name)
     figures: dict[str, list[float]] = {}
 
     def add(**values: float) -> None:
@@ -145,10 +141,10 @@ def _row(name: str, messages: Sequence[Floats]) -> CodingRow:
 
     received: list[tuple[int, Floats]] = []  # the newest first
     for number, now in enumerate(messages, start=1):
-        bases = received[: bases_of(name)]
-        known = (([*bases],), (dict(bases),)) if bases_of(name) else ((), ())
-        body, encoding = _timed(partial(module.encode, now, *known[0]))
-        decoded, decoding = _timed(partial(module.decode, body, *now.shape, *known[1]))
+        bases = received[: coding.bases]
+        known = (([*bases],), (dict(bases),)) if coding.bases else ((), ())
+        body, encoding = _timed(partial(coding.encode, now, *known[0]))
+        decoded, decoding = _timed(partial(coding.decode, body, *now.shape, *known[1]))
         received = [(number, decoded), *received[:1]]
         if number <= WARM:
             continue
@@ -160,8 +156,8 @@ def _row(name: str, messages: Sequence[Floats]) -> CodingRow:
             encode=now.nbytes / encoding / 1e6,
             decode=now.nbytes / decoding / 1e6,
         )
-        codes, given = (_codes(module, values) for _, values in received)
-        if codes is not None:
+        if coding.codes:
+            codes, given = (coding.codes(values) for _, values in received)
             add(zero=entropy(codes), conditional=entropy(codes, given))
     size = mean(figures["bytes"])
     return CodingRow(
@@ -176,18 +172,6 @@ def _row(name: str, messages: Sequence[Floats]) -> CodingRow:
         encode_mb_s=figures["encode"],
         decode_mb_s=figures["decode"],
     )
-
-
-def _codes(module: ModuleType, values: Floats) -> Array | None:
-    """Return the codes of what was decoded; none for a coding whose entries have no codes of their own."""
-    coding: Any = getattr(module, "CODING", None)
-    if hasattr(coding, "codes"):
-        codes: Array = coding.codes(values)
-        return codes
-    if not hasattr(coding, "bits"):
-        return None
-    body = module.encode(values)  # they come last
-    return unpacked(body[len(body) - length(values.size, coding.bits) :], values.size, coding.bits)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

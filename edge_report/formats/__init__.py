@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
-from edge import plugins
 from edge.errors import ConfigError
-from edge_report import specs
 from edge_report.finding import Environment
-from edge_report.specs import FormatSpec
-
-PACKAGE = "edge_report.formats"
+from edge_report.specs import FORMATS, FormatSpec
 
 
 def load(path: Path) -> FormatSpec:
     """Return the format for a file of this name. Raises ConfigError: no format has its ending."""
-    known = plugins.names(PACKAGE)
+    known = FORMATS.names()
     if path.suffix[1:] not in known:
         raise ConfigError(f"--report {path}: expected a name that ends in one of: {', '.join('.' + k for k in known)}")
-    return specs.load(PACKAGE, path.suffix[1:], FormatSpec)
+    return FORMATS.load(path.suffix[1:])
 
 
 def setting(environment: Environment) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic.dataclasses import dataclass as checked
 
-from edge import plugins
 from edge.errors import ConfigError
 from edge.interfaces import (
     Array,
@@ -24,10 +24,11 @@ from edge.interfaces import (
     ProtocolContext,
 )
 from edge.kinds import find
-from edge.specs import DISTRIBUTIONS
+from edge.plugins import Family
+from edge.specs import CHECKED, DISTRIBUTIONS
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(frozen=True, kw_only=True, config=CHECKED)
 class AttackSpec:
     """What a device says instead.
 
@@ -38,10 +39,12 @@ class AttackSpec:
     applies: frozenset[PrivacyClass] = DISTRIBUTIONS
 
 
+ATTACKS = Family("edge_sim.lies", AttackSpec, "attack")
+
+
 def load(name: str) -> AttackSpec:
     """The attack of that name. Raises ConfigError: unknown."""
-    spec: AttackSpec = plugins.load("edge_sim.lies", name, "lie").SPEC
-    return spec
+    return ATTACKS.load(name)
 
 
 def parse(spec: str) -> tuple[str, int]:

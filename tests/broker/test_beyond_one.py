@@ -23,7 +23,7 @@ MESSAGE = Message("soft-labels", 3, bytes(8), np.full((300, 10), 0.1, np.float32
 
 def told(sender: mqtt.MqttTransport, receiver: mqtt.MqttTransport, name: str, count: int = 20) -> None:
     """`count` messages from one to the other arrive, whole, and from the right sender."""
-    (payload,) = encode(MESSAGE, "probability8")
+    (payload,) = encode(MESSAGE, "simplex:8")
     for _ in range(count):
         sender.send(name, "soft-labels", payload)
     found: list[Delivery] = []

@@ -12,7 +12,7 @@ from cryptography import x509
 from broker import certificates, cli, fleet, mosquitto
 from broker.process import free_port
 from broker.visitor import Papers, visit
-from edge import plugins
+from edge import algorithm
 from edge.errors import ConfigError
 from edge.storage import atomic
 from export import zoo
@@ -135,8 +135,7 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
     """As a user would: init, edit node.toml, enrol, run Mosquitto on what init wrote, edge-node on what enrol wrote."""
     port = free_port(None)
     made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
     common = f"""
         peers = ["a", "b"]
@@ -147,7 +146,7 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
         reference = "60"
         rounds = 4
         [coding]
-        soft_labels = "delta15"
+        soft_labels = "delta:15"
     """
     (made.folder / "node.toml").write_text(common)
     folders = [fleet.enrol(made, name, 30) for name in "ab"]

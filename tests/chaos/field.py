@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from broker import mosquitto
 from broker.process import Running, free_port, running
-from edge import plugins
+from edge import algorithm
 from edge.process import single_threaded
 from export import zoo
 from export.write import export
@@ -34,7 +34,7 @@ local_steps = 10
 learning_rate = 0.2
 reinitialise_every = 10
 [coding]
-soft_labels = "delta15"
+soft_labels = "delta:15"
 """
 
 
@@ -138,8 +138,7 @@ class Field:
 @contextmanager
 def field_of(folder: Path, **settings: Any) -> Iterator[Field]:
     """Four devices, configured and not yet started; a broker that runs. What runs at the end is ended."""
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), folder / "bundle", objective=objective)
     with ExitStack() as stack:
         fleet = Field(folder, free_port(None), {}, stack)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from edge import bundle, plugins, privacy, robust
+from edge import bundle, codec, privacy, robust
 from edge.bundle import Bundle
 from edge.codec import HEADER, decode, encode, join, requested
 from edge.config import NodeConfig, checked, read_toml
@@ -50,9 +50,9 @@ robust = "trimmed-mean:0.2"
 rounds = 10
 round_timeout = 30.0
 [settings]
-pull = 5.0
+distillation_weight = 5.0
 [coding]
-soft_labels = "delta15"
+soft_labels = "delta:15"
 [privacy]
 noise = "gaussian:1"
 """
@@ -94,11 +94,8 @@ def wire() -> Target:
     seeds = [bytes.fromhex(case["payload"]) for case in json.loads(PATH.read_text()) if "payload" in case]
     values = np.random.default_rng(0).dirichlet(np.full(10, 0.3), 60).astype(np.float32)
     bases = [Message("soft-labels", n, DIGEST, values) for n in (33, 1)]
-    for coding in plugins.names("edge.codec"):
-        if (
-            "soft-labels" in getattr(plugins.load("edge.codec", coding), "KINDS", ("soft-labels",))
-            and "8" not in coding
-        ):
+    for coding in codec.names("soft-labels"):
+        if "8" not in coding:
             seeds += encode(Message("soft-labels", 34, DIGEST, values), coding, bases)
     inbox = Inbox({"b": [SOFT_LABELS.format(DIGEST, (60, 10)), WEIGHTS.format(DIGEST, (1, 4))]})
 

@@ -1,6 +1,6 @@
 """A fleet that is killed again and again, and what becomes of it.
 
-    python -m tests.chaos.killed_fleet --protocol d-distillation --coding delta15 --kills 500 --seed 0
+    python -m tests.chaos.killed_fleet --protocol d-distillation --coding delta:15 --kills 500 --seed 0
 
 A child process runs three devices over the memory transport, each with its checkpoint; after a random time it gets
 SIGKILL, wherever it is: in a step, in a message, in the middle of writing a checkpoint. The next child resumes. When a
@@ -39,7 +39,7 @@ def main() -> int:
     """Kill, resume, compare; exit code 1 if a fleet came out different."""
     parser = argparse.ArgumentParser(description="Kill a fleet again and again; does it come out the same?")
     parser.add_argument("--protocol", default="d-distillation")
-    parser.add_argument("--coding", default="delta15")
+    parser.add_argument("--coding", default="delta:15")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

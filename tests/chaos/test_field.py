@@ -212,7 +212,7 @@ def nonsense() -> list[bytes]:
     """Payloads that no honest neighbour sends, most of them with a checksum that fits."""
     good = Message("soft-labels", 2, bytes(8), np.full((300, 10), 0.1, np.float32))
     known = data.take_reference("300", data.load("digits", 0), 0)[0].digest
-    (payload,) = encode(good, "delta15")
+    (payload,) = encode(good, "delta:15")
     payloads = [b"", b"Mu", bytes(CHUNK), bytes(900_000), payload, payload[:-1], b"Mu\x02" + payload[3:]]
     for number in (1, 2, 3, 2**32 - 1):
         for values in (np.full((300, 10), 1e30), np.full((300, 10), -1.0), np.zeros((1, 1)), np.ones((3000, 10))):

@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("protocol", "coding", "kills"),
     [
-        ("d-distillation", "delta15", 500 if LONG else 15),
-        ("d-distillation", "probability8", 100 if LONG else 5),
-        ("multi-headed-distillation", "delta24", 100 if LONG else 5),
-        ("dynamic-averaging", "probability8", 100 if LONG else 5),
-        ("federated-distillation", "probability8", 100 if LONG else 5),
-        ("d-psgd", "probability8", 100 if LONG else 5),
+        ("d-distillation", "delta:15", 500 if LONG else 15),
+        ("d-distillation", "simplex:8", 100 if LONG else 5),
+        ("multi-headed-distillation", "delta:24", 100 if LONG else 5),
+        ("dynamic-averaging", "simplex:8", 100 if LONG else 5),
+        ("federated-distillation", "simplex:8", 100 if LONG else 5),
+        ("d-psgd", "simplex:8", 100 if LONG else 5),
     ],
 )
 def test_a_killed_fleet_comes_out_bit_for_bit_the_same(protocol: str, coding: str, kills: int) -> None:

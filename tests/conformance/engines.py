@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from edge import bundle as bundles
-from edge import plugins
 from edge.bundle import Bundle
-from edge.engines._probe import random_batch
+from edge.engines import random_batch
 from edge.interfaces import Array, Engine
+from edge.specs import ENGINES
 
 HERE = os.environ.get("MURMUR_ENGINES", "onnx-runtime,tflite").split(",")
 """the engines of this environment; `make test` runs the suite in one for each"""
@@ -57,7 +57,7 @@ def write(name: str, folder: Path) -> Bundle:
     from export.write import export
     from tests.export import dropout_model
 
-    case = CASES[name]
+    case, specs = CASES[name], [ENGINES.load(kind) for kind in HERE]
     # The official gradient knows normalization by fixed statistics only.
     model = (
         dropout_model.build() if case.model == "dropout" else zoo.build(case.model, shape=case.shape, classes=4, seed=1)
@@ -68,8 +68,8 @@ def write(name: str, folder: Path) -> Bundle:
         folder / name,
         objective=case.objective,
         optimizer=case.optimizer,
-        rows=(ROWS if case.objective == BOTH else ROWS[:1]) if "tflite" in HERE else (),
-        official="ort-training" in HERE,
+        rows=(ROWS if case.objective == BOTH else ROWS[:1]) if any(spec.fixed_batch for spec in specs) else (),
+        official=any(spec.official for spec in specs),
     )
     reference: Any = trained(create("onnx-runtime", bundle), case.rate)
     np.savez(folder / f"{name}.npz", **reference)
@@ -84,8 +84,7 @@ def found(name: str, folder: Path) -> Bundle:
 
 def create(kind: str, bundle: Bundle) -> Engine:
     """An engine of that kind."""
-    engine: Engine = plugins.load("edge.engines", kind).create(bundle)
-    return engine
+    return ENGINES.load(kind).create(bundle)
 
 
 def trained(engine: Any, rate: float) -> dict[str, Array]:

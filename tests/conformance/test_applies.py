@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from edge import cli as node_cli
-from edge import plugins
 from edge.errors import ConfigError
+from edge.specs import AGGREGATIONS, NOISES, PROTOCOLS
 from edge_bench import cli as bench_cli
 from edge_sim import Scenario, run
 from edge_sim import cli as sim_cli
+from edge_sim.lies import ATTACKS
 from tests.fleets import SUITED, fleet
 from tests.refusals import refusal
 
@@ -26,16 +27,16 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fedgkt": [{}, {"asynchronous": True}],
 }
 """Settings with which a protocol sends something else; its defaults where it always sends the same."""
-CASES = [(name, str(settings)) for name in plugins.names("edge.protocols") for settings in VARIANTS.get(name, [{}])]
+CASES = [(name, str(settings)) for name in PROTOCOLS.names() for settings in VARIANTS.get(name, [{}])]
 CHANGES: dict[str, dict[str, Any]] = {
-    **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in plugins.names("edge.privacy")},
+    **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in NOISES.names()},
     "temperature": {"privacy": {"temperature": 3.0}},
     **{
         f"robust {name}": {"robust": {"similarity": "similarity:0.9999"}.get(name, name)}
-        for name in plugins.names("edge.robust")
+        for name in AGGREGATIONS.names()
         if name != "mean"
     },
-    **{f"liars {name}": {"liars": f"{name}:1"} for name in plugins.names("edge_sim.lies")},
+    **{f"liars {name}": {"liars": f"{name}:1"} for name in ATTACKS.names()},
 }
 
 
@@ -141,7 +142,7 @@ def test_the_line(protocol: str, settings: dict[str, Any], setting: str, line: s
 
 def test_one_bit_has_no_temperature() -> None:
     with pytest.raises(ConfigError, match="temperature 3: d-distillation in 1 bit"):
-        sent("d-distillation", {}, coding={"soft_labels": "probability1"}, **CHANGES["temperature"])
+        sent("d-distillation", {}, coding={"soft_labels": "simplex:1"}, **CHANGES["temperature"])
 
 
 LINE = "noise 'gaussian:0.3' applies to distributions over the classes; with these settings fedavg sends weights"

@@ -1,4 +1,4 @@
-"""What every body coding promises, on every file of edge/codec."""
+"""What every body coding promises, on every family of edge/codec."""
 
 import zlib
 from dataclasses import replace
@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import plugins
+from edge import codec
 from edge.codec import CHUNK, HEADER, decode, encode, join, payload_size
 from edge.errors import MessageError
 from edge.interfaces import Array, Message
 
-CODINGS = plugins.names("edge.codec")
+CODINGS = codec.names()
 DIGEST = bytes(range(8))
 LIMITS = {"float32": 0.0, "float16": 2**-11, "integer8": 0.0, "deflate8": 0.0}
-"""How far a decoded value may be from the source, relative; probability8 has tests of its own."""
+"""How far a decoded value may be from the source, relative; simplex:8 has tests of its own."""
 
 
 def distributions(rows: int, columns: int, seed: int) -> Array:
@@ -26,8 +26,7 @@ def distributions(rows: int, columns: int, seed: int) -> Array:
 
 def kind(coding: str) -> str:
     """One that the coding can carry."""
-    kinds: tuple[str, ...] = getattr(plugins.load("edge.codec", coding), "KINDS", ("soft-labels",))
-    return kinds[0]
+    return (codec.carried(coding) or ("soft-labels",))[0]
 
 
 def message(coding: str, rows: int = 6, columns: int = 10, seed: int = 0, number: int = 7) -> Message:
@@ -59,7 +58,7 @@ def test_round_trip(coding: str, rows: int, columns: int, seed: int, number: int
 @pytest.mark.parametrize("shape", [(1, 1), (300, 10), (1, 70_000), (3000, 200)])
 def test_sizes_are_the_closed_form(coding: str, shape: tuple[int, int]) -> None:
     payloads = encode(message(coding, *shape), coding)
-    body = plugins.load("edge.codec", coding).size(*shape)
+    body = codec.find(coding).size(*shape)
     if body is None:  # it depends on the values
         with pytest.raises(ValueError, match="depends on its values"):
             payload_size(*shape, coding)
@@ -108,7 +107,7 @@ def test_bit_flips_and_truncations_of_larger_ones_are_refused(
 @settings(max_examples=200, deadline=None)
 def test_no_body_raises_anything_else(coding: str, body: bytes) -> None:
     """A body with a proper checksum but any content: values, or MessageError."""
-    module = plugins.load("edge.codec", coding)
+    module = codec.find(coding)
     for rows, columns in ((1, 4), (3, 5), (10, 10)):
         size = module.size(rows, columns)
         for content in (
@@ -146,12 +145,12 @@ def test_the_layout_in_memory_does_not_matter(coding: str, layout: str) -> None:
 
 
 def test_the_identifiers_differ() -> None:
-    identifiers = [plugins.load("edge.codec", name).ID for name in CODINGS]
+    identifiers = [codec.find(name).id for name in CODINGS]
     assert len(set(identifiers)) == len(identifiers)
     assert 0 not in identifiers
 
 
-@pytest.mark.parametrize("coding", [name for name in CODINGS if hasattr(plugins.load("edge.codec", name), "CODING")])
+@pytest.mark.parametrize("coding", [name for name in CODINGS if codec.find(name).keeps_largest])
 @given(
     rows=st.integers(1, 30),
     columns=st.integers(2, 30),

@@ -8,7 +8,7 @@ import pytest
 
 from edge import plugins
 from edge.bundle import Bundle
-from edge.engines._probe import random_batch
+from edge.engines import random_batch
 from edge.errors import EngineError
 from edge.interfaces import Array
 from tests.conformance import engines

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import plugins
 from edge.codec import encode
 from edge.interfaces import Array, Delivery, Message
+from edge.specs import PROTOCOLS as SPECS
 from edge_sim import fleet as fleets
 from tests.fleets import Fleet, fleet
 
-PROTOCOLS = plugins.names("edge.protocols")
+PROTOCOLS = SPECS.names()
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -109,7 +109,7 @@ def test_joining_late_and_leaving_are_survived(name: str, tmp_path: Path) -> Non
         assert late.row["timeouts"] <= 1 or name == "pooled"
 
 
-MIXED = [p for p in PROTOCOLS if not getattr(plugins.load("edge.protocols", p), "SAME_MODEL", False)]
+MIXED = [p for p in PROTOCOLS if not SPECS.load(p).same_model]
 
 
 @pytest.mark.parametrize("name", [p for p in MIXED if p not in ("fedgkt", "pooled")])

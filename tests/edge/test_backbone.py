@@ -78,7 +78,7 @@ def test_features_are_standardised_by_what_everybody_has(head: Bundle) -> None:
 @pytest.mark.parametrize("engine", ["onnx-runtime", "tflite"])
 def test_heads_learn_from_each_other(head: Bundle, engine: str) -> None:
     """All ten digits, on features of a network that has seen five of them."""
-    settings = {"learning_rate": 0.3, "pull": 5.0}
+    settings = {"learning_rate": 0.3, "distillation_weight": 5.0}
     job: dict[str, Any] = {"split": "classes:4", "model": str(head.path), "engine": engine, "rounds": 40}
     found = run(Scenario(**job, evaluate_every=40, settings={"d-distillation": settings}))
     mean = np.mean([device.accuracy_all for device in found.devices])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker import embedded
-from edge import cli, plugins
+from edge import algorithm, cli
 from edge.storage import checkpoint_files
 from export import zoo
 from export.write import export
@@ -26,8 +26,7 @@ def broker() -> Iterator[str]:
 @pytest.fixture
 def pair(tmp_path: Path, broker: str) -> list[Path]:
     """Configurations of two devices; each holds five of the ten digits."""
-    module = plugins.load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
     paths = []
     for me in "ab":
@@ -139,7 +138,7 @@ def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     export(model, tmp_path / "head", objective=OBJECTIVE, rows=(32, 32), backbone=cut)
     for path in pair:
         text = path.read_text().replace('bundle = "bundle"', 'bundle = "head"\nengine = "tflite"')
-        path.write_text(text.replace("learning_rate = 0.2", "learning_rate = 0.3\npull = 5.0"))
+        path.write_text(text.replace("learning_rate = 0.2", "learning_rate = 0.3\ndistillation_weight = 5.0"))
     rows = [finish(process) for process in [start(path) for path in pair]]
     for device in rows:
         assert device[-1]["round"] == 60

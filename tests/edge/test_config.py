@@ -32,7 +32,7 @@ def test_an_old_name_counts_with_a_notice() -> None:
             "node.toml: 'patience' is the old name of 'round_timeout'; both are given: keep 'round_timeout'",
         ),
         ({"timeout": 7}, "node.toml: timeout: no such key"),
-        ({"coding": {"loss": 1}}, "node.toml: coding.loss: no such key"),
+        ({"coding": {"loss": 1}}, "node.toml: coding.loss: Input should be a valid string (got 1)"),
     ],
 )
 def test_both_names_and_unknown_ones_are_refused(values: dict[str, Any], refusal: str) -> None:

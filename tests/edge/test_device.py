@@ -9,7 +9,7 @@ import pytest
 
 from edge import device
 from edge.device import Device
-from edge.engines._none import NoModel
+from edge.engines import NoModel
 from edge.installation import Installation
 from edge.interfaces import Array
 from edge.messaging.mailbox import Waiting

@@ -10,8 +10,7 @@ import pytest
 
 from edge import bundle as bundles
 from edge.bundle import Bundle
-from edge.engines import _session, _tuning, onnx_runtime, tflite
-from edge.engines._probe import random_batch
+from edge.engines import _session, _tuning, onnx_runtime, random_batch, tflite
 from edge.engines._session import Options
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Trial
@@ -64,7 +63,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(bundle: Bundle, tmp_path: 
 def test_tuning_is_kept_and_used(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tuning, "SECONDS", 0.01)
     heard: list[Trial] = []
-    trials = onnx_runtime.tune(bundle, tmp_path / "home", (6,), heard.append)
+    trials = _tuning.tune(bundle, tmp_path / "home", (6,), heard.append)
     assert {tuple(t.options.values()) for t in heard} == {tuple(t.options.values()) for t in trials}
     assert len({tuple(t.options.values()) for t in trials}) == len(trials) >= 3
     assert _tuning.tuned(bundle, tmp_path / "home") == Options(**trials[0].options)
@@ -101,7 +100,7 @@ def test_a_trial_that_cannot_run_says_why(tmp_path: Path) -> None:
     gone = export(model, tmp_path / "gone")
     (gone.path / "train.onnx").unlink()
     with pytest.raises(EngineError, match=r"a trial with Options.* failed: .*lacks"):
-        onnx_runtime.tune(gone, tmp_path / "home", (6,), lambda _: None)
+        _tuning.tune(gone, tmp_path / "home", (6,), lambda _: None)
     assert not (tmp_path / "home").exists()
 
 

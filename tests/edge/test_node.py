@@ -125,7 +125,7 @@ def test_a_delta_to_a_lost_message_is_requested_at_once() -> None:
     """Deltas over a link that loses rounds 2 and 5: all messages arrive, and only the lost ones take time."""
     network, clock = Network("f"), [0.0]
     a, b = (
-        Party(network, me, (other,), clock, last=7, coding="delta15", shape=(200, 10))
+        Party(network, me, (other,), clock, last=7, coding="delta:15", shape=(200, 10))
         for me, other in (("a", "b"), ("b", "a"))
     )
     send = a.transport.send

@@ -7,30 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import plugins, privacy
+from edge import privacy
 from edge.errors import ConfigError
 from edge.interfaces import Message
+from edge.specs import NOISES
 from edge_bench import cli
 from edge_bench.commands.privacy import epsilon
 from tests.conformance.test_codec import DIGEST, distributions
 from tests.fleets import fleet
 
-NOISES = plugins.names("edge.privacy")
+NAMES = NOISES.names()
 
 
 def said(number: int = 3, kind: str = "soft-labels", rows: int = 2000) -> Message:
     return Message(kind, number, DIGEST, distributions(rows, 5, 0))
 
 
-@pytest.mark.parametrize("name", NOISES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_noise_is_of_the_scale_that_is_asked_for(name: str) -> None:
-    drawn = plugins.load("edge.privacy", name).draw(0.5, (200_000,), np.random.default_rng(0))
+    drawn = NOISES.load(name).draw(0.5, (200_000,), np.random.default_rng(0))
     assert abs(drawn.mean()) < 0.01
     expected = {"gaussian": 0.5, "laplace": 0.5 * sqrt(2)}[name]
     assert drawn.std() == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("name", NOISES)
+@pytest.mark.parametrize("name", NAMES)
 def test_noisy_rows_are_distributions_other_ones_every_round_and_the_same_when_said_twice(name: str) -> None:
     publish = privacy.publisher(f"{name}:0.1", 1.0, key=7)
     found = publish(said()).values
@@ -42,12 +43,12 @@ def test_noisy_rows_are_distributions_other_ones_every_round_and_the_same_when_s
     assert not np.array_equal(privacy.publisher(f"{name}:0.1", 1.0, key=8)(said()).values, found)
 
 
-@pytest.mark.parametrize("name", NOISES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_table_moves_further_than_the_sensitivity(name: str) -> None:
     rows = 7
     p, q = np.eye(3)[np.zeros(rows, int)], np.eye(3)[np.ones(rows, int)]
     norm = np.abs(p - q).sum() if name == "laplace" else np.linalg.norm(p - q)
-    assert plugins.load("edge.privacy", name).sensitivity(rows) == pytest.approx(norm)
+    assert NOISES.load(name).sensitivity(rows) == pytest.approx(norm)
 
 
 def test_temperature() -> None:

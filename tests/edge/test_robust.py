@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import plugins, robust
+from edge import robust
 from edge.errors import ConfigError
 from edge.interfaces import Floats
+from edge.specs import AGGREGATIONS
 from edge_sim import lies
 from tests.conformance.test_codec import distributions
 
-RULES = plugins.names("edge.robust")
+RULES = AGGREGATIONS.names()
 
 
 def opinions(count: int, seed: int = 0) -> dict[str, Floats]:
@@ -63,7 +64,7 @@ def test_estimates_outside_the_simplex_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(RULES) - {"mean"}))
-@pytest.mark.parametrize("lie", plugins.names("edge_sim.lies"))
+@pytest.mark.parametrize("lie", lies.ATTACKS.names())
 def test_one_in_four_lies(name: str, lie: str) -> None:
     """What is believed is as near to what honest devices say as they are to one another; a mean is not."""
     tables, own = opinions(8), opinions(9)["d8"]
@@ -93,7 +94,7 @@ def test_median_and_trimmed_mean_by_hand() -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("krum", "unknown robust rule 'krum'; there are: mean, median, similarity, trimmed-mean"),
+        ("krum", "unknown aggregation rule 'krum'; there are: mean, median, similarity, trimmed-mean"),
         ("median:2", "median takes no argument"),
         ("mean:2", "mean takes no argument"),
         ("trimmed-mean:0.5", "expected trimmed-mean:X with X from 0 to less than 0.5"),

@@ -22,9 +22,9 @@ def test_a_node_imports_nothing_it_does_not_need(engine: str, runtime: set[str],
     export(zoo.build("mlp:4", shape=(3,), classes=2), tmp_path / "b", rows=(4,))
     code = (
         f"import json, sys, edge.cli, edge.engines.{engine} as engine, edge.protocols.d_distillation\n"
-        "from pathlib import Path; from edge import bundle; from edge.engines._probe import random_batch\n"
+        "from pathlib import Path; from edge import bundle; from edge.engines import random_batch\n"
         f"found = bundle.read(Path({str(tmp_path / 'b')!r}))\n"
-        "engine.create(found).step(random_batch(found, 4))\n"
+        "engine.SPEC.create(found).step(random_batch(found, 4))\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -94,7 +94,7 @@ def test_a_bundle_of_ones_own(written: Any, tmp_path: Path, capsys: pytest.Captu
     assert finding["model"] == str(bundle.path)
     words = ["--batch", "4", "--reference", "9", "--seconds", "0.02", "--processes", "1"]
     finding = written("time", "--model", str(bundle.path), *words)
-    assert finding["message_bytes"] == payload_size(9, 3, "probability8")
+    assert finding["message_bytes"] == payload_size(9, 3, "simplex:8")
     assert [line["name"] for line in finding["lines"]][-1] == "delivery"
     assert "objective" in finding["left_out"]["round"]
     assert "Left out: round" in capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_bytes_are_what_the_kernel_counts() -> None:
     rounds, rows = 3, 40
     scenario = Scenario(devices=3, topology="ring", rounds=rounds, model="zoo:mlp:8", reference=str(rows))
     counted = traffic.measure(scenario, tls=True)
-    closed = payload_size(rows, 10, "probability8")
+    closed = payload_size(rows, 10, "simplex:8")
     assert len(counted.edges) == 6
     for edge in counted.edges:
         assert edge.kind == "soft-labels"
@@ -155,7 +155,7 @@ def test_times(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     lines = {line["name"]: line for line in finding["lines"]}
     assert list(lines) == ["cold start", "step", "predict", "encode", "decode", "delivery", "round"]
     assert all(min(line["seconds"]) > 0 for line in finding["lines"])
-    assert finding["message_bytes"] == payload_size(20, 10, "probability8")
+    assert finding["message_bytes"] == payload_size(20, 10, "simplex:8")
     assert finding["idle_watts"] == pytest.approx(5)
     assert lines["step"]["joules"] > 0
     assert "power meter (watts.csv); idle 5.0 W" in capsys.readouterr().out.replace("\n", " ")

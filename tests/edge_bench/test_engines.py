@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from edge.engines import onnx_runtime
-from edge.engines._probe import RATE, STEPS, random_batch
+from edge.engines import onnx_runtime, random_batch
+from edge.engines._probe import RATE, STEPS
 from edge.errors import ConfigError
 from edge_bench.commands.engines import sections
 from edge_bench.measurements import engines

@@ -63,7 +63,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
     ),
     ("d-psgd", {}, {}, ROUNDS * DIRECTED * (H + 4 * P)),
     ("d-psgd", {"momentum": 0.9}, {"coding": {"weights": "float16"}}, ROUNDS * DIRECTED * (H + 2 * P)),
-    ("periodic-averaging", {"every": 2}, {}, ROUNDS // 2 * 2 * M * (H + 4 * P)),
+    ("periodic-averaging", {"sync_interval": 2}, {}, ROUNDS // 2 * 2 * M * (H + 4 * P)),
     ("fedavg", {"fraction": 0.5, "weighted": False}, {}, ROUNDS * (2 + M) * (H + 4 * P)),
     ("fedavg", {}, {}, ROUNDS * (2 * M * (H + 4 * P) + M * (H + 4))),
     ("dynamic-averaging", {"threshold": 0.02}, {"split": "classes:4"}, dynamic),

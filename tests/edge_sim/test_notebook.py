@@ -1,13 +1,12 @@
 """`from edge_sim import run`: what a notebook does with it."""
 
 import importlib
-from types import SimpleNamespace
 
 import pytest
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.protocols import isolated
+from edge.specs import PROTOCOLS
 from edge_sim import Scenario, run
 from edge_sim.result import Result
 
@@ -39,8 +38,7 @@ def test_without_either(result: Result, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_registered_thing_is_like_a_file() -> None:
     before = plugins.names("edge.protocols")
-    own = SimpleNamespace(Settings=isolated.Settings, objective=isolated.objective, create=isolated.create)
-    plugins.register("edge.protocols", "own_way", own)
+    plugins.register("edge.protocols", "own_way", PROTOCOLS.load("isolated"))
     try:
         assert "own-way" in plugins.names("edge.protocols")
         same, other = (

@@ -76,7 +76,7 @@ def test_a_broker_changes_nothing() -> None:
     assert timeless(over_memory) == timeless(over_mqtt)
 
 
-@pytest.mark.parametrize(("coding", "scalar"), [("float32", 4), ("float16", 2), ("probability8", 1)])
+@pytest.mark.parametrize(("coding", "scalar"), [("float32", 4), ("float16", 2), ("simplex:8", 1)])
 @pytest.mark.parametrize(("topology", "edges"), [("ring", 8), ("complete", 12), ("star", 6)])
 def test_bytes_are_the_closed_form(coding: str, scalar: int, topology: str, edges: int) -> None:
     """|E| directed edges x (header + R C b) bytes a round; independent of the model."""
@@ -97,7 +97,7 @@ def test_soft_labels_are_much_smaller_than_fifty_thousand_weights() -> None:
     changes = {"model": "zoo:mlp:256-128", "rounds": 1, "compare": ()}
     weights = result(protocol="d-psgd", **changes)
     assert weights["parameters"] == 50_826
-    for coding, factor in (("float32", 15), ("probability8", 50)):
+    for coding, factor in (("float32", 15), ("simplex:8", 50)):
         labels = result(coding={"soft_labels": coding}, **changes)
         assert weights["payload_bytes_total"] >= factor * labels["payload_bytes_total"]
 
@@ -125,11 +125,10 @@ def test_it_learns_what_it_has_never_seen() -> None:
 def test_a_model_file_and_a_bundle(tmp_path: Path) -> None:
     import onnx
 
-    from edge.plugins import load
+    from edge import algorithm
 
     model = zoo.build("mlp:16", shape=(64,), classes=10)
-    module = load("edge.protocols", "d-distillation")
-    objective = " + ".join(module.objective(module.Settings()))
+    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     bundle = export(model, tmp_path / "bundle", objective=objective)
     graph = onnx.helper.make_graph(
         list(model.nodes),
@@ -206,7 +205,7 @@ BAD = [
     (["--transport", "pigeon"], "transport: Input should be 'memory' or 'mqtt' (got 'pigeon')"),
     (["--protocol", "gossip"], "unknown protocol 'gossip'; there are: "),
     (["--coding", "integer8"], "coding.soft_labels: integer8 is for codes, labels"),
-    (["--weight-coding", "probability8"], "coding.weights: probability8 is for soft-labels"),
+    (["--weight-coding", "simplex:8"], "coding.weights: simplex:8 is for soft-labels"),
     (["--protocol", "d-psgd", "--model", "zoo:mlp:4", "--model", "zoo:mlp:8"], "d-psgd exchanges weights, so that"),
     (["--compare", "sgd"], "unknown protocol 'sgd'"),
     (["--set", "rho=1"], "settings.d-distillation.rho: no such setting; there are: "),
@@ -222,7 +221,7 @@ BAD = [
     (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
     (["--model", "none.onnx"], "no ONNX file at none.onnx"),
     (["--model", "something"], "neither zoo:NAME, nor a bundle's folder, nor a .onnx file"),
-    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, delta15, "),
+    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, delta:15, "),
     (["--broker", "mqtt://127.0.0.1:1"], "transport is 'memory'"),
     (["--transport", "mqtt", "--broker", "http://x"], "must be mqtt://HOST[:PORT]"),
     (["--transport", "mqtt", "--broker", "mqtt://127.0.0.1:1"], "no MQTT broker answers at mqtt://127.0.0.1:1"),

@@ -16,7 +16,8 @@ import pytest
 from broker import fleet, mosquitto
 from broker.process import free_port
 from edge import plugins
-from edge.engines._probe import RATE, STEPS, random_batch
+from edge.engines import random_batch
+from edge.engines._probe import RATE, STEPS
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import plugins
+from edge import codec
 from edge.codec import HEADER, decode, encode, join
-from edge.codec._entropy import LOWEST, Model, cost, decoded, encoded, shares
+from edge.codec._entropy import LOWEST, SymbolModel, cost, decoded, encoded, shares
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Message
 from edge_bench.measurements.wire import divergence, entropy
 
-CODINGS = [name for name in plugins.names("edge.codec") if name.startswith("delta")]
+CODINGS = [name for name in codec.names() if name.startswith("delta")]
 DIGEST = bytes(8)
 
 
@@ -68,7 +68,7 @@ def test_a_change_costs_less_than_the_whole(coding: str) -> None:
 def test_what_a_finer_coding_loses_is_less() -> None:
     source = walk(6, 300, 10, 1)
     lost = []
-    for coding in ("delta24", "delta15", "delta7", "delta3"):
+    for coding in ("delta:24", "delta:15", "delta:7", "delta:3"):
         heard, _ = carried(coding, source)
         lost.append(np.mean([divergence(a.values, b.values) for a, b in zip(source, heard, strict=True)]))
     assert lost == sorted(lost)
@@ -77,10 +77,11 @@ def test_what_a_finer_coding_loses_is_less() -> None:
 
 def test_the_bytes_are_near_the_entropy() -> None:
     """Little more than the codes' own frequencies, given the codes before, would need (on digits within 5 %)."""
-    coding = plugins.load("edge.codec", "delta15").CODING
-    heard, sent = carried("delta15", walk(12, 1000, 10, 2))
+    codes = codec.find("delta:15").codes
+    assert codes is not None
+    heard, sent = carried("delta:15", walk(12, 1000, 10, 2))
     for before, now, payloads in zip(heard[2:], heard[3:], sent[3:], strict=False):
-        floor = entropy(coding.codes(now.values), coding.codes(before.values))
+        floor = entropy(codes(now.values), codes(before.values))
         assert len(payloads[0]) - HEADER < 1.15 * floor + 40
 
 
@@ -97,10 +98,10 @@ def test_a_missing_base_is_named(coding: str) -> None:
 
 def test_bases_of_another_shape_or_about_something_else_are_not_used() -> None:
     small, large = walk(1, 4, 5, 0)[0], walk(2, 40, 5, 0)[1]
-    assert encode(large, "delta15", [small]) == encode(large, "delta15")
+    assert encode(large, "delta:15", [small]) == encode(large, "delta:15")
     other = Message("soft-labels", 1, b"elsewhat", walk(1, 40, 5, 0)[0].values)
-    assert encode(large, "delta15", [other]) == encode(large, "delta15")
-    (payload,) = encode(large, "delta15", walk(1, 40, 5, 0))
+    assert encode(large, "delta:15", [other]) == encode(large, "delta:15")
+    (payload,) = encode(large, "delta:15", walk(1, 40, 5, 0))
     with pytest.raises(BaseMissing):
         join([decode(payload)], [other])
     with pytest.raises(MessageError, match="another shape"):
@@ -122,13 +123,13 @@ def test_the_coder(count: int, symbols: int, contexts: int, seed: int) -> None:
     expected = random.integers(0, symbols, contexts)
     where = random.integers(0, contexts, count)
     what = np.minimum(random.geometric(0.4, count), symbols) - 1
-    share, start = shares(Model(symbols, expected), where, what)
+    share, start = shares(SymbolModel(symbols, expected), where, what)
     body = encoded(share, start)
     assert len(body) <= cost(share) + 5
-    np.testing.assert_array_equal(decoded(Model(symbols, expected), where, body), what)
+    np.testing.assert_array_equal(decoded(SymbolModel(symbols, expected), where, body), what)
     for wrong in (body + b"\0", body[:-1]):
         with pytest.raises(MessageError):
-            decoded(Model(symbols, expected), where, wrong)
+            decoded(SymbolModel(symbols, expected), where, wrong)
 
 
 @given(st.binary(max_size=80))
@@ -136,15 +137,15 @@ def test_the_coder(count: int, symbols: int, contexts: int, seed: int) -> None:
 def test_any_bytes_are_symbols_or_refused(body: bytes) -> None:
     contexts = np.zeros(50, np.intp)
     try:
-        found = decoded(Model(6, np.array([2])), contexts, body)
+        found = decoded(SymbolModel(6, np.array([2])), contexts, body)
     except MessageError:
         return
-    share, start = shares(Model(6, np.array([2])), contexts, found)
+    share, start = shares(SymbolModel(6, np.array([2])), contexts, found)
     assert encoded(share, start) == body  # nothing is coded in two ways
 
 
 def test_shares_fill_their_context() -> None:
-    model = Model(26, np.arange(26))
+    model = SymbolModel(26, np.arange(26))
     symbols: Array = np.random.default_rng(0).integers(0, 3, 10_000)
     model.see(np.zeros(10_000, np.intp), symbols)
     found = model.shares()

@@ -23,23 +23,23 @@ TOLERANCE = {
     "float32": 1e-7,
     "float16": 1e-3,
     "integer8": 0,
-    "probability8": 2 / 255,
-    "probability4": 2 / 15,
-    "probability2": 2 / 3,
-    "probability1": 1,
-    "logarithm8": 0.02,
-    "logarithm6": 0.06,
-    "logarithm4": 0.2,
-    "root6": 0.02,
-    "root5": 0.04,
-    "root4": 0.08,
-    "difference8": 0.02,
-    "delta24": 0.03,
-    "delta15": 0.05,
-    "delta7": 0.1,
-    "delta3": 0.2,
-    "top1": 0.26,
-    "top3": 0.06,
+    "simplex:8": 2 / 255,
+    "simplex:4": 2 / 15,
+    "simplex:2": 2 / 3,
+    "simplex:1": 1,
+    "log:8": 0.02,
+    "log:6": 0.06,
+    "log:4": 0.2,
+    "cuberoot:6": 0.02,
+    "cuberoot:5": 0.04,
+    "cuberoot:4": 0.08,
+    "int8-delta": 0.02,
+    "delta:24": 0.03,
+    "delta:15": 0.05,
+    "delta:7": 0.1,
+    "delta:3": 0.2,
+    "topk:1": 0.26,
+    "topk:3": 0.06,
 }
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = runpy.run_path(str(DOCS / "reference_decoder.py"))
@@ -79,7 +79,7 @@ def test_decoder(case: dict[str, Any]) -> None:
     found = read(case)
     assert (found.kind, found.round, found.digest.hex()) == (case["kind"], case["round"], case["digest"])
     values = np.array(case["values"])
-    if case["coding"] not in ("float32", "float16", "integer8", "difference8"):
+    if case["coding"] not in ("float32", "float16", "integer8", "int8-delta"):
         values = np.clip(values, 0, None)
         values[values.sum(axis=1) == 0] = 1
         values /= values.sum(axis=1, keepdims=True)
@@ -90,7 +90,7 @@ def test_decoder(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_the_reference_decoder_reads_the_same(case: dict[str, Any]) -> None:
     payload, expected = bytes.fromhex(case["payload"]), read(case).values
-    if case["coding"] == "difference8":
+    if case["coding"] == "int8-delta":
         known = {base.round: base.values.ravel().tolist() for base in bases(case)}
         rows = np.reshape(DELTA["differences"](payload[HEADER:], expected.size, known), expected.shape)
     elif case["coding"].startswith("delta"):

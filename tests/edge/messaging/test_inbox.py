@@ -224,7 +224,7 @@ def test_a_delta_without_its_base_is_requested_and_taken_whole() -> None:
     values = distributions(200, 10, 0)
     for number in (5, 6, 7, 8):
         message = Message("soft-labels", number, DIGEST, values)
-        (payload,) = encode(message, "delta15", decoded[::-1][:2])
+        (payload,) = encode(message, "delta:15", decoded[::-1][:2])
         decoded.append(join([decode(payload)], decoded[::-1][:2]))
         sent.append([Delivery("b", "soft-labels", payload)])
     put(inbox, sent[0])
@@ -236,7 +236,7 @@ def test_a_delta_without_its_base_is_requested_and_taken_whole() -> None:
     assert counted(inbox) == {"missing_base": 1}
     assert inbox.take_missing_base("b", "soft-labels")
     assert not inbox.take_missing_base("b", "soft-labels")  # once
-    (whole,) = encode(decoded[2], "delta15")
+    (whole,) = encode(decoded[2], "delta:15")
     put(inbox, [Delivery("b", "soft-labels", whole)])
     taken = inbox.take("b", "soft-labels")
     assert taken is not None
@@ -252,7 +252,7 @@ def test_a_delta_waits_for_nothing_if_its_base_came_early() -> None:
     decoded: list[Message] = []
     for number in (5, 6, 7):
         message = Message("soft-labels", number, DIGEST, distributions(200, 10, 0))
-        (payload,) = encode(message, "delta15", decoded[::-1][:2])
+        (payload,) = encode(message, "delta:15", decoded[::-1][:2])
         decoded.append(join([decode(payload)], decoded[::-1][:2]))
         put(inbox, [Delivery("b", "soft-labels", payload)])
     for number, expected in zip((5, 6, 7), decoded, strict=True):

@@ -18,7 +18,7 @@ from edge.transports.memory import MemoryTransport, Network
 from tests.conformance.test_codec import distributions
 
 DIGEST = b"12345678"
-FORMS = {"float32": SOFT_LABELS.format(DIGEST, (20, 10)), "delta15": SOFT_LABELS.format(DIGEST, (200, 10))}
+FORMS = {"float32": SOFT_LABELS.format(DIGEST, (20, 10)), "delta:15": SOFT_LABELS.format(DIGEST, (200, 10))}
 Log = list[tuple[str, str, bytes]]
 
 
@@ -115,7 +115,7 @@ def test_what_a_checkpoint_of_an_earlier_release_holds_can_be_requested() -> Non
 
 def test_a_snapshot_does_not_change_with_the_mailbox() -> None:
     network, clock = Network("f"), [0.0]
-    a, b = (mailbox(network, me, other, "delta15", lambda: clock[0]) for me, other in (("a", "b"), ("b", "a")))
+    a, b = (mailbox(network, me, other, "delta:15", lambda: clock[0]) for me, other in (("a", "b"), ("b", "a")))
     message = Message("soft-labels", 1, DIGEST, distributions(200, 10, 0))
     before = a.snapshot(), b.snapshot()
     kept = [pickle.dumps(snapshot) for snapshot in before]
@@ -156,11 +156,11 @@ def test_intervals_between_requests(shape: tuple[int, int], pauses: list[float])
     assert list(np.diff(times)) == pauses
 
 
-@pytest.mark.parametrize("coding", ["float32", "difference8"])
+@pytest.mark.parametrize("coding", ["float32", "int8-delta"])
 def test_only_missing_chunks_are_sent_again(coding: str) -> None:
     """Of a message in three payloads the second is lost: the request names it, and it alone comes again."""
     network, clock = Network("f"), [0.0]
-    form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "difference8" else 300_000))
+    form = WEIGHTS.format(DIGEST, (1, 1_500_000 if coding == "int8-delta" else 300_000))
     mailboxes = []
     for me, other in (("a", "b"), ("b", "a")):
         inbox = Inbox({other: (form,)})

@@ -18,7 +18,7 @@ FORM = CODES.format(bytes(8), (6, 5))
 @given(st.integers(1, 8), st.integers(0, 1000), st.integers(2, 12))
 def test_changes_and_back(bits: int, seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)
-    delta = cfd.Delta(bits, FORM)
+    delta = cfd.CodeChannel(bits, FORM)
     before, after = (delta.quantise(random.dirichlet(np.ones(classes), 6)) for _ in range(2))
     sent = delta.change(after, before, classes)
     assert 0 <= sent.min() <= sent.max() <= 255
@@ -40,7 +40,7 @@ def test_the_quantiser(bits: int, seed: int) -> None:
 
 
 def test_a_change_to_what_is_not_there_is_seen() -> None:
-    delta = cfd.Delta(4, FORM)
+    delta = cfd.CodeChannel(4, FORM)
     random = np.random.default_rng(0)
     one, two, three = (delta.quantise(random.dirichlet(np.ones(5), 6)) for _ in range(3))
     sent = delta.change(two, one, 5).astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 from edge.graph import mixing
 from edge.interfaces import Array
-from edge.protocols.d_distillation import DDistillation, Settings, plausible
+from edge.protocols.d_distillation import DDistillation, DDistillationSettings, plausible
 from tests.fleets import Fleet, fleet
 
 
@@ -19,7 +19,7 @@ def tables(whole: Fleet, name: str) -> Array:
     return np.stack([getattr(p, name) for p in protocols])
 
 
-@pytest.mark.parametrize("coding", ["float32", "float16", "probability8"])
+@pytest.mark.parametrize("coding", ["float32", "float16", "simplex:8"])
 @pytest.mark.parametrize("topology", ["ring", "star", "complete"])
 def test_i1_the_mean_of_z_is_the_mean_of_s_whatever_the_coding(coding: str, topology: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"devices": 6, "topology": topology, "rounds": 12, "coding": {"soft_labels": coding}}
@@ -77,7 +77,7 @@ def test_i3_the_gradient_of_the_regularised_loss_falls(tmp_path: Path) -> None:
         split="classes:4",
         model="zoo:mlp:32",
         rounds=300,
-        settings={"learning_rate": 0.1, "pull": 1.0, "decay_after": 50},
+        settings={"learning_rate": 0.1, "distillation_weight": 1.0, "decay_after": 50},
     ) as whole:
         norms = []
         for number, _ in enumerate(whole.rounds(), start=1):
@@ -134,17 +134,19 @@ def test_what_an_honest_neighbour_can_say(rows: Array, fine: bool) -> None:
     assert plausible(rows.astype(np.float32)) is fine
 
 
-@pytest.mark.parametrize("bad", [{"pull": -1.0}, {"reference_batch": 0}, {"local_steps": 0}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"distillation_weight": -1.0}, {"reference_batch": 0}, {"local_steps": 0}, {"learning_rate": 0.0}]
+)
 def test_impossible_settings(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
-        Settings(**bad)  # type: ignore[arg-type]
+        DDistillationSettings(**bad)  # type: ignore[arg-type]
 
 
 def test_the_rate_decays_as_stated() -> None:
-    settings = Settings(learning_rate=0.4, decay_after=10)
+    settings = DDistillationSettings(learning_rate=0.4, decay_after=10)
     assert settings.rate(1) == 0.4
     assert settings.rate(11) == pytest.approx(0.4 / 2**0.75)
-    assert Settings(learning_rate=0.4).rate(1000) == 0.4
+    assert DDistillationSettings(learning_rate=0.4).rate(1000) == 0.4
 
 
 @pytest.mark.parametrize("rows", [1, 40, 299])
@@ -217,4 +219,4 @@ def test_push_sum_and_tracking_agree_where_nothing_is_lost(tmp_path: Path) -> No
 @pytest.mark.parametrize("bad", [{"mixing": "push-sum", "subset": 5}, {"mixing": "push-sum", "reinitialise_every": 3}])
 def test_push_sum_needs_no_starting_anew(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="push-sum talks about all rows"):
-        Settings(**bad)
+        DDistillationSettings(**bad)

@@ -123,7 +123,7 @@ def test_violations_add_up_to_a_full_synchronisation(tmp_path: Path) -> None:
                 assert centre.version[0] == number
                 full, v = full + 1, 0.0
                 for device in whole.members:
-                    assert isinstance(device.protocol, dynamic.Learner)
+                    assert isinstance(device.protocol, dynamic.DynamicLearner)
                     np.testing.assert_array_equal(device.protocol.reference, centre.reference)
                     np.testing.assert_array_equal(flatten(device.engine.parameters()), centre.reference)
             else:
@@ -136,7 +136,7 @@ def test_who_missed_a_synchronisation_is_given_the_reference(tmp_path: Path) -> 
     with fleet(tmp_path, "dynamic-averaging", devices=3, rounds=8, settings={**STREAM, "threshold": 0.02}) as whole:
         for number, _ in enumerate(whole.rounds(), start=1):
             stale = whole.members[1].protocol
-            assert isinstance(stale, dynamic.Learner)
+            assert isinstance(stale, dynamic.DynamicLearner)
             centre = whole.centre.protocol
             assert isinstance(centre, dynamic.Coordinator)
             if number == 5:
@@ -156,7 +156,7 @@ def test_averages() -> None:
     assert agreeing({}) == {}
 
 
-@pytest.mark.parametrize("bad", [{"threshold": -1.0}, {"every": 0}, {"augment": 0}])
+@pytest.mark.parametrize("bad", [{"threshold": -1.0}, {"sync_interval": 0}, {"augment": 0}])
 def test_impossible_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="threshold must not be negative"):
-        dynamic.Settings(**bad)
+        dynamic.DynamicAveragingSettings(**bad)

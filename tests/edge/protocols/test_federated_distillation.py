@@ -65,7 +65,7 @@ def test_means_are_those_of_the_steps_and_the_teacher_is_the_others(tmp_path: Pa
         out = device.engine.predict(x)
         means[device.id] = np.stack([out[y == c].mean(axis=0) if (y == c).any() else np.zeros(10) for c in range(10)])
     for device in whole.members:
-        assert isinstance(device.protocol, fd.Device)
+        assert isinstance(device.protocol, fd.FdDevice)
         expected = fd.leave_one_out(means)[device.id]
         assert (device.protocol.teacher.any(axis=1) == expected.any(axis=1)).all()
         np.testing.assert_allclose(device.protocol.teacher, expected, atol=0.02)  # 30 batches, not all samples
@@ -83,7 +83,7 @@ def test_faug_levels_the_labels_from_the_others_seeds(tmp_path: Path) -> None:
     whole = play(tmp_path, "faug", devices=4, rounds=1, split="classes:5", settings={"seeds": 2})
     for device in whole.members:
         protocol = device.protocol
-        assert isinstance(protocol, faug.Device)
+        assert isinstance(protocol, faug.FaugDevice)
         before = np.bincount(protocol.own.y, minlength=10)
         after = np.bincount(protocol.context.y, minlength=10)
         assert (before == 0).sum() == 5
@@ -98,8 +98,8 @@ def test_faug_goes_on_with_the_same_samples_after_a_restart(tmp_path: Path) -> N
         for _ in whole.rounds():
             pass
         kept = whole.members[0].protocol
-        assert isinstance(kept, faug.Device)
-        again = faug.Device(kept.own, kept.settings)
+        assert isinstance(kept, faug.FaugDevice)
+        again = faug.FaugDevice(kept.own, kept.settings)
         again.load_state(kept.state())
         np.testing.assert_array_equal(again.context.x, kept.context.x)
         np.testing.assert_array_equal(again.context.y, kept.context.y)
@@ -133,13 +133,13 @@ def test_mixed_up_seeds_are_what_they_say() -> None:
     random = np.random.default_rng(0)
     y = np.repeat([0, 3, 7], 5)
     x = (np.eye(10)[y] + 0).astype(np.float32)
-    rows = mix2fld.mixed_up(x, y, mix2fld.Settings(seeds=12, ratio=0.2), random)
+    rows = mix2fld.mixed_up(x, y, mix2fld.Mix2FldSettings(seeds=12, mixup_lambda=0.2), random)
     assert rows.shape == (12, 12)
     for *sample, a, b in rows.tolist():
         assert a != b
         np.testing.assert_allclose(sample, 0.2 * np.eye(10)[int(a)] + 0.8 * np.eye(10)[int(b)], atol=1e-6)
     assert len({(a, b) for *_, a, b in rows.tolist()}) == 6  # all pairs, in both orders
-    assert len(mix2fld.mixed_up(x[:5], y[:5], mix2fld.Settings(), random)) == 0  # one label: nothing to mix
+    assert len(mix2fld.mixed_up(x[:5], y[:5], mix2fld.Mix2FldSettings(), random)) == 0  # one label: nothing to mix
 
 
 def test_mix2fld_sends_the_model_of_the_server(tmp_path: Path) -> None:

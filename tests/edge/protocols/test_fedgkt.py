@@ -20,7 +20,7 @@ def test_each_sample_gets_the_servers_logits_of_itself(asynchronous: bool, tmp_p
             pass
         for device in whole.members:
             protocol = device.protocol
-            assert isinstance(protocol, fedgkt.Device)
+            assert isinstance(protocol, fedgkt.FedGktDevice)
             (features,) = device.engine.outputs(protocol.context.x, EMBEDDING)
             (logits,) = whole.centre.engine.outputs(features, LOGITS)
             np.testing.assert_allclose(protocol.teacher, logits, atol=1e-5)
@@ -61,17 +61,17 @@ def test_the_server_learns(interleave: bool, tmp_path: Path) -> None:
         assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("bad", [{"alpha": -1.0}, {"temperature": 0.0}, {"server_epochs": 0}, {"most": 0}])
+@pytest.mark.parametrize("bad", [{"alpha": -1.0}, {"temperature": 0.0}, {"server_epochs": 0}, {"max_samples": 0}])
 def test_impossible_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
-        fedgkt.Settings(**bad)
+        fedgkt.FedGktSettings(**bad)
 
 
 def test_too_many_samples(tmp_path: Path) -> None:
     from edge.errors import ConfigError
 
     with (
-        pytest.raises(ConfigError, match="has 349 samples, and `most` is 100"),
-        fleet(tmp_path, "fedgkt", devices=3, settings={"most": 100}),
+        pytest.raises(ConfigError, match="has 349 samples, and `max_samples` is 100"),
+        fleet(tmp_path, "fedgkt", devices=3, settings={"max_samples": 100}),
     ):
         pass

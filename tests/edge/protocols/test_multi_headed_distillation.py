@@ -18,13 +18,13 @@ def test_the_most_confident_is_chosen_for_each_sample_and_head() -> None:
     own = np.array([[UNSURE, SURE], [UNSURE, UNSURE]], np.float32)
     a = np.array([[SURE, UNSURE], [OTHER, UNSURE]], np.float32)
     b = np.array([[OTHER, OTHER], [UNSURE, SURE]], np.float32)
-    found = mhd.targets([a, b], own, mhd.Settings(heads=2))
+    found = mhd.targets([a, b], own, mhd.MultiHeadedSettings(heads=2))
     np.testing.assert_array_equal(found, np.array([[SURE, SURE], [OTHER, SURE]], np.float32))
-    without_own = mhd.targets([a, b], own, mhd.Settings(heads=2, own_target=False))
+    without_own = mhd.targets([a, b], own, mhd.MultiHeadedSettings(heads=2, own_target=False))
     np.testing.assert_array_equal(without_own[0, 1], np.array(OTHER, np.float32))
-    mean = mhd.targets([a, b], own, mhd.Settings(heads=2, own_target=False, confidence=False))
+    mean = mhd.targets([a, b], own, mhd.MultiHeadedSettings(heads=2, own_target=False, confidence=False))
     np.testing.assert_allclose(mean, (a + b) / 2, atol=1e-7)
-    np.testing.assert_array_equal(mhd.targets([], own, mhd.Settings(heads=2, own_target=False)), own)
+    np.testing.assert_array_equal(mhd.targets([], own, mhd.MultiHeadedSettings(heads=2, own_target=False)), own)
 
 
 def test_what_is_told_is_every_head_but_the_last_and_the_pool_is_what_was_told(tmp_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_answers_by_head(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [{"heads": 0}, {"teachers": 0}, {"refresh_every": 0}, {"aux_weight": -1.0}])
 def test_impossible_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
-        mhd.Settings(**bad)
+        mhd.MultiHeadedSettings(**bad)

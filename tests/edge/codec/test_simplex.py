@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edge.codec import probability8
+from edge import codec
 from edge.errors import MessageError
 from edge.interfaces import Array
 from edge.quantiser import codes
+
+SIMPLEX = codec.find("simplex:8")
 
 
 def codes_of(values: Array) -> Array:
@@ -66,8 +68,8 @@ def test_what_is_promised_of_every_row(values: Array) -> None:
 @given(ROWS | NEAR_UNIFORM)
 @settings(max_examples=200, deadline=None)
 def test_what_was_decoded_is_coded_to_the_same_bytes(values: Array) -> None:
-    body = probability8.encode(values)
-    assert probability8.encode(probability8.decode(body, *values.shape)) == body
+    body = SIMPLEX.encode(values)
+    assert SIMPLEX.encode(SIMPLEX.decode(body, *values.shape)) == body
 
 
 def test_the_first_largest_stays_the_first_largest() -> None:
@@ -108,12 +110,12 @@ def test_rows_with_nothing_become_uniform() -> None:
 
 
 def test_certainty_is_exact() -> None:
-    body = probability8.encode(np.eye(4, dtype=np.float32))
-    np.testing.assert_array_equal(probability8.decode(body, 4, 4), np.eye(4))
+    body = SIMPLEX.encode(np.eye(4, dtype=np.float32))
+    np.testing.assert_array_equal(SIMPLEX.decode(body, 4, 4), np.eye(4))
 
 
 def test_a_row_that_does_not_sum_is_refused() -> None:
-    body = bytearray(probability8.encode(np.eye(4, dtype=np.float32)))
+    body = bytearray(SIMPLEX.encode(np.eye(4, dtype=np.float32)))
     body[1] += 1
     with pytest.raises(MessageError, match="does not sum to 255"):
-        probability8.decode(bytes(body), 4, 4)
+        SIMPLEX.decode(bytes(body), 4, 4)

@@ -1,7 +1,7 @@
-"""The k largest probabilities of a row, in 8 bits, and where they are; the others share what is left.
+"""`topk:K`: the K largest probabilities of a row, in 8 bits, and where they are; the others share what is left.
 
 For many classes, of which a row names a few. A chosen entry is always decoded above the others' share, so that what was
-decoded is coded alike again, and the first largest entry stays the first largest. A file `topK.py` gives a k its ID.
+decoded is coded alike again, and the first largest entry stays the first largest.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ import numpy as np
 from edge.errors import MessageError
 from edge.interfaces import Array, Floats
 from edge.quantiser import rounded
+from edge.specs import CodecSpec, Coding
 
 UNITS = 255
 
 
 @dataclass(frozen=True)
-class Top:
+class TopK:
     """A coding of the `most` largest entries, or all of fewer columns."""
 
     most: int
@@ -26,7 +27,7 @@ class Top:
         return rows * min(self.most, columns) * (_column(columns).itemsize + 1)
 
     def encode(self, values: Floats) -> bytes:
-        """(rows, columns) -> bytes."""
+        """Code distributions (rows, columns)."""
         p = np.maximum(values, np.float32(0))
         p[~p.any(axis=1)] = 1
         columns = p.shape[1]
@@ -34,27 +35,27 @@ class Top:
         where = np.sort(np.argsort(-p, axis=1, kind="stable")[:, :k], axis=1)
         chosen = np.take_along_axis(p, where, axis=1).astype(np.float64)
         rest = np.maximum(p.sum(axis=1, dtype=np.float64) - chosen.sum(axis=1), 0)
-        found = rounded(np.column_stack([chosen, rest]), UNITS)[0].astype(np.int64)
-        _above_the_rest(found, columns - k)
-        _first_first(found, p.argmax(axis=1), where)
-        return where.astype(_column(columns)).tobytes() + found[:, :k].astype(np.uint8).tobytes()
+        codes = rounded(np.column_stack([chosen, rest]), UNITS)[0].astype(np.int64)
+        _above_the_rest(codes, columns - k)
+        _first_first(codes, p.argmax(axis=1), where)
+        return where.astype(_column(columns)).tobytes() + codes[:, :k].astype(np.uint8).tobytes()
 
     def decode(self, body: bytes, rows: int, columns: int) -> Floats:
-        """The inverse. Raises MessageError: columns out of order or range, or codes that are no distribution."""
+        """Decode distributions. Raises MessageError: columns out of order or range, or codes of no distribution."""
         k, column = min(self.most, columns), _column(columns)
         where = np.frombuffer(body, column, rows * k).reshape(rows, k).astype(np.int64)
-        found = np.frombuffer(body, np.uint8, offset=rows * k * column.itemsize).reshape(rows, k).astype(np.int64)
+        codes = np.frombuffer(body, np.uint8, offset=rows * k * column.itemsize).reshape(rows, k).astype(np.int64)
         if (where >= columns).any() or (np.diff(where, axis=1) <= 0).any():
             raise MessageError("the columns of a row's largest entries are out of order or range")
-        rest = UNITS - found.sum(axis=1)
+        rest = UNITS - codes.sum(axis=1)
         if (rest < 0).any() or (columns == k and rest.any()):
             raise MessageError(f"a row of codes does not sum to {UNITS}")
         others = columns - k
-        if others and (found.min(axis=1) * others <= rest).any():
+        if others and (codes.min(axis=1) * others <= rest).any():
             raise MessageError("an entry of a row's largest is not above the others")
         share = rest / max(others, 1)
         whole = np.repeat(share[:, None], columns, axis=1)
-        np.put_along_axis(whole, where, found.astype(np.float64), axis=1)
+        np.put_along_axis(whole, where, codes.astype(np.float64), axis=1)
         return (whole / UNITS).astype(np.float32)
 
 
@@ -63,26 +64,34 @@ def _column(columns: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype("<u1" if columns <= 256 else "<u2" if columns <= 65536 else "<u4")
 
 
-def _above_the_rest(found: Array, others: int) -> None:
+def _above_the_rest(codes: Array, others: int) -> None:
     """Give every chosen entry more than each of the others has, from theirs or else the largest. In place."""
     if not others:
-        found[:, 0] += found[:, -1]
-        found[:, -1] = 0
+        codes[:, 0] += codes[:, -1]
+        codes[:, -1] = 0
         return
-    while (low := found[:, :-1] * others <= found[:, -1:]).any():
+    while (low := codes[:, :-1] * others <= codes[:, -1:]).any():
         short = np.flatnonzero(low.any(axis=1))
-        at = found[short, :-1].argmin(axis=1)
-        donor = np.where(found[short, -1] > 0, found.shape[1] - 1, found[short, :-1].argmax(axis=1))
-        found[short, at] += 1
-        found[short, donor] -= 1
+        at = codes[short, :-1].argmin(axis=1)
+        donor = np.where(codes[short, -1] > 0, codes.shape[1] - 1, codes[short, :-1].argmax(axis=1))
+        codes[short, at] += 1
+        codes[short, donor] -= 1
 
 
-def _first_first(found: Array, first: Array, where: Array) -> None:
+def _first_first(codes: Array, first: Array, where: Array) -> None:
     """Make the code of column `first` the first largest of those chosen, with a unit of the others. In place."""
     at = (where == first[:, None]).argmax(axis=1)
-    while (wrong := np.flatnonzero(found[:, :-1].argmax(axis=1) != at)).size:
-        largest = found[wrong, :-1].argmax(axis=1)
-        spare = found[wrong, -1] > 0
-        found[wrong, at[wrong]] += 1
-        found[wrong[spare], -1] -= 1
-        found[wrong[~spare], largest[~spare]] -= 1
+    while (wrong := np.flatnonzero(codes[:, :-1].argmax(axis=1) != at)).size:
+        largest = codes[wrong, :-1].argmax(axis=1)
+        spare = codes[wrong, -1] > 0
+        codes[wrong, at[wrong]] += 1
+        codes[wrong[spare], -1] -= 1
+        codes[wrong[~spare], largest[~spare]] -= 1
+
+
+def _coding(number: int, most: int) -> Coding:
+    family = TopK(most)
+    return Coding(number, family.size, family.encode, family.decode, keeps_largest=True)
+
+
+SPEC = CodecSpec(codings={"1": _coding(15, 1), "3": _coding(16, 3)}, kinds=("soft-labels",))

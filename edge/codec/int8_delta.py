@@ -1,6 +1,6 @@
-"""Body coding 21: weights as 8-bit differences from the message before, with what was dropped made up for later.
+"""`int8-delta`: weights as 8-bit differences from the message before, with what was dropped made up for later.
 
-The difference from the base (the message that was said last, as the receiver decodes it) is cut into blocks of 256;
+The difference from the base (the message that was sent last, as the receiver decodes it) is cut into blocks of 256;
 a block is a scale and 256 whole numbers from -127 to 127. What rounding drops is part of the next difference: error
 feedback without a buffer (Koloskova et al. 2019, CHOCO-SGD), and finer the less the weights move. Without a base the
 body is whole, and exact: float32.
@@ -16,12 +16,8 @@ import numpy as np
 from edge.codec import float32
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Floats
+from edge.specs import CodecSpec, Coding
 
-ID = 21
-KINDS = ("weights",)
-"""the kinds of message it can carry; any, if a coding does not say"""
-BASES = 1
-"""how many earlier messages it is coded with, where both sides have them; none, if a coding does not say"""
 BLOCK = 256
 STEPS = np.float32(127)
 
@@ -31,7 +27,7 @@ def size(_rows: int, _columns: int) -> None:
 
 
 def encode(values: Floats, bases: Sequence[tuple[int, Floats]] = ()) -> bytes:
-    """(rows, columns) -> bytes. bases: (round, values), the newest first."""
+    """Code weights (rows, columns). bases: (round, values), the newest first."""
     usable = [(number, base) for number, base in bases[:1] if base.shape == values.shape]
     if not usable:
         return bytes(4) + float32.encode(values)
@@ -44,7 +40,7 @@ def encode(values: Floats, bases: Sequence[tuple[int, Floats]] = ()) -> bytes:
 
 
 def decode(body: bytes, rows: int, columns: int, bases: Mapping[int, Floats] | None = None) -> Floats:
-    """The inverse. bases: by round.
+    """Decode weights. bases: by round.
 
     Raises BaseMissing: the one that it was coded with is not among them; MessageError: any other fault.
     """
@@ -66,10 +62,10 @@ def decode(body: bytes, rows: int, columns: int, bases: Mapping[int, Floats] | N
     codes = np.frombuffer(body, np.int8, count, 4 + 2 * blocks)
     moved = (_blocks(codes.astype(np.float32)) * scales[:, None]).ravel()[:count].reshape(rows, columns)
     with np.errstate(over="ignore"):
-        found: Floats = base + moved
-    if not np.isfinite(found).all():
+        values: Floats = base + moved
+    if not np.isfinite(values).all():
         raise MessageError("values that are not finite")
-    return found
+    return values
 
 
 def _blocks(values: Array) -> Array:
@@ -86,3 +82,6 @@ def _halved(scales: Array) -> Array:
 
 def _upper(scales: Array) -> Array:
     return (scales.view(np.uint32) >> 16).astype("<u2")
+
+
+SPEC = CodecSpec(codings={"": Coding(21, size, encode, decode, bases=1)}, kinds=("weights",))

@@ -1,0 +1,30 @@
+"""Batches to try an engine with."""
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.interfaces import Array
+
+
+def random_batch(bundle: Bundle, private: int, reference: int = 0, seed: int = 0) -> dict[str, Array]:
+    """Draw a batch of the shapes and types that a bundle's step takes.
+
+    Args:
+        bundle: whose step.
+        private: N, rows of the private batch.
+        reference: R, rows of the reference batch, where the objective has one.
+        seed: of the values; targets are probabilities.
+
+    Returns:
+        The arrays by name, as `edge.interfaces.Engine.step` takes them.
+    """
+    random, rows = np.random.default_rng(seed), {"N": private, "R": reference}
+    batch: dict[str, Array] = {}
+    for wanted in bundle.manifest.inputs:
+        shape = tuple(rows[d] if isinstance(d, str) else d for d in wanted.shape)
+        if wanted.dtype == "int64":
+            batch[wanted.name] = random.integers(0, bundle.manifest.classes, shape)
+            continue
+        value: Array = random.random(shape, np.float32)
+        batch[wanted.name] = value / value.sum(-1, keepdims=True) if "target" in wanted.name else value
+    return batch
