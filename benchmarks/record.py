@@ -19,6 +19,7 @@ from typing import Any
 
 from edge_bench.intervals import ratio, ratio_interval
 from edge_bench.measurements import step, wire
+from edge_bench.record import coding_today
 from edge_report.finding import environment
 
 HISTORY = Path(__file__).with_name("history.jsonl")
@@ -64,8 +65,16 @@ def worsened(now: Mapping[str, Ratio], history: Sequence[Mapping[str, Ratio]]) -
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the record, oldest first; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    """Read the record, oldest first, with the names that codings have today; none if there is no file."""
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    for record in records:
+        record["ratios"] = {_today(name): ratio for name, ratio in record["ratios"].items()}
+    return records
+
+
+def _today(name: str) -> str:
+    kind, _, rest = name.partition("/")
+    return f"{kind}/{coding_today(rest)}" if kind == "bytes" else name
 
 
 def main() -> int:

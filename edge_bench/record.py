@@ -1,13 +1,27 @@
 """Results of `edge-bench` commands, read back from their JSON files."""
 
+import warnings
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from edge import codec
 from edge.errors import ConfigError
+from edge.renames import RenamedWarning
 from edge_bench import commands
 from edge_bench.commands import COMMANDS
 from edge_report.finding import Finding, loaded
+
+
+def coding_today(name: str) -> str:
+    """Return the name that a coding has today, of one in a result that an earlier release wrote.
+
+    >>> coding_today("probability8"), coding_today("float32")
+    ('simplex:8', 'float32')
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedWarning)  # the file is a record, not a setting to be put right
+        return codec.canonical(name)
 
 
 def read(path: Path) -> Finding:

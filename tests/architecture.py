@@ -1,8 +1,8 @@
 """The structure of the house in figures, and the bounds that it keeps: `python -m tests.architecture [--json]`.
 
     floors             longest chain of imports between top-level packages
-    upward imports     against the order of the `layers` contracts in pyproject.toml, also those hidden in a string that
-                       names a module for a plug-in loader
+    upward imports     against the order of the `layers` contracts in pyproject.toml, also those of another package
+                       that are hidden in a string, as plug-in loaders take them
     circles            groups of files that import one another, counting imports inside functions and TYPE_CHECKING
     ignored imports    exceptions in the import contracts
     private imports    uses of an underscored name of another file, or of an underscored module of another package
@@ -152,7 +152,12 @@ def contracts(house: House) -> list[dict[str, Any]]:
 def upward(house: House) -> list[str]:
     """Imports from a lower layer into a higher one, of all `layers` contracts."""
     edges = {(module, target) for module, targets in house.imports.items() for target in targets}
-    edges |= {(module, target) for module, tree in house.modules.items() for target in loaded(tree, house.imports)}
+    edges |= {
+        (module, target)
+        for module, tree in house.modules.items()
+        for target in loaded(tree, house.imports)
+        if top(target) != top(module)
+    }
     against = set()
     for contract in contracts(house):
         if contract["type"] != "layers":

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from edge.errors import ConfigError
 from edge_bench.intervals import ratio, ratio_interval
+from edge_bench.record import coding_today
 from edge_report.document import Number, Section
 from edge_report.finding import Finding, Progress, loaded
 from edge_report.specs import CommandSpec
@@ -141,10 +142,17 @@ def _entries(value: Any) -> list[tuple[str, Any]]:
         return [(str(k), v) for k, v in value.items()]
     entries: dict[str, Any] = {}
     for i, entry in enumerate(value):
-        names = [str(entry[n]) for n in NAMES if isinstance(entry, Mapping) and isinstance(entry.get(n), str | int)]
-        key = ":".join(names) or str(i)
+        key = ":".join(_names(entry)) or str(i)
         entries[key if key not in entries else f"{key}#{i}"] = entry
     return list(entries.items())
+
+
+def _names(entry: Any) -> list[str]:
+    """Return what identifies an entry of a list; codings by their names of today."""
+    if not isinstance(entry, Mapping):
+        return []
+    names = {field: str(entry[field]) for field in NAMES if isinstance(entry.get(field), str | int)}
+    return [coding_today(name) if field == "coding" else name for field, name in names.items()]
 
 
 def _change(path: str, first: list[float], second: list[float]) -> Change:

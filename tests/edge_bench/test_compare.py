@@ -55,6 +55,11 @@ def test_numbers_are_found_by_name_whatever_the_order() -> None:
     assert {change.verdict for change in compare(one, two).changes} == {"same"}
 
 
+def test_a_coding_is_known_by_its_name_of_an_earlier_release() -> None:
+    before, now = ({"lines": [{"coding": name, "bytes": 10}]} for name in ("probability8", "simplex:8"))
+    assert [change.verdict for change in compare(before, now).changes] == ["same"]
+
+
 def test_what_changed_beyond_noise() -> None:
     lines = result()["lines"]
     lines[0] |= {"seconds": [2.0, 2.1, 1.9, 2.0, 2.05], "bytes": 101}

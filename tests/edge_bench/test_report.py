@@ -168,7 +168,7 @@ def test_every_command_is_whole(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        (None, "command 'odd' (what was registered): expected SPEC = CommandSpec(...), there is nothing"),
+        ("wire", "command 'odd' (what was registered): expected SPEC = CommandSpec(...), there is str"),
         (formats.load(Path("x.md")), "expected SPEC = CommandSpec(...), there is FormatSpec"),
         (commands.load("wire"), "its finding says that it is of the command 'wire'"),
     ],
