@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from broker.dashboard import server, text
-from broker.dashboard.state import State
+from broker.dashboard.state import FleetState
 from edge import node
 from edge_sim.run import Frame, Watch
 
@@ -31,7 +31,7 @@ class Page:
     """A watcher for `edge_sim.run` that reports to the dashboard what devices would."""
 
     def __init__(self) -> None:
-        self.state = State("edge-sim", time.time)
+        self.state = FleetState("edge-sim", time.time)
 
     def __call__(self, frame: Frame) -> None:
         """Report the fleet after a round; devices that have not done it are silent."""

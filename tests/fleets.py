@@ -46,7 +46,7 @@ SUITED: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Iterator[Fleet]:
-    """Devices in memory, on digits, soft labels uncoded unless told otherwise."""
+    """Devices in memory, on digits, soft labels in float32 unless `changes` say otherwise."""
     settings = {protocol: changes.pop("settings", {})}
     base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
     scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})

@@ -17,7 +17,7 @@ from edge_report.specs import CommandSpec
 CURVES = {
     "accuracy_all": "accuracy",
     "loss": "loss",
-    "disagreement": "disagreement",
+    "consensus_distance": "consensus distance",
     "temperature": "degrees Celsius",
     "memory_mb": "resident memory, MB",
 }

@@ -34,7 +34,7 @@ class ClaimRun(BaseModel):
     plotted: bool = True
 
 
-class Report(Finding):
+class ClaimReport(Finding):
     """A table of claims, and the runs it was read from."""
 
     command: str = "reproduce"
@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"one of: {known} (default: all)")
 
 
-def run(args: argparse.Namespace, progress: Progress) -> Report:
+def run(args: argparse.Namespace, progress: Progress) -> ClaimReport:
     """See `CommandSpec.run`."""
     return reproduce(args.data, args.seeds, names=args.systems, rows=args.rows, workers=args.workers, progress=progress)
 
@@ -66,7 +66,7 @@ def reproduce(
     rows: int | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
-) -> Report:
+) -> ClaimReport:
     """Emulate the settings of some systems, and check their claims.
 
     Args:
@@ -103,7 +103,7 @@ def reproduce(
         by_setting = {name: [outcomes[f"{system}: {name}", seed] for seed in seeds] for name in named}
         runs += [_run(system, name, setting, by_setting[name]) for name, setting in named.items()]
         table += systems[system].judge(Outcomes(about, by_setting))
-    return Report(
+    return ClaimReport(
         data=source if about.rows is None else f"{source}, {about.rows} rows",
         seeds=list(seeds),
         rows=table,
@@ -136,7 +136,7 @@ def _run(system: str, name: str, setting: Setting, outcomes: Sequence[jobs.JobOu
     )
 
 
-def sections(report: Report) -> list[Section]:
+def sections(report: ClaimReport) -> list[Section]:
     """Show the claims, and a picture for every system."""
     failed = [row.claim for row in report.rows if row.verdict == "fails"]
     hold = len(report.rows) - len(failed)
@@ -167,7 +167,7 @@ def _point(run: ClaimRun) -> Point:
 
 SPEC = CommandSpec(
     text="Check the claims of the papers.",
-    finding=Report,
+    finding=ClaimReport,
     arguments=arguments,
     run=run,
     sections=sections,

@@ -20,13 +20,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker import embedded, fleet, mosquitto
+from broker import embedded, fleet, mosquitto, rules
 from broker.process import free_port
 from edge.codec import RETRANSMIT, decode, requested
 from edge.interfaces import NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Identity, MqttTransport
+from edge.transports.mqtt import Credentials, MqttTransport
 from edge_bench.tcp import HEADERS, Carried, carried
 from edge_report.finding import Finding, Progress
 from edge_sim import fleet as fleets
@@ -80,8 +80,8 @@ class Bytes(Finding):
 class Recorder(MqttTransport):
     """A transport that records every message it sends."""
 
-    def __init__(self, url: str, fleet: str, me: NodeId, identity: Identity | None) -> None:
-        super().__init__(parse(url), fleet, me, lasting=False, identity=identity, version=5)
+    def __init__(self, url: str, fleet: str, me: NodeId, credentials: Credentials | None) -> None:
+        super().__init__(parse(url), fleet, me, lasting=False, credentials=credentials, version=5)
         self.me = me
         self.sent: list[tuple[int, NodeId, str, int]] = []
         """(round, receiver, kind, payload bytes)"""
@@ -110,16 +110,16 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
     runs: list[TrafficRun] = []
     edges: list[EdgeTraffic] = []
     for secure in (False, True) if tls else (False,):
-        with _broker(secure) as (url, identity):
-            recorders = _play(scenario, url, identity, progress)
+        with _broker(secure) as (url, credentials):
+            recorders = _play(scenario, url, credentials, progress)
         runs.append(TrafficRun(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
         edges = edges or _edges(scenario, recorders)
     return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
 
 
 @contextmanager
-def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | None]]]:
-    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, a device's certificate)."""
+def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Credentials | None]]]:
+    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, a device's credentials)."""
     if not secure:
         with embedded.running() as broker:
             yield broker.url, lambda _: None
@@ -127,19 +127,14 @@ def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | N
     with TemporaryDirectory() as folder:
         port = free_port(None)
         home = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
-
-        def identity(me: NodeId) -> Identity:
-            credentials = fleet.enrol(home, me, DAYS)
-            return Identity(credentials / "authority.crt", credentials / "device.crt", credentials / "device.key")
-
-        with mosquitto.run(fleet.configuration(home.broker, port, "127.0.0.1"), home.broker, port):
-            yield f"mqtts://127.0.0.1:{port}", identity
+        with mosquitto.run(rules.configuration(home.broker, port, "127.0.0.1"), home.broker, port):
+            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(fleet.enrol(home, me, DAYS))
 
 
 def _play(
     scenario: Scenario,
     url: str,
-    identity: Callable[[NodeId], Identity | None],
+    credentials: Callable[[NodeId], Credentials | None],
     progress: Progress,
 ) -> list[Recorder]:
     """Play all rounds, and wait until nothing has moved for QUIET seconds."""
@@ -147,7 +142,7 @@ def _play(
     recorders: list[Recorder] = []
 
     def connect(*, url: str, fleet: str, me: NodeId, **_: object) -> Transport:
-        recorders.append(Recorder(url, fleet, me, identity(me)))
+        recorders.append(Recorder(url, fleet, me, credentials(me)))
         return recorders[-1]
 
     with TemporaryDirectory() as folder, over_mqtt(FLEET, url, time.monotonic, connect) as network:

@@ -16,7 +16,7 @@ from edge_sim import jobs, meter
 from edge_sim import world as worlds
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from export.report.show import distillation
+from export.report.show import distillation_macs
 
 Goal = Literal["accuracy_all", "accuracy_own"]
 
@@ -214,5 +214,5 @@ def _layers(world: worlds.World, name: str) -> tuple[list[LayerWork], int]:
         by_layer: dict[str, Counter[str]] = {}
         for layer in meter.layers(bundle, ROWS, ROWS):
             by_layer.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
-        distilled = distillation(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
+        distilled = distillation_macs(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
     return [LayerWork(name=layer, macs=dict(macs)) for layer, macs in by_layer.items()], distilled

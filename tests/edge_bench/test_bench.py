@@ -12,7 +12,7 @@ from edge import plugins
 from edge_bench import cli, ntk
 from edge_bench.claims import ClaimData, Setting, fedgkt, systems
 from edge_bench.claims.dynamic_averaging import ROUNDS, transfers
-from edge_bench.commands.reproduce import Report
+from edge_bench.commands.reproduce import ClaimReport
 from edge_bench.measurements.protocols import ProtocolRow, optimal
 from edge_report.finding import environment, mean, spread
 from edge_sim.run import run
@@ -105,7 +105,7 @@ def test_reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     arguments = ["federated-distillation", "--seeds", "0", "--workers", "1", "--plots", str(tmp_path / "plots")]
     assert call(monkeypatch, "reproduce", *arguments, "--json", str(out)) == 0
     printed = capsys.readouterr().out
-    report = Report.model_validate_json(out.read_text())
+    report = ClaimReport.model_validate_json(out.read_text())
     rows = {row.claim: row for row in report.rows}
     assert set(rows) == {f"F{i}" for i in range(1, 8)} | {"F6 (links)"}
     for exact in ("F1", "F2", "F5", "F7"):
@@ -117,6 +117,18 @@ def test_reproduce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def costs_are_closed_forms(lines: dict[str, Any]) -> int:
+    """Work and memory in two rounds of three steps of 32 rows; the multiply-accumulates of a row in a step."""
+    # a step of an MLP 64-8-10: forward and both gradients of two products, but none for the first one's input
+    forward, step = 64 * 8 + 8 * 10, 3 * (64 * 8 + 8 * 10) - 64 * 8
+    assert lines["isolated"]["macs"] == 2 * 3 * 32 * step
+    assert lines["federated-distillation"]["macs"] == 2 * 3 * 32 * (step + forward)
+    parameters = 64 * 8 + 8 + 8 * 10 + 10
+    assert lines["isolated"]["memory"]["parameters"] == 2 * 4 * parameters
+    assert lines["isolated"]["memory"]["batch"] == 32 * (4 * 64 + 8) + 2 * 4  # rows, labels, two scalars
+    return step
+
+
 def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--rounds", "2", "--devices", "3", "--model", "zoo:mlp:8", "--workers", "2", "--local-steps", "3"]
     assert call(monkeypatch, "protocols", *arguments, "--json", "-") == 0
@@ -126,13 +138,7 @@ def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert set(lines) | set(comparison["left_out"]) == set(plugins.names("edge.protocols"))
     assert set(comparison["left_out"]) == {"fedgkt", "federated-reinforcement-distillation"}
     assert "say where" in comparison["left_out"]["fedgkt"]
-    # a step of an MLP 64-8-10: forward and both gradients of two products, but none for the first one's input
-    forward, step = 64 * 8 + 8 * 10, 3 * (64 * 8 + 8 * 10) - 64 * 8
-    assert lines["isolated"]["macs"] == 2 * 3 * 32 * step
-    assert lines["federated-distillation"]["macs"] == 2 * 3 * 32 * (step + forward)
-    parameters = 64 * 8 + 8 + 8 * 10 + 10
-    assert lines["isolated"]["memory"]["parameters"] == 2 * 4 * parameters
-    assert lines["isolated"]["memory"]["batch"] == 32 * (4 * 64 + 8) + 2 * 4  # rows, labels, two scalars
+    step = costs_are_closed_forms(lines)
     assert lines["d-psgd"]["curve"][-1]["payload_bytes"] == lines["d-psgd"]["payload_bytes"]
     assert lines["fedavg"]["curve"][-1]["disagreement"] == pytest.approx(0, abs=1e-6)
     assert lines["isolated"]["curve"][-1]["disagreement"] > 0.01
