@@ -8,9 +8,13 @@ KEYS = ("question", "variants", "grid", "expect", "seeds")
 
 
 def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on top: tables are merged, everything else is replaced."""
-    found = dict(values)
+    """Return `values` with `over` laid on top: tables are merged, everything else is replaced.
+
+    >>> merged({"coding": {"weights": "float32"}}, {"coding": {"soft_labels": "float16"}})
+    {'coding': {'weights': 'float32', 'soft_labels': 'float16'}}
+    """
+    result = dict(values)
     for key, value in over.items():
-        inner = found.get(key)
-        found[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return found
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
