@@ -117,7 +117,7 @@ class RunConfig(Table):
     each.
     """
 
-    RENAMED: ClassVar[Mapping[str, str]] = {"patience": "round_timeout"}
+    RENAMED: ClassVar[Mapping[str, str]] = {"patience": "round_timeout", "robust": "aggregation"}
     protocol: str = "d-distillation"
     """name of a file in `edge/protocols`"""
     topology: str = "ring"
@@ -133,8 +133,8 @@ class RunConfig(Table):
     """how messages are coded, by kind"""
     privacy: Privacy = Privacy()
     """noise and temperature of what devices send"""
-    robust: str = "mean"
-    """aggregation rule, which says whose soft labels are mixed: mean, median, trimmed-mean:X, similarity:X"""
+    aggregation: str = "mean"
+    """rule of which soft labels are mixed, and as what: mean, median, trimmed-mean:X, similarity:X"""
     engine: str = "onnx-runtime"
     """what runs the training step: name of a file in `edge/engines`"""
     threads: int | None = Field(default=None, ge=1)

@@ -47,7 +47,7 @@ class Installation:
         config = checked(NodeConfig, {**read_toml(path), **over}, str(path))
         protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
         config.coding.by_kind()  # which kinds there are is known only now that the protocol is
-        protocol.refuse_inapplicable(config.privacy, config.robust, config.coding)
+        protocol.refuse_inapplicable(config.privacy, config.aggregation, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)
 

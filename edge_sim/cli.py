@@ -59,11 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weight-coding", metavar="NAME", help="of weights: float32, float16")
     parser.add_argument(
-        "--robust", metavar="RULE", help="which soft labels are believed: mean, median, trimmed-mean:X, similarity:X"
+        "--aggregation", metavar="RULE", help="which soft labels are mixed: mean, median, trimmed-mean:X, similarity:X"
     )
-    parser.add_argument("--noise", metavar="gaussian:S|laplace:B", help="on what devices say; edge-bench privacy")
-    parser.add_argument("--temperature", type=float, metavar="T", help="of what devices say; 1")
-    parser.add_argument("--liars", metavar="LIE:N", help="the first N devices lie: label-flip, random")
+    parser.add_argument("--robust", help=argparse.SUPPRESS)
+    parser.add_argument("--noise", metavar="gaussian:S|laplace:B", help="on what devices send; edge-bench privacy")
+    parser.add_argument("--temperature", type=float, metavar="T", help="of what devices send; 1")
+    parser.add_argument("--byzantine", metavar="ATTACK:N", help="of the first N devices: label-flip, random")
+    parser.add_argument("--liars", help=argparse.SUPPRESS)
     parser.add_argument("--evaluate-every", type=int, metavar="ROUNDS")
     parser.add_argument(
         "--convergence", type=int, metavar="ROUNDS", help="measure gradient norm and consensus error that often"

@@ -11,14 +11,14 @@ from edge import algorithm, config
 from edge.algorithm import Algorithm
 from edge.config import RunConfig, checked, read_toml
 from edge.errors import ConfigError
-from edge_sim import feasible, lies, tables
+from edge_sim import attacks, feasible, tables
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
 class Scenario(RunConfig):
     """One emulation. Unknown keys and impossible values are errors with the key's path."""
 
-    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss"}
+    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss", "liars": "byzantine"}
     devices: int = Field(default=8, ge=2)
     """how many"""
     compare: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ class Scenario(RunConfig):
     """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
     settings: dict[str, dict[str, Any]] = Field(default={})
     """protocol -> its settings"""
-    liars: str | None = None
-    """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
+    byzantine: str | None = None
+    """label-flip:N, random:N: the first N devices send something else than they should; accuracies are of the others"""
     engine: str = "onnx-runtime"
     """what runs the step; ray, or ray:ENGINE, spreads the devices over a Ray cluster"""
     threads: int = Field(default=1, ge=1)
@@ -137,9 +137,9 @@ class Scenario(RunConfig):
             raise ConfigError(f"data: {protocol} runs on '{found.spec.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
-        found.refuse_inapplicable(self.privacy, self.robust, self.coding)
-        if self.liars:
-            found.refuse_attack(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
+        found.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
+        if self.byzantine:
+            found.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
         return found
 
 

@@ -13,6 +13,7 @@ from edge_sim.fleet import Device
 from edge_sim.network import Network, in_memory
 from edge_sim.scenario import Scenario
 from edge_sim.world import Bundles, World
+from tests import payloads
 
 
 @dataclass
@@ -37,19 +38,14 @@ class Fleet:
         yield from fleets.play(self.devices, self.network)
 
 
-SUITED: dict[str, dict[str, Any]] = {
-    "fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"},
-    "federated-reinforcement-distillation": {"data": "cartpole", "model": "zoo:mlp:8"},
-}
-"""What a protocol needs of a scenario beyond its name."""
-
-
 @contextmanager
 def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Iterator[Fleet]:
     """Devices in memory, on digits, soft labels in float32 unless `changes` say otherwise."""
     settings = {protocol: changes.pop("settings", {})}
     base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
-    scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
+    scenario = Scenario(
+        **{**base, **payloads.scenario(protocol), "protocol": protocol, "settings": settings, **changes}
+    )
     algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
     with in_memory("test") as network:

@@ -156,7 +156,7 @@ def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
         "edge.split",
         "edge.robust",
         "edge.privacy",
-        "edge_sim.lies",
+        "edge_sim.attacks",
         "export.zoo",
         "export.optimizers",
     ],
