@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
 from edge.specs import ENGINES, PROTOCOLS
-from edge_sim import boards, lies, replay
+from edge_sim import attacks, boards, replay
 from edge_sim.conditions import choose
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
     if scenario.byzantine:
-        yield partial(lies.parse, scenario.byzantine)
+        yield partial(attacks.parse, scenario.byzantine)
     for name in {name for name in (scenario.board, *(table.board for table in scenario.boards)) if name}:
         yield partial(boards.load, name)
     if scenario.replay:

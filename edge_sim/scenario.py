@@ -12,7 +12,7 @@ from edge.algorithm import Algorithm
 from edge.config import RunConfig, checked, merged, read_toml
 from edge.errors import ConfigError
 from edge.specs import PROTOCOLS
-from edge_sim import feasible, lies
+from edge_sim import attacks, feasible
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -149,7 +149,7 @@ class Scenario(RunConfig):
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
         found.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
         if self.byzantine:
-            found.refuse_attack(f"byzantine '{self.byzantine}'", lies.load(self.byzantine.partition(":")[0]).applies)
+            found.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
         return found
 
 
