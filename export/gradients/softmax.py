@@ -1,11 +1,11 @@
 """Gradients of the softmax family. X and Y have the same shape; sums run over `axis`."""
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 
 
 @gradient("Softmax")
-def softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def softmax(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = exp X / sum exp X: dX = Y (dY - sum(Y dY))."""
     Y = node.outputs[0]
     inner = op.sum(op("Mul", Y, dY), [node.attr("axis", -1)], keepdims=True)
@@ -13,14 +13,16 @@ def softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("LogSoftmax")
-def log_softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def log_softmax(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X - log sum exp X: dX = dY - exp(Y) sum(dY)."""
     total = op.sum(dY, [node.attr("axis", -1)], keepdims=True)
     return [op("Sub", dY, op("Mul", op("Exp", node.outputs[0]), total))]
 
 
 @gradient("SoftmaxCrossEntropyLoss")
-def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_p: Value | None = None) -> Adjoints:
+def softmax_cross_entropy(
+    op: GraphBuilder, node: GraphNode, dL: Value | None, d_log_p: Value | None = None
+) -> Adjoints:
     """L = -w[label] log p[label], averaged, summed, or a row each; scores (N, K, ...), labels (N, ...).
 
     dscores = c (p - onehot), with c = dL w[label] for each row (over the sum of all w[label] for the mean),
@@ -55,7 +57,7 @@ def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_
     return [dscores, None, None][: len(node.inputs)]
 
 
-def _label_weights(op: GraphBuilder, node: Node, labels: Value, scores: Value) -> Value:
+def _label_weights(op: GraphBuilder, node: GraphNode, labels: Value, scores: Value) -> Value:
     """The weight of each row's class, in the labels' shape; 0 where the label is the one to ignore."""
     ones = op("Expand", op.like(scores, 1), op.sizes(labels))
     ignored = None

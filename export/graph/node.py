@@ -31,7 +31,7 @@ def with_names(node: onnx.NodeProto, names: Mapping[Value, Value]) -> onnx.NodeP
     return copy
 
 
-class Node:
+class GraphNode:
     """A node with its attributes and the shapes around it.
 
     Args:

@@ -8,7 +8,7 @@ from onnx import helper
 
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder
-from export.graph.node import Node
+from export.graph.node import GraphNode
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def write_padding(op: GraphBuilder, proto: onnx.NodeProto) -> None:
     Raises:
         ExportError: the padding cannot be written as numbers.
     """
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     same, shape = node.attr("auto_pad", "NOTSET").startswith("SAME"), node.attr("output_shape", None)
     if not (same or shape or node.attr("ceil_mode", 0)):
         return
@@ -45,7 +45,7 @@ def write_padding(op: GraphBuilder, proto: onnx.NodeProto) -> None:
         _write(proto, pads=_ceiling(node, axes))
 
 
-def _axes(op: GraphBuilder, node: Node) -> list[WindowAxis]:
+def _axes(op: GraphBuilder, node: GraphNode) -> list[WindowAxis]:
     sizes = op.sample(node.inputs[0])[1:]
     kernel = node.attr("kernel_shape", None) or op.sample(node.inputs[1])[1:]
     strides, dilations = (node.attr(k, [1] * len(sizes)) for k in ("strides", "dilations"))
@@ -53,7 +53,7 @@ def _axes(op: GraphBuilder, node: Node) -> list[WindowAxis]:
     return [WindowAxis(*numbers) for numbers in zip(sizes, strides, reach, strict=True)]
 
 
-def _write_transposed(node: Node, axes: Sequence[WindowAxis]) -> None:
+def _write_transposed(node: GraphNode, axes: Sequence[WindowAxis]) -> None:
     """Pad a ConvTranspose so that its output has the shape asked for; cells that no window reaches are at the end."""
     extra = list(node.attr("output_padding", [0] * len(axes)))
     target = node.attr("output_shape", None) or [a.size * a.stride for a in axes]
@@ -65,7 +65,7 @@ def _write_transposed(node: Node, axes: Sequence[WindowAxis]) -> None:
     _write(node.proto, pads=_halves(node, missing))
 
 
-def _halves(node: Node, missing: Sequence[int]) -> list[int]:
+def _halves(node: GraphNode, missing: Sequence[int]) -> list[int]:
     """Padding on both sides; an odd cell goes to the end, or to the beginning where the specification says so."""
     less, more = [m // 2 for m in missing], [m - m // 2 for m in missing]
     mode = node.attr("auto_pad", "NOTSET")
@@ -73,7 +73,7 @@ def _halves(node: Node, missing: Sequence[int]) -> list[int]:
     return more + less if begins_with_more else less + more
 
 
-def _ceiling(node: Node, axes: Sequence[WindowAxis]) -> list[int]:
+def _ceiling(node: GraphNode, axes: Sequence[WindowAxis]) -> list[int]:
     """As much padding at the ends as lets the last, incomplete window in; one that lies all in padding is left out."""
     n = len(axes)
     pads = list(node.attr("pads", [0] * 2 * n))

@@ -9,7 +9,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import Array
-from export.graph.node import Node
+from export.graph.node import GraphNode
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Window:
     pads: tuple[int, ...]
 
     @classmethod
-    def of(cls, node: Node, kernel: Sequence[int]) -> "Window":
+    def of(cls, node: GraphNode, kernel: Sequence[int]) -> "Window":
         """Read the attributes of `node`; refuse what `export.graph.padding` could not settle."""
         if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             raise ExportError(f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads")

@@ -13,12 +13,12 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import Array, GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.flatbuffer import Subgraph
 
 Order = tuple[int, ...]
 """entry k: which axis of the value is the k-th in memory"""
-Lower = Callable[["Lowering", Node], None]
+Lower = Callable[["Lowering", GraphNode], None]
 
 OPERATORS: dict[str, Lower] = {}
 """How each ONNX operator is lowered; `export.tflite.operators` fills it."""
@@ -65,7 +65,7 @@ class Lowering:
     def run(self) -> None:
         """Lower every node."""
         for proto in self.op.nodes:
-            node = Node(self.op, proto, [])
+            node = GraphNode(self.op, proto, [])
             if node.op_type not in OPERATORS:
                 raise ExportError(
                     f"--tflite: node {node} has no TFLite operator; there are: {', '.join(sorted(OPERATORS))}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.window import Window
 from export.tflite.lower import Lowering
 
@@ -24,7 +24,7 @@ class Geometry:
     after: Pair
 
     @classmethod
-    def of(cls, node: Node, kernel: tuple[int, ...]) -> "Geometry":
+    def of(cls, node: GraphNode, kernel: tuple[int, ...]) -> "Geometry":
         """Read it from a node; a signal's window has one row."""
         if len(kernel) > 2:
             raise ExportError(f"--tflite: node {node}: images of {len(kernel)} dimensions are not supported")

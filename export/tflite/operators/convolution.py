@@ -13,7 +13,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, lowers
 from export.tflite.operators._image import SAME, VALID, Geometry, Pair, image, keep_image, spatial
 from export.tflite.operators.linear import product
@@ -40,7 +40,7 @@ def filters(to: Lowering, W: Value, order: tuple[int, ...]) -> int:
 
 
 @lowers("Conv")
-def conv(to: Lowering, node: Node) -> None:
+def conv(to: Lowering, node: GraphNode) -> None:
     """Y[n, m, o] = B[m] + sum over c, k of W[m, c, k] X[n, c, stride o + dilation k - pad]."""
     X, W = node.inputs[:2]
     geometry, group = Geometry.of(node, to.shape(W)[2:]), node.attr("group", 1)
@@ -150,18 +150,22 @@ def _part(to: Lowering, tensor: int, axis: int, number: int, of: int) -> int:
     return cut_out(to, tensor, begin, end, [1] * 4)
 
 
-def _exchanged(to: Lowering, node: Node) -> tuple[Value, Value] | None:
+def _exchanged(to: Lowering, node: GraphNode) -> tuple[Value, Value] | None:
     """The image and the filters of a convolution whose operands are images with batch and channels exchanged."""
     originals = []
     for value in node.inputs[:2]:
         turn = to.op.producer(value)
-        if turn is None or turn.op_type != "Transpose" or list(Node(to.op, turn, []).attr("perm", []))[:2] != [1, 0]:
+        if (
+            turn is None
+            or turn.op_type != "Transpose"
+            or list(GraphNode(to.op, turn, []).attr("perm", []))[:2] != [1, 0]
+        ):
             return None
         originals.append(turn.input[0])
     return originals[0], originals[1]
 
 
-def _weight_gradient(to: Lowering, node: Node, geometry: Geometry, X: Value, dY: Value) -> None:
+def _weight_gradient(to: Lowering, node: GraphNode, geometry: Geometry, X: Value, dY: Value) -> None:
     """A convolution of X and dY, batch and channels of both exchanged: patches of X times dY, summed over all rows.
 
     Its result (C, M, rows, columns) has the window's size, and its strides and dilations are those of the window
@@ -182,7 +186,7 @@ def _weight_gradient(to: Lowering, node: Node, geometry: Geometry, X: Value, dY:
 
 
 @lowers("ConvTranspose")
-def conv_transpose(to: Lowering, node: Node) -> None:
+def conv_transpose(to: Lowering, node: GraphNode) -> None:
     """X (N, C, ...) spread by W (C, M/g, ...).
 
     TRANSPOSE_CONV where there are strides or few channels; otherwise a convolution with reversed filters.
