@@ -6,15 +6,16 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from broker import embedded
-from edge.command import guarded
+from edge import renames
+from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
 
 DEVICE_DAYS = 730
+OLD_COMMANDS = {"card": "provision"}
 
 
 def main() -> int:
@@ -46,20 +47,24 @@ def _parser() -> argparse.ArgumentParser:
 
     enrol = commands.add_parser("enrol", help="let a device in: key, certificate and node.toml for its boot partition")
     enrol.add_argument("device", metavar="DEVICE", help="its id, or monitor, server, coordinator")
-    enrol.add_argument("--days", type=int, default=DEVICE_DAYS, help=f"how long it is let in; {DEVICE_DAYS}")
+    enrol.add_argument("--days", type=int, default=DEVICE_DAYS, help=f"how long it is let in; default {DEVICE_DAYS}")
     enrol.set_defaults(run=_enrol)
 
     revoke = commands.add_parser("revoke", help="let a device in no longer, and tell a broker that runs here")
     revoke.add_argument("device", metavar="DEVICE")
     revoke.set_defaults(run=_revoke)
-    card = commands.add_parser("card", help="a device's papers and what else it needs, in one file for its card")
-    card.add_argument("device", metavar="DEVICE", help="enrolled")
-    card.add_argument(
+    provision = commands.add_parser(
+        "provision", aliases=list(OLD_COMMANDS), help="pack a device's credentials and what else it needs, for its card"
+    )
+    provision.add_argument("device", metavar="DEVICE", help="enrolled")
+    provision.add_argument(
         "--with", dest="more", action="append", default=[], metavar="NAME=PATH", help="what its node.toml names"
     )
-    card.add_argument("-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="murmur.tar")
-    card.set_defaults(run=_card)
-    for command in (enrol, revoke, card):
+    provision.add_argument(
+        "-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="default murmur.tar"
+    )
+    provision.set_defaults(run=_provision)
+    for command in (enrol, revoke, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -72,20 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     monitor = commands.add_parser("monitor", help="serve what a fleet reports about itself to Prometheus, until Ctrl-C")
     monitor.add_argument("--broker", required=True, metavar="URL", help="mqtt://HOST[:PORT] or mqtts://...")
     monitor.add_argument("--fleet", required=True, metavar="NAME", help="whose status and telemetry")
-    monitor.add_argument("--papers", type=Path, metavar="DIR", help="folder of edge-broker enrol monitor, for mqtts")
-    monitor.add_argument("--listen", default="127.0.0.1:9108", metavar="HOST:PORT", help="127.0.0.1:9108")
+    _add_credentials(monitor)
+    monitor.add_argument("--listen", default="127.0.0.1:9108", metavar="HOST:PORT", help="default 127.0.0.1:9108")
     monitor.set_defaults(run=_monitor)
 
     dashboard = commands.add_parser("dashboard", help="show a live fleet on a page, or in this terminal, until Ctrl-C")
     dashboard.add_argument("--broker", required=True, metavar="URL", help="mqtt://HOST[:PORT] or mqtts://...")
     dashboard.add_argument("--fleet", required=True, metavar="NAME", help="whose status and telemetry")
-    dashboard.add_argument("--papers", type=Path, metavar="DIR", help="folder of edge-broker enrol monitor, for mqtts")
-    dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="127.0.0.1:8080")
+    _add_credentials(dashboard)
+    dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="default 127.0.0.1:8080")
     dashboard.add_argument("--token", metavar="TEXT", help="who has it may acknowledge alarms; without: read-only")
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, card, revoke, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -94,8 +99,19 @@ def _say(as_json: bool, line: str, **about: object) -> None:
     print(json.dumps(about) if as_json else line, flush=True)
 
 
-def _until_told() -> threading.Event:
-    """Set by Ctrl-C, or SIGTERM."""
+def _add_credentials(command: argparse.ArgumentParser) -> None:
+    text = "folder of edge-broker enrol monitor, for mqtts"
+    command.add_argument("--credentials", type=Path, metavar="DIR", help=text)
+    command.add_argument("--papers", type=Path, help=argparse.SUPPRESS)
+
+
+def _credentials(args: argparse.Namespace) -> Path | None:
+    folder: Path | None = renamed_flag("--credentials", args.credentials, "--papers", args.papers)
+    return folder
+
+
+def _stop_event() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -106,8 +122,8 @@ def _monitor(args: argparse.Namespace) -> int:
     from broker import monitor
 
     host, port = _listen(args.listen)
-    stop = _until_told()
-    with monitor.watching(args.broker, args.fleet, args.papers, host, port) as (_, chosen):
+    stop = _stop_event()
+    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as (_, chosen):
         url = f"http://{host}:{chosen}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
         stop.wait()
@@ -125,13 +141,13 @@ def _dashboard(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from broker.dashboard import server, text
-    from broker.dashboard.state import State
-    from broker.listener import listening
+    from broker.dashboard.state import FleetState
+    from broker.subscriber import subscribed
 
     host, port = _listen(args.listen)
-    stop = _until_told()
-    state = State(args.fleet, time.time, parse(args.broker).shown)
-    with listening(args.broker, args.fleet, args.papers, state.take):
+    stop = _stop_event()
+    state = FleetState(args.fleet, time.time, parse(args.broker).shown)
+    with subscribed(args.broker, args.fleet, _credentials(args), state.take):
         if args.text:
             text.show(Console(), state, stop)
             return 0
@@ -142,7 +158,7 @@ def _dashboard(args: argparse.Namespace) -> int:
 
 
 def _dev(args: argparse.Namespace) -> int:
-    stop = _until_told()
+    stop = _stop_event()
     with embedded.running(args.kind, args.port) as broker:
         line = f"{broker.name} listens at {broker.url} (this machine only); Ctrl-C ends it"
         _say(args.json, line, broker=broker.name, url=broker.url, pid=broker.pid)
@@ -151,20 +167,20 @@ def _dev(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from broker import fleet  # only now: a fleet's papers need the cryptography package
+    from broker import fleet as fleets  # only now: certificates need the cryptography package
 
     devices = [d for d in args.devices.split(",") if d]
-    made = fleet.init(args.folder, args.folder.name, args.host, args.port, args.at, devices)
+    fleet = fleets.init(args.folder, args.folder.name, args.host, args.port, args.at, devices)
     for device in devices:
-        fleet.enrol(made, device, DEVICE_DAYS)
+        fleets.enrol(fleet, device, DEVICE_DAYS)
     _say(
         args.json,
-        f"{made.folder}: the broker's files are in {made.broker}; run mosquitto -c {made.at}/mosquitto.conf there. "
-        f"{len(devices)} devices are enrolled (edge-broker enrol DEVICE --fleet {made.folder}). "
-        f"Keep {made.folder}/authority.key where nobody else can read it.",
-        fleet=made.name,
-        folder=str(made.folder),
-        url=made.url,
+        f"{fleet.folder}: the broker's files are in {fleet.broker}; run mosquitto -c {fleet.at}/mosquitto.conf there. "
+        f"{len(devices)} devices are enrolled (edge-broker enrol DEVICE --fleet {fleet.folder}). "
+        f"Keep {fleet.folder}/authority.key where nobody else can read it.",
+        fleet=fleet.name,
+        folder=str(fleet.folder),
+        url=fleet.url,
         devices=devices,
     )
     return 0
@@ -180,16 +196,17 @@ def _enrol(args: argparse.Namespace) -> int:
     return 0
 
 
-def _card(args: argparse.Namespace) -> int:
+def _provision(args: argparse.Namespace) -> int:
     from broker import fleet
 
+    renames.name(args.command, OLD_COMMANDS)
     more = {}
     for entry in args.more:
         name, equals, path = entry.partition("=")
         if not (name and equals and path):
             raise ConfigError(f"--with {entry}: expected NAME=PATH, as in --with bundle=exported/bundle")
         more[name] = Path(path)
-    size = fleet.card(fleet.read(args.fleet), args.device, more, args.out)
+    size = fleet.provision(fleet.read(args.fleet), args.device, more, args.out)
     line = (
         f"{args.out}: {size / 1e6:.1f} MB, with the device's key; copy it to its card's first partition as murmur.tar"
     )
@@ -202,12 +219,12 @@ def _revoke(args: argparse.Namespace) -> int:
 
     known = fleet.read(args.fleet)
     folder = fleet.revoke(known, args.device)
-    told = fleet.reload(known)
-    rest = "the broker that runs here has read it"
-    if not told:
+    reloaded = fleet.reload(known)
+    rest = "the broker on this machine has read the list"
+    if not reloaded:
         rest = f"copy revoked.pem and acl of {known.broker} to the broker and send it SIGHUP"
-    line = f"{args.device} is on the list ({folder}); {rest}"
-    _say(args.json, line, device=args.device, folder=str(folder), told=told)
+    line = f"{args.device} is revoked ({folder}); {rest}"
+    _say(args.json, line, device=args.device, folder=str(folder), told=reloaded)
     return 0
 
 
@@ -216,15 +233,15 @@ def _check(args: argparse.Namespace) -> int:
 
     if args.broker and not args.fleet:
         raise ConfigError("--broker: name the fleet whose rules it has, with --fleet")
-    with check.site(args.fleet, check.address(args.broker) if args.broker else None) as site:
-        found = []
-        for one in check.run(site):
-            found.append(one)
+    with check.target(args.fleet, check.host_and_port(args.broker) if args.broker else None) as target:
+        checks = []
+        for one in check.run(target):
+            checks.append(one)
             if not args.json:
-                print(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<48} {one.found}", flush=True)
-    ok = all(one.ok for one in found)
-    line = f"{sum(one.ok for one in found)} of {len(found)} hold"
-    _say(args.json, line, ok=ok, checks=[asdict(one) for one in found])
+                print(f"{'ok  ' if one.ok else 'FAIL'}  {one.name:<48} {one.answer}", flush=True)
+    ok = all(one.ok for one in checks)
+    line = f"{sum(one.ok for one in checks)} of {len(checks)} checks passed"
+    _say(args.json, line, ok=ok, checks=[{"name": one.name, "ok": one.ok, "found": one.answer} for one in checks])
     return 0 if ok else 1
 
 

@@ -1,4 +1,4 @@
-"""A broker for the occasion: Mosquitto where it is installed, else iotcore, which pip installs.
+"""A broker as a child process: Mosquitto where it is installed, else iotcore, which pip installs.
 
 Mosquitto moved 1.3 times as many messages a second and kept everything queued for a subscriber that
 was killed; both only ever listen on loopback here.
@@ -18,8 +18,8 @@ KINDS = {mosquitto.NAME: mosquitto.serve, iotcore.NAME: iotcore.serve}
 
 def available() -> list[str]:
     """Which of KINDS can be started on this machine, the preferred one first."""
-    found = [mosquitto.NAME] if mosquitto.program() else []
-    return found + ([iotcore.NAME] if iotcore.installed() else [])
+    kinds = [mosquitto.NAME] if mosquitto.program() else []
+    return kinds + ([iotcore.NAME] if iotcore.installed() else [])
 
 
 @contextmanager
@@ -33,9 +33,9 @@ def running(kind: str = "auto", port: int | None = None) -> Iterator[Running]:
     Raises:
         TransportError: none is there, the port is taken, or the broker does not come up.
     """
-    found = available()
-    chosen = next(iter(found), "") if kind == "auto" else kind
-    if chosen not in found:
+    kinds = available()
+    chosen = next(iter(kinds), "") if kind == "auto" else kind
+    if chosen not in kinds:
         raise TransportError(
             f"there is no {'broker' if kind == 'auto' else kind} on this machine: install Mosquitto with the system's "
             "package manager, or pip install 'murmur-edge[broker]'"

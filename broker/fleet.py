@@ -1,4 +1,4 @@
-"""The folder that makes a fleet's broker: who may connect, and who may say what to whom.
+"""A fleet's folder on the operator's machine: its authority, its broker's files, and its devices' credentials.
 
 FLEET/authority.crt, .key     signs the rest; keep the key off the network
 FLEET/signer.crt, .key        signs what devices install: systems and models
@@ -9,12 +9,10 @@ FLEET/revoked/ID-SERIAL/      of those that are no longer let in
 FLEET/proof/revoked.crt       a certificate that never was good, for `edge-broker check`
 """
 
-import io
 import json
 import os
 import shutil
 import signal
-import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,20 +21,13 @@ from pathlib import Path, PurePosixPath
 
 from cryptography import x509
 
-from broker import certificates
+from broker import certificates, rules
+from broker.rules import BRIDGE, MONITOR, OPERATOR
 from edge.errors import ConfigError
 from edge.messaging import topics
-from edge.storage import atomic
+from edge.storage import archive, atomic
 
-PACKET = 520_000
-"""Bytes of the largest packet: a payload of 512 kB, its topic and properties."""
 YEARS = 10
-MONITOR = "monitor"
-"""the name that may read what devices report about themselves, and nothing else"""
-OPERATOR = "operator"
-"""the name that may also ask devices for reports, and bring them models (`edge.operations.remote`)"""
-BRIDGE = "bridge"
-"""the name of another broker, which carries everybody's messages (docs/recipes/bridge.conf)"""
 CENTRES = ("server", "coordinator")
 
 _TEMPLATE = """\
@@ -81,16 +72,28 @@ class Fleet:
 def init(
     folder: Path, name: str, hosts: Sequence[str], port: int, at: Path | None = None, peers: Sequence[str] = ()
 ) -> Fleet:
-    """Make the folder, all of it or nothing. Raises ConfigError: it is there already, or a name cannot be.
+    """Make the folder, all of it or nothing.
 
-    peers: the devices that FLEET/node.toml names; none are enrolled yet.
+    Args:
+        folder: to make.
+        name: of the fleet.
+        hosts: names and addresses by which devices reach the broker.
+        port: the broker's.
+        at: where FLEET/broker will lie on the broker's machine; where it is if absent.
+        peers: the devices that FLEET/node.toml names; none are enrolled yet.
+
+    Returns:
+        The fleet.
+
+    Raises:
+        ConfigError: the folder exists, a name is not valid, or no host is given.
     """
     topics.name(name, "fleet")
     for peer in peers:
         topics.name(peer, "device")
     if not hosts:
         raise ConfigError("name the broker's host at least once, as devices will reach it (--host)")
-    made = Fleet(folder, name, tuple(hosts), port, (at or folder / "broker").absolute())
+    fleet = Fleet(folder, name, tuple(hosts), port, (at or folder / "broker").absolute())
     with _whole(folder) as part:
         authority = certificates.authority(name, 365 * YEARS)
         authority.write(part / "authority")
@@ -104,18 +107,18 @@ def init(
         never.write(part / "proof" / "revoked")
         revoked = certificates.revocations(authority, None, [never.certificate.serial_number])
         (part / "broker" / "revoked.pem").write_bytes(revoked)
-        (part / "broker" / "mosquitto.conf").write_text(configuration(made.at, port))
-        (part / "broker" / "acl").write_text(access_rules(name))
+        (part / "broker" / "mosquitto.conf").write_text(rules.configuration(fleet.at, port))
+        (part / "broker" / "acl").write_text(rules.access_rules(name))
         (part / "node.toml").write_text(_TEMPLATE.format(peers=json.dumps(list(peers))))
         (part / "devices").mkdir()
         (part / "revoked").mkdir()
-        about = {"fleet": name, "hosts": list(hosts), "port": port, "at": str(made.at)}
+        about = {"fleet": name, "hosts": list(hosts), "port": port, "at": str(fleet.at)}
         (part / "fleet.json").write_text(json.dumps(about, indent=1) + "\n")
-    return made
+    return fleet
 
 
 def read(folder: Path) -> Fleet:
-    """The fleet that `init` made. Raises ConfigError."""
+    """Read the folder that `init` made. Raises ConfigError."""
     path = folder / "fleet.json"
     try:
         about = json.loads(path.read_text())
@@ -129,10 +132,20 @@ def read(folder: Path) -> Fleet:
 
 
 def enrol(fleet: Fleet, device: str, days: int) -> Path:
-    """Everything a device needs to be let in, in a folder of its own, whole or not at all.
+    """Make everything a device needs to be let in: all of it or nothing.
 
-    Raises ConfigError: it is enrolled already, cannot be called that, or is not among the peers of FLEET/node.toml.
     Where a device of that name was revoked before, the broker has to read FLEET/broker/acl again.
+
+    Args:
+        fleet: to enrol it in.
+        device: its id, or "monitor", "operator", "bridge", "server", "coordinator".
+        days: how long its certificate is valid.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ConfigError: it is enrolled already, the name is not valid, or it is not among the peers of FLEET/node.toml.
     """
     topics.name(device, "device")
     target = fleet.folder / "devices" / device
@@ -147,11 +160,20 @@ def enrol(fleet: Fleet, device: str, days: int) -> Path:
     return target
 
 
-def card(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> int:
-    """Everything an enrolled device starts with in one file, for its card's first partition; the bytes of it.
+def provision(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> int:
+    """Write the provisioning archive of a device: everything it starts with, for its card's first partition.
 
-    more: what its node.toml names beside its papers, e.g. bundle and data -> where that is here; folders too.
-    Raises ConfigError: not enrolled, or something is not there. The file holds the device's private key.
+    Args:
+        fleet: it is enrolled in.
+        device: its id.
+        more: what its node.toml names beside its credentials, e.g. "bundle" -> where the bundle is here; folders too.
+        target: the archive. It holds the device's private key, so only its owner can read it.
+
+    Returns:
+        The bytes of the archive.
+
+    Raises:
+        ConfigError: the device is not enrolled, a file is missing, or `target` cannot be written.
     """
     source = fleet.folder / "devices" / topics.name(device, "device")
     if not source.is_dir():
@@ -161,29 +183,24 @@ def card(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path) -> i
             raise ConfigError(f"--with {name}={path}: there is no such file or folder")
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or (source / name).exists():
             raise ConfigError(f"--with {name}={path}: expected the name of something new beside node.toml")
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for path in sorted(source.iterdir()):
-            archive.add(path, path.name, filter=_nobodys)
-        for name, path in more.items():
-            archive.add(path, name, filter=_nobodys)
+    content = archive.pack({path.name: path for path in sorted(source.iterdir())} | dict(more))
     try:
         target.unlink(missing_ok=True)
-        atomic.write_private(target, packed.getvalue())
+        atomic.write_private(target, content)
     except OSError as reason:
         raise ConfigError(f"cannot write {target}: {reason.strerror}") from None
-    return len(packed.getvalue())
-
-
-def _nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Without what only concerns this machine; links and the like are left out."""
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    return entry if entry.isfile() or entry.isdir() else None
+    return len(content)
 
 
 def revoke(fleet: Fleet, device: str) -> Path:
-    """Put a device's certificate on the revocation list; its folder moves to FLEET/revoked. Raises ConfigError."""
+    """Put a device's certificate on the revocation list, and move its folder to FLEET/revoked.
+
+    Returns:
+        Where its folder is now.
+
+    Raises:
+        ConfigError: it is not enrolled.
+    """
     source = fleet.folder / "devices" / topics.name(device, "device")
     if not source.is_dir():
         known = sorted(p.name for p in (fleet.folder / "devices").glob("[!.]*"))
@@ -199,14 +216,14 @@ def revoke(fleet: Fleet, device: str) -> Path:
 
 
 def _write_rules(fleet: Fleet) -> None:
-    """The access rules as they follow from who is enrolled and who no longer is."""
+    """Write the access rules that follow from who is enrolled and who is revoked."""
     enrolled = {path.name for path in (fleet.folder / "devices").iterdir()}
     revoked = {path.name.rpartition("-")[0] for path in (fleet.folder / "revoked").iterdir()}
-    atomic.write_text(fleet.broker / "acl", access_rules(fleet.name, sorted(revoked - enrolled)))
+    atomic.write_text(fleet.broker / "acl", rules.access_rules(fleet.name, sorted(revoked - enrolled)))
 
 
 def reload(fleet: Fleet) -> bool:
-    """Have a broker of this fleet that runs on this machine read FLEET/broker again; whether one does."""
+    """Have a broker of this fleet that runs on this machine read FLEET/broker again; returns whether one runs."""
     try:
         process = int((fleet.broker / "data" / "mosquitto.pid").read_text())
         os.kill(process, signal.SIGHUP)
@@ -215,74 +232,8 @@ def reload(fleet: Fleet) -> bool:
     return True
 
 
-def configuration(at: Path, port: int, address: str = "") -> str:
-    """Mosquitto's, with its files in `at`: every device by certificate, bounded in every way.
-
-    address: the only one that it listens on; all of the machine's if absent.
-    """
-    return f"""\
-# Mosquitto 2 for one fleet. Only devices with a certificate of its authority are let in, each under the name in it.
-listener {f"{port} {address}".rstrip()}
-cafile {at}/authority.crt
-certfile {at}/server.crt
-keyfile {at}/server.key
-crlfile {at}/revoked.pem
-tls_version tlsv1.2
-require_certificate true
-use_identity_as_username true
-use_username_as_clientid true
-allow_anonymous false
-acl_file {at}/acl
-
-# What one device can make the broker hold: its own queue, of messages of at most 512 kB.
-max_packet_size {PACKET}
-max_inflight_messages 100
-max_queued_messages 2000
-max_queued_bytes 100000000
-max_keepalive 600
-
-# Sessions and queued messages outlive a restart of the broker; what came after the last saving may not.
-persistence true
-persistence_location {at}/data/
-autosave_interval 60
-persistent_client_expiration 7d
-pid_file {at}/data/mosquitto.pid
-
-set_tcp_nodelay true
-log_type error
-log_type warning
-log_type notice
-"""
-
-
-def access_rules(name: str, revoked: Sequence[str] = ()) -> str:
-    """Mosquitto's: a device writes only where it is the sender, and reads only what is for it (%u is its name).
-
-    revoked: of whom a connection may still be open, which a revocation list does not end.
-    """
-    denied = "".join(f"\nuser {device}\ntopic deny #\n" for device in revoked)
-    return f"""\
-pattern write {topics.Address(name, "+", "%u", "+").topic}
-pattern read {topics.inbox(name, "%u")}
-pattern write {topics.status(name, "%u")}
-pattern write {topics.telemetry(name, "%u")}
-pattern write homeassistant/sensor/{name}-%u/+/config
-
-user {MONITOR}
-topic read {topics.status(name, "+")}
-topic read {topics.telemetry(name, "+")}
-
-user {OPERATOR}
-topic read {topics.status(name, "+")}
-topic read {topics.telemetry(name, "+")}
-
-user {BRIDGE}
-topic readwrite fleet/{name}/#
-{denied}"""
-
-
 def _configuration(fleet: Fleet, device: str) -> str:
-    """A device's node.toml: its own lines around those that all have in common."""
+    """Return a device's node.toml: its own lines around those that all have in common."""
     path = fleet.folder / "node.toml"
     try:
         common = path.read_text()
@@ -302,7 +253,7 @@ def _configuration(fleet: Fleet, device: str) -> str:
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A folder to fill, that becomes `target` when it is complete. Raises ConfigError: it is there, or cannot be."""
+    """Give a folder to fill that becomes `target` once complete. Raises ConfigError: it exists, or cannot be."""
     if target.exists():
         raise ConfigError(f"{target} is there already; choose another folder, or remove it")
     try:

@@ -4,11 +4,9 @@
     murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
     murmur_KEY{fleet,device}                          a number of its last row: round, loss, accuracy_all, ...
 
-Anybody who may write telemetry can make this hold at most MOST devices with MOST_KEYS numbers each.
+Anybody who may write telemetry can make this hold at most MAX_DEVICES devices with MAX_KEYS numbers each.
 """
 
-import json
-import math
 import re
 import threading
 from collections.abc import Iterator
@@ -20,17 +18,14 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from broker.listener import listening
+from broker import reports
+from broker.subscriber import subscribed
 from edge.errors import ConfigError
-from edge.storage.metrics_log import current_names
-
-MOST, MOST_KEYS, LONGEST = 10_000, 100, 65_536
-_KEY = re.compile(r"[A-Za-z0-9_/.,()-]{1,96}")
 
 
 @dataclass(eq=False)
-class Fleet(Collector):
-    """The last that every device said."""
+class FleetCollector(Collector):
+    """The last report of every device of the fleet `name`. refused: messages that were no reports."""
 
     name: str
     online: dict[str, bool] = field(default_factory=dict)
@@ -40,19 +35,19 @@ class Fleet(Collector):
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, topic: str, payload: bytes, now: float) -> None:
-        """A message of the broker's. What is no status or telemetry is counted, and nothing else."""
-        told = told_by(topic, payload)
+        """Take a message of the broker's in; what is no report is only counted."""
+        report = reports.read(topic, payload)
         with self.lock:
-            if told is None or not (told[0] in self.online or len(self.online) < MOST):
+            if report is None or not (report.device in self.online or len(self.online) < reports.MAX_DEVICES):
                 self.refused += 1
-            elif isinstance(told[1], bool):
-                self.online[told[0]] = told[1]
+            elif report.row is None:
+                self.online[report.device] = bool(report.online)
             else:
-                self.online.setdefault(told[0], True)
-                self.rows[told[0]], self.seen[told[0]] = told[1], now
+                self.online.setdefault(report.device, True)
+                self.rows[report.device], self.seen[report.device] = report.row, now
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry: a family a key."""
+        """Yield one family a key, for the registry."""
         with self.lock:
             tables = {
                 "online": {d: float(on) for d, on in self.online.items()},
@@ -70,43 +65,36 @@ class Fleet(Collector):
         yield GaugeMetricFamily("murmur_monitor_refused", "messages that were no status or telemetry", value=refused)
 
 
-def told_by(topic: str, payload: bytes) -> tuple[str, bool | dict[str, float]] | None:
-    """(device, whether it is there, or its row of telemetry); None for what is neither."""
-    parts = topic.split("/")
-    if len(parts) == 4 and parts[2] == "status" and payload in (b"online", b"offline"):
-        return parts[3], payload == b"online"
-    if len(parts) == 4 and parts[2] == "telemetry" and (row := _row(payload)) is not None:
-        return parts[3], current_names(row)
-    return None
-
-
-def _row(payload: bytes) -> dict[str, float] | None:
-    """Flat JSON of numbers; None for anything else."""
-    if len(payload) > LONGEST:
-        return None
-    try:
-        row = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict) or len(row) > MOST_KEYS:
-        return None
-    sound = all(_KEY.fullmatch(k) and isinstance(v, int | float) and not isinstance(v, bool) for k, v in row.items())
-    return {k: float(v) for k, v in row.items() if abs(v) < 1e300 or not math.isfinite(v)} if sound else None
-
-
 @contextmanager
-def watching(url: str, name: str, papers: Path | None, host: str, port: int) -> Iterator[tuple[Fleet, int]]:
-    """Follow a fleet (`listening`), and serve /metrics at host:port (0 for any); the fleet and the port."""
-    fleet = Fleet(name)
+def watching(
+    url: str, fleet: str, credentials: Path | None, host: str, port: int
+) -> Iterator[tuple[FleetCollector, int]]:
+    """Follow a fleet and serve /metrics while the block lasts.
+
+    Args:
+        url: of the broker.
+        fleet: its name.
+        credentials: folder of `edge-broker enrol monitor`, for mqtts://.
+        host: to listen at.
+        port: to listen at; 0 for any.
+
+    Returns:
+        The collector, and the port that was chosen.
+
+    Raises:
+        ConfigError: the port is taken, or the URL or a file cannot be used.
+        TransportError: the broker does not answer, or refuses the connection.
+    """
+    collector = FleetCollector(fleet)
     registry = CollectorRegistry()
-    registry.register(fleet)
-    with listening(url, name, papers, fleet.take):
+    registry.register(collector)
+    with subscribed(url, fleet, credentials, collector.take):
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as reason:
             raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
         try:
-            yield fleet, server.server_port
+            yield collector, server.server_port
         finally:
             server.shutdown()
             server.server_close()

@@ -1,4 +1,4 @@
-"""Mosquitto for the occasion: loopback only, nothing kept on disk, with limits."""
+"""Mosquitto as a child process: loopback only, nothing kept on disk, with limits."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PACKET = 1_000_000
 
 
 def program() -> str | None:
-    """Where Mosquitto is, if it is: Debian puts it where only root's PATH looks."""
+    """Return where Mosquitto is, if it is installed: Debian puts it where only root's PATH looks."""
     return shutil.which(NAME) or shutil.which(NAME, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from edge.errors import TransportError
 
 PATIENCE = 15.0
-"""Seconds for a broker to answer after it was started, and to end after it was told to."""
+"""Seconds for a broker to answer after it was started, and to end after it was asked to."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def _until_it_answers(name: str, process: "subprocess.Popen[bytes]", port: int) 
     while time.monotonic() < deadline:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
-            said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
-            raise TransportError(f"{name} ended at once with code {process.returncode}: {' '.join(said.split()[-40:])}")
+            output = process.stderr.read().decode(errors="replace").split() if process.stderr else []
+            raise TransportError(f"{name} ended at once with code {process.returncode}: {' '.join(output[-40:])}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
     raise TransportError(f"{name} does not answer on port {port} after {PATIENCE:.0f} s")

@@ -56,9 +56,9 @@ def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float
         return top(body, rows, columns, min(TOP[coding], columns))
     if coding in LINEAR:
         units = 2 ** LINEAR[coding] - 1
-        found = codes(body, n, LINEAR[coding])
-        must(all(sum(found[r * columns : (r + 1) * columns]) == units for r in range(rows)), "sum of a row")
-        return [c / units for c in found]
+        row_codes = codes(body, n, LINEAR[coding])
+        must(all(sum(row_codes[r * columns : (r + 1) * columns]) == units for r in range(rows)), "sum of a row")
+        return [c / units for c in row_codes]
     if coding in LOGARITHM:
         bits, clip = LOGARITHM[coding]
         ratio += [math.exp(-clip / (2**bits - 1) * (c - 0.5)) for c in range(1, 2**bits)]
@@ -67,11 +67,11 @@ def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float
         ratio += struct.unpack(f"<{cells}e", body[: 2 * cells])
         body = body[2 * cells :]
         must(all(0 <= r < 1 for r in ratio[1:]), "mean ratio")
-    found = codes(body, n, bits)
-    must(all(found[r * columns : (r + 1) * columns].count(0) == 1 for r in range(rows)), "one largest entry")
-    must(all(ratio[c] > 0 for c in found), "mean ratio")
-    totals = [sum(ratio[c] for c in found[r * columns : (r + 1) * columns]) for r in range(rows)]
-    return [ratio[c] / totals[i // columns] for i, c in enumerate(found)]
+    row_codes = codes(body, n, bits)
+    must(all(row_codes[r * columns : (r + 1) * columns].count(0) == 1 for r in range(rows)), "one largest entry")
+    must(all(ratio[c] > 0 for c in row_codes), "mean ratio")
+    totals = [sum(ratio[c] for c in row_codes[r * columns : (r + 1) * columns]) for r in range(rows)]
+    return [ratio[c] / totals[i // columns] for i, c in enumerate(row_codes)]
 
 
 def codes(body: bytes, n: int, bits: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""Bodies that say what changed (codings 17 to 21), decoded in plain Python, beside reference_decoder.py and wire.md.
+"""Bodies coded as changes (codings 17 to 21), decoded in plain Python; see wire.md and reference_decoder.py.
 
 body_values(body, cells, rows, columns, codes_of_bases) -> (rows, codes)    ValueError for anything malformed
-    codes_of_bases: round -> codes of what was said in it (`nearest` of the decoded rows)
+    codes_of_bases: round -> codes of the message of that round (`nearest` of its decoded rows)
 """
 
 import struct
@@ -43,9 +43,9 @@ def nearest(table: list, cells: int) -> list[int]:
     codes = []
     for row in table:
         largest = max(row)
-        found = [1 + min(int(cells * (1 - (max(p, 0) / largest) ** (1 / 3))), cells - 1) for p in row]
-        found[row.index(largest)] = 0
-        codes += found
+        nearest_codes = [1 + min(int(cells * (1 - (max(p, 0) / largest) ** (1 / 3))), cells - 1) for p in row]
+        nearest_codes[row.index(largest)] = 0
+        codes += nearest_codes
     return codes
 
 
@@ -62,13 +62,13 @@ def differences(body: bytes, count: int, known: dict) -> list[float]:
 
 
 def symbols(data: bytes, contexts: list[int], expected: list[int], count: int) -> list[int]:
-    """The entropy decoder: a state that takes in bytes, and tables that grow with what was decoded."""
+    """The entropy decoder: its state consumes bytes, and its tables adapt to the symbols decoded so far."""
     weights = [[1 + (64 >> min(2 * abs(s - e), 30)) for s in range(count)] for e in expected]
-    state, at, found, grow = int.from_bytes(data[:4], "little"), 4, [], 64
+    state, at, decoded, grow = int.from_bytes(data[:4], "little"), 4, [], 64
     must(LOWEST <= state < 256 * LOWEST, "state of the coder")
-    while len(found) < len(contexts):
+    while len(decoded) < len(contexts):
         tables = [shares(w, count) for w in weights]
-        part = contexts[len(found) : len(found) + grow]
+        part = contexts[len(decoded) : len(decoded) + grow]
         seen = []
         for context in part:
             slot, symbol, start = state % 2**BITS, 0, 0
@@ -82,13 +82,13 @@ def symbols(data: bytes, contexts: list[int], expected: list[int], count: int) -
             seen.append(symbol)
         for context, symbol in zip(part, seen, strict=True):
             weights[context][symbol] += 32
-        found, grow = found + seen, 2 * grow
+        decoded, grow = decoded + seen, 2 * grow
     must(state == LOWEST and at == len(data), "bytes are left over")
-    return found
+    return decoded
 
 
 def shares(weights: list[int], count: int) -> list[int]:
-    """Shares of 2^14, from 1: in proportion, and what rounding leaves for the first largest."""
-    found = [1 + w * (2**BITS - count) // sum(weights) for w in weights]
-    found[found.index(max(found))] += 2**BITS - sum(found)
-    return found
+    """Shares of 2^14, at least 1, proportional to the weights; the remainder of rounding goes to the first largest."""
+    portions = [1 + w * (2**BITS - count) // sum(weights) for w in weights]
+    portions[portions.index(max(portions))] += 2**BITS - sum(portions)
+    return portions

@@ -1,4 +1,4 @@
-"""A protocol with its settings, seen from outside: what it needs, and how its nodes are made and connected.
+"""A protocol with its settings, seen from outside: what it needs, and how its nodes are created and connected.
 
 >>> algorithm = load("d-psgd", {"momentum": 0.9}, "settings")
 >>> algorithm.objective, algorithm.spec.same_model
@@ -135,7 +135,7 @@ class Algorithm:
         classes: int,
         seed: int,
     ) -> ProtocolContext:
-        """What node `me` is told.
+        """What the protocol knows about node `me`.
 
         devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
         share: x, y of a device. bundle: of the devices' model.

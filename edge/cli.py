@@ -104,7 +104,7 @@ def _work(node: Installation, as_json: bool) -> None:
     config, home = node.config, node.home
     parts = node.parts()
     engine = node.engine(parts)
-    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, identity=node.identity)
+    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials)
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _administered(broker, node)

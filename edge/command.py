@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from edge import plugins
-from edge.errors import MurmurError
+from edge import plugins, renames
+from edge.errors import ConfigError, MurmurError
 from edge.renames import RenamedWarning
 
 
@@ -31,6 +31,25 @@ def add_plugins(args: argparse.Namespace) -> None:
     """Make the plug-ins of --plugin known, to this process and to those it starts. Raises ConfigError."""
     for path in args.plugin:
         plugins.add_file(path)
+
+
+def renamed_flag(flag: str, value: Any, old_flag: str, old_value: Any) -> Any:
+    """Return the value of a command-line flag that has an old name, which is accepted for one release.
+
+    Args:
+        flag: its name now, e.g. "--timeout".
+        value: what was given under that name; None if nothing was.
+        old_flag: its old name; a notice says what it is called now.
+        old_value: what was given under the old name; None if nothing was.
+
+    Raises:
+        ConfigError: both were given.
+    """
+    given = {name: text for name, text in ((flag, value), (old_flag, old_value)) if text is not None}
+    try:
+        return renames.keys(given, {old_flag: flag}).get(flag)
+    except ValueError as reason:
+        raise ConfigError(str(reason)) from None
 
 
 def guarded(name: str, body: Callable[[], int]) -> int:

@@ -89,7 +89,7 @@ class Coding(Table):
 
 
 class Privacy(Table):
-    """What is done to soft labels before they are said (`edge.privacy`)."""
+    """What is done to distributions before they are sent (`edge.privacy`)."""
 
     noise: str | None = None
     """gaussian:S or laplace:B; `edge-bench privacy` says what that guarantees"""
@@ -98,8 +98,8 @@ class Privacy(Table):
 
     def publisher(self, role: str, key: int) -> Publish:
         """What does it; a centre has nothing to hide. Raises ConfigError: no such noise."""
-        made = publisher(self.noise, self.temperature, key)
-        return made if role == DEVICE else as_it_is
+        publish = publisher(self.noise, self.temperature, key)
+        return publish if role == DEVICE else as_it_is
 
 
 class Tls(Table):

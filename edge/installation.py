@@ -67,11 +67,11 @@ class Installation:
         return self.folder / self.config.checkpoint if self.config.checkpoint else None
 
     @property
-    def identity(self) -> mqtt.Identity | None:
+    def credentials(self) -> mqtt.Credentials | None:
         """The files for a broker at mqtts://."""
         if (tls := self.config.tls) is None:
             return None
-        return mqtt.Identity(self.folder / tls.ca, self.folder / tls.certificate, self.folder / tls.key)
+        return mqtt.Credentials(self.folder / tls.ca, self.folder / tls.certificate, self.folder / tls.key)
 
     @property
     def id(self) -> NodeId:

@@ -85,7 +85,7 @@ def rounds(
         started = now()
         inbox.open(number)
         talk = protocol.round(number, engine)
-        timeouts = doubted = 0
+        timeouts = rejected = 0
         wait_seconds = 0.0
         mine: dict[str, Floats] = {}
         try:
@@ -99,12 +99,12 @@ def rounds(
                 wait_seconds += now() - begin
                 timeouts += sum(received.get(j, {}).keys() != set(wanted) for j, wanted in exchange.wait_for.items())
                 believed = _believed(received, mine, robust, kinds)
-                doubted += sum(map(len, received.values())) - sum(map(len, believed.values()))
+                rejected += sum(map(len, received.values())) - sum(map(len, believed.values()))
                 exchange = talk.send(ExchangeResult(believed, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
         if robust is not everybody:
-            metrics["doubted"] = metrics.get("doubted", 0.0) + doubted
+            metrics["rejected_by_aggregator"] = metrics.get("rejected_by_aggregator", 0.0) + rejected
         times = {"seconds": now() - started, "wait_seconds": wait_seconds}
         yield {"round": float(number), **metrics, "timeouts": float(timeouts), **times}
         number = max(number + 1, inbox.majority_round())

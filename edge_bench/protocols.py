@@ -16,7 +16,7 @@ from edge_sim import jobs, meter
 from edge_sim import world as worlds
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from export.report.show import distillation
+from export.report.show import distillation_macs
 
 Goal = Literal["accuracy_all", "accuracy_own"]
 
@@ -200,5 +200,5 @@ def _layers(world: worlds.World, name: str) -> tuple[list[Layer], int]:
         found: dict[str, Counter[str]] = {}
         for layer in meter.layers(bundle, ROWS, ROWS):
             found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
-        pulled = distillation(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
+        pulled = distillation_macs(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
     return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()], pulled

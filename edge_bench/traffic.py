@@ -20,13 +20,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker import embedded, fleet, mosquitto
+from broker import embedded, fleet, mosquitto, rules
 from broker.process import free_port
 from edge.codec import RETRANSMIT, decode, requested
 from edge.interfaces import NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Identity, MqttTransport
+from edge.transports.mqtt import Credentials, MqttTransport
 from edge_bench.tcp import HEADERS, Carried, carried
 from edge_report.finding import Finding, Progress
 from edge_sim import world as worlds
@@ -80,8 +80,8 @@ class Bytes(Finding):
 class Recorder(MqttTransport):
     """A transport that notes every message on its way out."""
 
-    def __init__(self, url: str, fleet: str, me: NodeId, identity: Identity | None) -> None:
-        super().__init__(parse(url), fleet, me, lasting=False, identity=identity, version=5)
+    def __init__(self, url: str, fleet: str, me: NodeId, credentials: Credentials | None) -> None:
+        super().__init__(parse(url), fleet, me, lasting=False, credentials=credentials, version=5)
         self.me = me
         self.said: list[tuple[int, NodeId, str, int]] = []
         """(round, receiver, kind, payload bytes)"""
@@ -103,15 +103,15 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
     runs: list[Run] = []
     edges: list[Edge] = []
     for secure in (False, True) if tls else (False,):
-        with _broker(secure) as (url, identity):
-            recorders = _play(scenario, url, identity, progress)
+        with _broker(secure) as (url, credentials):
+            recorders = _play(scenario, url, credentials, progress)
         runs.append(Run(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
         edges = edges or _edges(scenario, recorders)
     return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
 
 
 @contextmanager
-def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | None]]]:
+def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Credentials | None]]]:
     """(its URL, a device's certificate) on loopback; with TLS as `edge-broker init` sets it up."""
     if not secure:
         with embedded.running() as broker:
@@ -119,20 +119,15 @@ def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Identity | N
         return
     with TemporaryDirectory() as folder:
         port = free_port(None)
-        made = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
-
-        def identity(me: NodeId) -> Identity:
-            papers = fleet.enrol(made, me, DAYS)
-            return Identity(papers / "authority.crt", papers / "device.crt", papers / "device.key")
-
-        with mosquitto.run(fleet.configuration(made.broker, port, "127.0.0.1"), made.broker, port):
-            yield f"mqtts://127.0.0.1:{port}", identity
+        orchard = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
+        with mosquitto.run(rules.configuration(orchard.broker, port, "127.0.0.1"), orchard.broker, port):
+            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(fleet.enrol(orchard, me, DAYS))
 
 
 def _play(
     scenario: Scenario,
     url: str,
-    identity: Callable[[NodeId], Identity | None],
+    credentials: Callable[[NodeId], Credentials | None],
     progress: Progress,
 ) -> list[Recorder]:
     """Run all rounds in real time; the devices' transports."""
@@ -140,7 +135,7 @@ def _play(
     recorders: list[Recorder] = []
 
     def connect(me: NodeId) -> Transport:
-        recorders.append(Recorder(url, FLEET, me, identity(me)))
+        recorders.append(Recorder(url, FLEET, me, credentials(me)))
         return recorders[-1]
 
     with TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 from edge.bundle import Bundle
 from edge_sim import work
 from edge_sim.fleet import Device
-from export.report.cost import Layer
+from export.report.cost import LayerCost
 
 
 def macs(device: Device) -> float:
@@ -46,6 +46,6 @@ def outputs(bundle: Bundle, n: int) -> int:
     return work.of(bundle.path, "predict", n, 0).activations
 
 
-def layers(bundle: Bundle, n: int, r: int = 0) -> list[Layer]:
+def layers(bundle: Bundle, n: int, r: int = 0) -> list[LayerCost]:
     """The nodes of one training step that multiply."""
     return [layer for layer in work.of(bundle.path, "train", n, r).layers if layer.macs]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from broker.dashboard import server, text
-from broker.dashboard.state import State
+from broker.dashboard.state import FleetState
 from edge import node
 from edge_sim.run import Frame, Watch
 
@@ -31,7 +31,7 @@ class Page:
     """A watcher for `edge_sim.run` that tells the dashboard what devices would tell it."""
 
     def __init__(self) -> None:
-        self.state = State("edge-sim", time.time)
+        self.state = FleetState("edge-sim", time.time)
 
     def __call__(self, frame: Frame) -> None:
         """After a round; devices that have not done it are silent."""
@@ -54,12 +54,12 @@ class Page:
 @contextmanager
 def page(console: Console) -> Iterator[tuple[Page, str]]:
     """Serve it, and open it where there is a browser; the watcher, and the page's URL."""
-    found = Page()
-    with server.serving(found.state, "127.0.0.1", 0) as url:
+    watcher = Page()
+    with server.serving(watcher.state, "127.0.0.1", 0) as url:
         console.print(f"watch it at {url}", highlight=False, soft_wrap=True)
         if browser():
             webbrowser.open(url)
-        yield found, url
+        yield watcher, url
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`edge-export`: from an ONNX model to a bundle that trains on a device.
+"""`edge-export`: turn an ONNX model into a bundle that trains on a device.
 
 edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE
 edge-export inspect BUNDLE
@@ -8,19 +8,22 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.plugins import load, names
+from edge.plugins import names
+from edge.specs import PROTOCOLS
 from export import load as loading
 from export import zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
 from export.report.show import facts, plot, show
+from export.training.assemble import Training
 from export.training.placement import sample_shape
 from export.training.update import Update
 from export.transforms import backbone, batch_norm, heads
@@ -32,7 +35,7 @@ SHAPE, CLASSES = "1x28x28", 10
 
 
 def main() -> int:
-    """Console script; exit code 2 and one line for what can be put right."""
+    """Run the console script; exit code 2 and one line for an error that the user can correct."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["inspect"]:
         args = _inspect_parser().parse_args(arguments[1:])
@@ -42,7 +45,7 @@ def main() -> int:
 
 
 def _inspect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-export inspect", description="What a bundle holds and costs, checked.")
+    parser = argparse.ArgumentParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
     parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
@@ -71,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN", help="which parameters to train")
     add("--batch-norm", default="as-is", metavar="|".join(batch_norm.MODES), help="as-is: what the model says")
     add("--heads", type=int, default=0, metavar="H", help="auxiliary heads on the embedding")
-    add("--embedding", metavar="NAME", help="a value or node that predict gives too; found by itself for --heads")
+    add("--embedding", metavar="NAME", help="a value or node that predict gives too; chosen automatically for --heads")
     add("--split-at", metavar="NAME", help="cut here: BUNDLE/edge gives features, BUNDLE/server takes them")
     add("--edge", metavar="MODEL", help="with --split-at: the device's model, with a value of that name and shape")
     add("--optimizer", default="sgd", metavar="|".join(names("export.optimizers")))
@@ -81,12 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
-    add("--backbone", type=Path, metavar="FILE.tflite", help="what makes features of samples; the model is its head")
-    add("--backbone-output", metavar="TENSOR", help="which of its tensors holds the features; its output unless told")
+    add("--backbone", type=Path, metavar="FILE.tflite", help="computes features of samples; the model is its head")
+    add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
     add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
     add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
-    add("--seed", type=int, default=0, help="of starting values: a zoo model's, new heads', lora's")
+    add("--seed", type=int, default=0, help="of initial values: a zoo model's, new heads', lora's")
     add("--json", action="store_true", help="one JSON object instead of tables")
     return parser
 
@@ -94,40 +97,59 @@ def _parser() -> argparse.ArgumentParser:
 def _inspect(args: argparse.Namespace) -> int:
     if args.batch < 1:
         raise ConfigError(f"--batch {args.batch}: expected 1 or more rows")
-    found = bundles.read(args.bundle)
+    bundle = bundles.read(args.bundle)
     if args.json:
-        print(json.dumps(facts(found, batch=args.batch), indent=1))
+        print(json.dumps(facts(bundle, batch=args.batch), indent=1))
     elif args.plot:
-        plot(found, batch=args.batch)
+        plot(bundle, batch=args.batch)
     else:
-        show(found, batch=args.batch)
+        show(bundle, batch=args.batch)
     return 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A bundle that is ready to be written."""
+
+    model: Model
+    whole: Model
+    """the same with everything trained"""
+    training: Training
 
 
 def _export(args: argparse.Namespace) -> int:
     update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
     objective = _objective(args.objective)
-    cut = _backbone(args) if args.backbone else None
-    if cut:
+    # Everything is computed before anything is written, so that a split is there as a whole or not at all.
+    ready = _prepare(args, objective, update)
+    reports = []
+    for folder, prepared in ready.items():
+        written = save(prepared.training, prepared.model, folder)
+        whole = _costs(prepared.whole, objective, update) if args.train != "all" else None
+        if args.json:
+            reports.append(
+                facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
+            )
+        else:
+            show(written, prepared.model.notes, whole=whole)
+    if args.json:
+        one = reports[0] if len(reports) == 1 else dict(zip(("edge", "server"), reports, strict=True))
+        print(json.dumps(one, indent=1))
+    return 0
+
+
+def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[Path, Prepared]:
+    """Everything that is to be written, by folder."""
+    frozen = _backbone(args) if args.backbone else None
+    if frozen:
         if args.shape or args.split_at:
             raise ConfigError("--backbone says what the model takes; leave out --shape and --split-at")
-        args.shape = str(cut.features)
-    whole = _model(args, args.model)
-    if not 1 <= args.recompute <= 64:
-        raise ConfigError(f"--recompute {args.recompute}: expected 1 (keep all) to 64 segments")
-    if args.edge and not args.split_at:
-        raise ConfigError("--edge is the device's model of a split; it needs --split-at")
-    if args.split_at:
-        edge = _model(args, args.edge) if args.edge else None
-        parts = dict(zip(("edge", "server"), split(whole, args.split_at, edge=edge, seed=args.seed), strict=True))
-        folders = {args.output / part: found for part, found in parts.items()}
-    else:
-        folders = {args.output: whole}
+        args.shape = str(frozen.features)
+    models = _models(args)
     rows = _rows(args.tflite)
-    # All is worked out before anything is written, so that a split is there whole or not at all.
     ready = {}
-    for folder, found in folders.items():
-        chosen, free = _prepared(args, found)
+    for folder, model in models.items():
+        chosen, whole = _transformed(args, model)
         training = prepare(
             chosen,
             objective=objective,
@@ -135,23 +157,27 @@ def _export(args: argparse.Namespace) -> int:
             segments=args.recompute,
             rows=rows,
             official=args.ort_training,
-            backbone=cut,
+            backbone=frozen,
         )
-        ready[folder] = (chosen, free, training)
-    said = []
-    for folder, (chosen, free, training) in ready.items():
-        written = save(training, chosen, folder)
-        saved = _facts_of(free, objective, update) if args.train != "all" else None
-        if args.json:
-            said.append(facts(written, chosen.notes) | ({} if saved is None else {"if_all_were_trained": saved}))
-        else:
-            show(written, chosen.notes, saved=saved)
-    if args.json:
-        print(json.dumps(said[0] if len(said) == 1 else dict(zip(("edge", "server"), said, strict=True)), indent=1))
-    return 0
+        ready[folder] = Prepared(chosen, whole, training)
+    return ready
 
 
-def _backbone(args: argparse.Namespace) -> backbone.Cut:
+def _models(args: argparse.Namespace) -> dict[Path, Model]:
+    """The model, or the two parts of a split, by folder."""
+    whole = _model(args, args.model)
+    if not 1 <= args.recompute <= 64:
+        raise ConfigError(f"--recompute {args.recompute}: expected 1 (keep all) to 64 segments")
+    if not args.split_at:
+        if args.edge:
+            raise ConfigError("--edge is the device's model of a split; it needs --split-at")
+        return {args.output: whole}
+    edge = _model(args, args.edge) if args.edge else None
+    parts = split(whole, args.split_at, edge=edge, seed=args.seed)
+    return {args.output / name: part for name, part in zip(("edge", "server"), parts, strict=True)}
+
+
+def _backbone(args: argparse.Namespace) -> backbone.FrozenBackbone:
     try:
         low, high = map(float, args.backbone_range.split(","))
     except ValueError:
@@ -160,42 +186,41 @@ def _backbone(args: argparse.Namespace) -> backbone.Cut:
 
 
 def _rows(text: str | None) -> tuple[int, ...]:
-    """Rows of a private and of a reference batch; nothing if not asked for."""
+    """The rows of a private and of a reference batch; none if they are not given."""
     parts = text.split(",") if text else []
     if len(parts) > 2 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
         raise ConfigError(f"--tflite {text}: expected rows of a private batch, and of a reference batch: 32 or 32,64")
     return tuple(int(p) for p in parts)
 
 
-def _prepared(args: argparse.Namespace, found: Model) -> tuple[Model, Model]:
+def _transformed(args: argparse.Namespace, model: Model) -> tuple[Model, Model]:
     """(the model as it is to be trained, the same with everything trained)."""
     if args.embedding:
-        found = heads.embed(found, args.embedding)
-    found = heads.add(found, args.heads, seed=args.seed)
-    found = batch_norm.select(found, args.batch_norm)
+        model = heads.embed(model, args.embedding)
+    model = heads.add(model, args.heads, seed=args.seed)
+    model = batch_norm.select(model, args.batch_norm)
     if args.classes and not args.model.startswith("zoo:"):
-        (classes,) = sample_shape(found, found.output) or (0,)
+        (classes,) = sample_shape(model, model.output) or (0,)
         if classes != args.classes:
             raise ExportError(
                 f"{args.model} gives {classes} logits, and --classes says {args.classes}; replace its last layer, "
                 "or number your labels to fit"
             )
-    return select(found, args.train, seed=args.seed), found
+    return select(model, args.train, seed=args.seed), model
 
 
-def _facts_of(found: Model, objective: str, update: Update) -> dict[str, Any]:
-    """The costs of a bundle that is written nowhere."""
+def _costs(model: Model, objective: str, update: Update) -> dict[str, Any]:
+    """The costs of a bundle that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        known = facts(export(found, Path(folder) / "whole", objective=objective, optimizer=update))
-    return {k: known[k] for k in ("macs", "activation_bytes", "state_bytes")}
+        report = facts(export(model, Path(folder) / "whole", objective=objective, optimizer=update))
+    return {k: report[k] for k in ("macs", "activation_bytes", "state_bytes")}
 
 
 def _objective(text: str) -> str:
-    """The terms; a protocol's name stands for those it needs."""
-    if text in names("edge.protocols"):
-        module = load("edge.protocols", text)
-        terms: tuple[str, ...] = module.objective(module.Settings())
-        return " + ".join(terms)
+    """The terms; the name of a protocol stands for those it needs."""
+    if text in PROTOCOLS.names():
+        spec = PROTOCOLS.load(text)
+        return " + ".join(spec.objective(spec.settings()))
     return text
 
 

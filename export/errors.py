@@ -1,7 +1,7 @@
-"""What the exporter cannot do, said in one line."""
+"""What the exporter cannot do, as one line each."""
 
 from edge.errors import MurmurError
 
 
 class ExportError(MurmurError):
-    """A model that cannot be turned into a training step: names the node, the reason and the way out."""
+    """A model that cannot be turned into a training step. The message names the node, the reason and the way out."""

@@ -1,29 +1,67 @@
-"""An ONNX model read, checked, and brought to one form.
+"""Read an ONNX model, check it, and bring it to the exporter's form, step by step (`STEPS`).
 
-Constants are told from parameters: a parameter is a float initializer of at least one axis that
-reaches the output; scalars, shapes and `Constant` nodes stay fixed.
+Parameters are told from constants: a parameter is a float32 initializer of at least one axis that the logits depend
+on. Scalars, shapes, settings of operators and `Constant` nodes stay fixed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
-from onnx.inliner import inline_local_functions, inline_selected_functions
+from onnx.inliner import inline_local_functions
 
 from export.errors import ExportError
-from export.gradients import RULES, ZERO
 from export.graph.builder import Array, Value
 from export.graph.prune import prune
 from export.model import OLDEST, Model
 from export.transforms import batch_norm
+from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
+
+SETTINGS = {
+    "BatchNormalization": (3, 4),  # running statistics are measured, not trained
+    "Clip": (1, 2),
+    "Dropout": (1,),
+    "OneHot": (2,),
+    "Pad": (2,),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+}
+"""Inputs that are settings of their operator even where they are floats."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model on its way through the steps."""
+
+    proto: onnx.ModelProto
+    name: str
+    origin: str
+    """the file, for messages"""
+    logits: Value | None
+    """the value to train, once it is known"""
+    notes: tuple[str, ...] = ()
+    """what was changed, one sentence each"""
+
+    def noted(self, note: str, **changes: onnx.ModelProto | Value) -> "Draft":
+        """The draft with changes, and a note that says so."""
+        return replace(self, notes=(*self.notes, note), **changes)  # type: ignore[arg-type]
 
 
 def load(path: Path, logits: str | None = None) -> Model:
-    """Read an ONNX file. Raises ExportError: not there, not ONNX, corrupt, or not a classifier.
+    """Read an ONNX file.
 
-    logits: the value to train, where the model has several outputs.
+    Args:
+        path: the file; external data lies beside it.
+        logits: the value to train, where the model has several outputs.
+
+    Returns:
+        The model in the exporter's form.
+
+    Raises:
+        ExportError: the file is missing, not ONNX, corrupt, or no classifier.
     """
     if not path.is_file():
         raise ExportError(f"no ONNX file at {path}")
@@ -49,141 +87,97 @@ def load(path: Path, logits: str | None = None) -> Model:
 
 
 def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | None = None) -> Model:
-    """Bring a model to the exporter's form. `origin` is only for messages."""
-    notes: list[str] = []
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, RuntimeError) as reason:
-        raise ExportError(f"{origin} is not a valid ONNX model: {str(reason).splitlines()[0]}") from None
-    output = _logits(proto.graph, logits, origin, notes)
-    proto = _reduced(proto, output)
-    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST:
-        proto = _converted(proto, opset, origin)
-        notes.append(f"operator set {opset} was converted to {OLDEST}")
-        opset = OLDEST
-    if proto.functions:
-        proto = inline_local_functions(proto)
-    proto = expanded(proto)
+    """Bring a model to the exporter's form.
 
-    graph = proto.graph
+    Args:
+        proto: the model as onnx read it; it is left as it is.
+        name: what the bundle will call it.
+        origin: where it came from, for messages.
+        logits: the value to train, where the model has several outputs.
+
+    Returns:
+        The model, all its float32 weights trained.
+
+    Raises:
+        ExportError: it is not valid, not a classifier, or cannot be trained.
+    """
+    draft = Draft(proto, name, origin, logits)
+    for step in STEPS:
+        draft = step(draft)
+    return batch_norm.select(_model(draft), "as-is")
+
+
+def check(draft: Draft) -> Draft:
+    """Refuse what onnx's checker refuses."""
+    try:
+        onnx.checker.check_model(draft.proto)
+    except (onnx.checker.ValidationError, RuntimeError) as reason:
+        raise ExportError(f"{draft.origin} is not a valid ONNX model: {str(reason).splitlines()[0]}") from None
+    return draft
+
+
+def choose_logits(draft: Draft) -> Draft:
+    """Train the value that was named, the only output, or the only float output (labels come in integers)."""
+    graph, origin = draft.proto.graph, draft.origin
+    if draft.logits is not None:
+        if draft.logits not in {y for node in graph.node for y in node.output}:
+            raise ExportError(
+                f"{origin} has no value '{draft.logits}' for --logits; its outputs are {_quoted(graph.output)}"
+            )
+        return draft
+    if len(graph.output) == 1:
+        return replace(draft, logits=graph.output[0].name)
+    floats = [o.name for o in graph.output if o.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    if len(floats) == 1:
+        return draft.noted(f"of its outputs {_quoted(graph.output)}, '{floats[0]}' is trained", logits=floats[0])
+    raise ExportError(f"{origin} must have exactly one output; it has {_quoted(graph.output)}: say which with --logits")
+
+
+def keep_logits_only(draft: Draft) -> Draft:
+    """Drop every node that the logits do not depend on, and every other output."""
+    assert draft.logits is not None
+    proto = onnx.ModelProto()
+    proto.CopyFrom(draft.proto)
+    outputs = [o for o in draft.proto.graph.output if o.name == draft.logits]
+    del proto.graph.node[:], proto.graph.output[:]
+    proto.graph.node.extend(prune(draft.proto.graph.node, [draft.logits]))
+    proto.graph.output.extend(outputs or [helper.make_tensor_value_info(draft.logits, onnx.TensorProto.FLOAT, None)])
+    return replace(draft, proto=proto)
+
+
+def convert_opset(draft: Draft) -> Draft:
+    """Convert an older operator set to the one that the graphs are written for."""
+    opset = opset_of(draft.proto)
+    if opset >= OLDEST:
+        return draft
+    try:
+        proto = version_converter.convert_version(draft.proto, OLDEST)
+    except (RuntimeError, ValueError) as reason:
+        brief = str(reason).splitlines()[0]
+        raise ExportError(
+            f"{draft.origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}"
+        ) from None
+    return draft.noted(f"operator set {opset} was converted to {OLDEST}", proto=proto)
+
+
+def inline_functions(draft: Draft) -> Draft:
+    """Write the model's own functions out."""
+    return replace(draft, proto=inline_local_functions(draft.proto)) if draft.proto.functions else draft
+
+
+def expand_operators(draft: Draft) -> Draft:
+    """Replace operators that have no gradient rule by their definitions."""
+    return replace(draft, proto=expand(draft.proto))
+
+
+def refuse_untrainable(draft: Draft) -> Draft:
+    """Name the operator that cannot be trained, and the way out."""
+    graph, origin = draft.proto.graph, draft.origin
     foreign = sorted({n.domain for n in graph.node if n.domain not in ("", "ai.onnx")})
     if foreign:
         raise ExportError(
             f"{origin} uses operators of {', '.join(foreign)}; only standard ONNX operators can be trained"
         )
-    _refuse(graph, origin)
-    values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        if node.op_type == "Constant":
-            values[node.output[0]] = constant_value(node)
-        else:
-            nodes.append(node)
-    constants_made = {n.output[0] for n in graph.node if n.op_type == "Constant"}
-
-    x = _only([i for i in graph.input if i.name not in values], "input", origin)
-    if (last := _squashing(nodes, output)) is not None:
-        output = last.input[0]
-        notes.append(f"the final {last.op_type} was removed: the losses want logits")
-    nodes = prune(nodes, [output])
-    if batch := x.type.tensor_type.shape.dim[0].dim_value:
-        notes.append(f"its batch, fixed at {batch}, was made free")
-    read = {name for node in nodes for name in node.input}
-    fixed = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]} | constants_made
-    trainable = {k: v for k, v in values.items() if k in read - fixed and v.dtype == np.float32 and v.ndim}
-    if not trainable:
-        raise ExportError(
-            f"{origin} has no float32 parameters to train (a quantised model cannot be trained: "
-            "start from the float one)"
-        )
-    found = Model(
-        name=name,
-        opset=opset,
-        nodes=tuple(nodes),
-        input=x.name,
-        shape=_sample_shape(x, origin),
-        exported_batch=batch or None,
-        output=output,
-        parameters=trainable,
-        constants={k: v for k, v in values.items() if k in read and k not in trainable},
-        notes=tuple(notes),
-    )
-    return batch_norm.select(found, "as-is")
-
-
-def expanded(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Operators without a rule that the specification defines by others are replaced by their definition."""
-    unknown = {n.op_type for n in proto.graph.node if n.domain in ("", "ai.onnx")} - RULES.keys() - ZERO
-    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
-    defined = []
-    for name in sorted(unknown - CONTROL - INTEGER):
-        schema = onnx.defs.get_schema(name, opset)
-        if schema.has_function or schema.has_context_dependent_function:  # type: ignore[attr-defined]
-            defined.append(("", name))
-    if not defined:
-        return proto
-    filled = onnx.ModelProto()
-    filled.CopyFrom(proto)
-    for node in filled.graph.node:
-        if ("", node.op_type) in defined:  # the inliner knows no defaults
-            written = {a.name for a in node.attribute}
-            usual = onnx.defs.get_schema(node.op_type, opset).attributes
-            defaults = (a.default_value for name, a in usual.items() if name not in written)
-            node.attribute.extend(a for a in defaults if a.name)
-    return inline_selected_functions(filled, defined, inline_schema_functions=True)
-
-
-def _logits(graph: onnx.GraphProto, wanted: str | None, origin: str, notes: list[str]) -> Value:
-    """The value to train: the one named, the only output, or the only one in float (labels come in integers)."""
-    if wanted is not None:
-        if wanted not in {y for node in graph.node for y in node.output}:
-            raise ExportError(f"{origin} has no value '{wanted}' for --logits; its outputs are {_quoted(graph.output)}")
-        return wanted
-    floats = [o.name for o in graph.output if o.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
-    if len(graph.output) != 1 and len(floats) == 1:
-        notes.append(f"of its outputs {_quoted(graph.output)}, '{floats[0]}' is trained")
-        return str(floats[0])
-    if len(graph.output) != 1:
-        raise ExportError(
-            f"{origin} must have exactly one output; it has {_quoted(graph.output)}: say which with --logits"
-        )
-    return str(graph.output[0].name)
-
-
-def _quoted(values: Iterable[onnx.ValueInfoProto]) -> str:
-    return ", ".join(f"'{v.name}'" for v in values) or "none"
-
-
-def _reduced(proto: onnx.ModelProto, output: Value) -> onnx.ModelProto:
-    """The model with one output, and only what it depends on."""
-    nodes = prune(proto.graph.node, [output])
-    reduced = onnx.ModelProto()
-    reduced.CopyFrom(proto)
-    known = [o for o in proto.graph.output if o.name == output]
-    del reduced.graph.node[:], reduced.graph.output[:]
-    reduced.graph.node.extend(nodes)
-    reduced.graph.output.extend(known or [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)])
-    return reduced
-
-
-SETTINGS = {
-    "BatchNormalization": (3, 4),  # running statistics are measured, not trained
-    "Clip": (1, 2),
-    "Dropout": (1,),
-    "OneHot": (2,),
-    "Pad": (2,),
-    "Range": (0, 1, 2),
-    "Resize": (1, 2, 3),
-}
-"""Inputs that are settings of their operator, in float though they may be."""
-
-CONTROL = {"If", "Loop", "Scan"}
-INTEGER = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
-
-
-def _refuse(graph: onnx.GraphProto, origin: str) -> None:
-    """Say of what cannot be trained where it is, and the way out."""
     for node in graph.node:
         where = f"{origin}: node '{node.name or node.output[0]}' ({node.op_type})"
         if node.op_type in CONTROL:
@@ -194,18 +188,43 @@ def _refuse(graph: onnx.GraphProto, origin: str) -> None:
             raise ExportError(f"{where}: a quantised model cannot be trained; start from the float one it was made of")
         if node.op_type in ("SequenceConstruct", "SplitToSequence", "Optional"):
             raise ExportError(f"{where}: sequences have no gradient rule; export the model with plain tensors")
+    return draft
 
 
-def _converted(proto: onnx.ModelProto, opset: int, origin: str) -> onnx.ModelProto:
-    try:
-        return version_converter.convert_version(proto, OLDEST)
-    except (RuntimeError, ValueError) as reason:
-        brief = str(reason).splitlines()[0]
-        raise ExportError(f"{origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}") from None
+def remove_softmax(draft: Draft) -> Draft:
+    """Train what goes into a final softmax or sigmoid: the losses want logits."""
+    assert draft.logits is not None
+    producers = {y: node for node in draft.proto.graph.node for y in node.output}
+    node = producers.get(draft.logits)
+    while node is not None and node.op_type in ("Identity", "Cast"):
+        node = producers.get(node.input[0])
+    if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+        return draft
+    return draft.noted(f"the final {node.op_type} was removed: the losses want logits", logits=node.input[0])
+
+
+def free_batch(draft: Draft) -> Draft:
+    """Note that a fixed batch size will be made free (`export.graph.shape_folding` does it)."""
+    batch = _fixed_batch(_input(draft))
+    return draft.noted(f"its batch, fixed at {batch}, was made free") if batch else draft
+
+
+STEPS: tuple[Callable[[Draft], Draft], ...] = (
+    check,
+    choose_logits,
+    keep_logits_only,
+    convert_opset,
+    inline_functions,
+    expand_operators,
+    refuse_untrainable,
+    remove_softmax,
+    free_batch,
+)
+"""From what an exporter wrote to a graph of standard operators that computes logits."""
 
 
 def constant_value(node: onnx.NodeProto) -> Array:
-    """What a Constant node holds."""
+    """The value of a Constant node."""
     attribute = node.attribute[0]
     value = helper.get_attribute_value(attribute)
     if attribute.name == "value":
@@ -217,23 +236,53 @@ def constant_value(node: onnx.NodeProto) -> Array:
     raise ExportError(f"node '{node.name}' (Constant): '{attribute.name}' is not supported")
 
 
-def _only(values: list[onnx.ValueInfoProto], noun: str, origin: str) -> onnx.ValueInfoProto:
-    if len(values) != 1:
-        raise ExportError(f"{origin} must have exactly one {noun}; it has {_quoted(values)}")
-    return values[0]
+def _model(draft: Draft) -> Model:
+    """Take the graph apart into nodes, parameters and constants."""
+    assert draft.logits is not None
+    graph = draft.proto.graph
+    literals = {n.output[0]: constant_value(n) for n in graph.node if n.op_type == "Constant"}
+    values = {i.name: numpy_helper.to_array(i) for i in graph.initializer} | literals
+    nodes = prune([n for n in graph.node if n.op_type != "Constant"], [draft.logits])
+    read = {name for node in nodes for name in node.input}
+    settings = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]}
+    trained = read - settings - literals.keys()
+    parameters = {k: v for k, v in values.items() if k in trained and v.dtype == np.float32 and v.ndim}
+    if not parameters:
+        raise ExportError(
+            f"{draft.origin} has no float32 parameters to train (a quantised model cannot be trained: "
+            "start from the float one)"
+        )
+    x = _input(draft)
+    return Model(
+        name=draft.name,
+        opset=opset_of(draft.proto),
+        nodes=tuple(nodes),
+        input=x.name,
+        shape=_sample_shape(x, draft.origin),
+        exported_batch=_fixed_batch(x),
+        output=draft.logits,
+        parameters=parameters,
+        constants={k: v for k, v in values.items() if k in read and k not in parameters},
+        notes=draft.notes,
+    )
 
 
-def _squashing(nodes: list[onnx.NodeProto], value: Value) -> onnx.NodeProto | None:
-    """The node that turns logits into the probabilities that `value` holds, if it does."""
-    made = {y: node for node in nodes for y in node.output}
-    node = made.get(value)
-    while node is not None and node.op_type in ("Identity", "Cast"):
-        node = made.get(node.input[0])
-    return node if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid") else None
+def _input(draft: Draft) -> onnx.ValueInfoProto:
+    graph = draft.proto.graph
+    values = {i.name for i in graph.initializer} | {n.output[0] for n in graph.node if n.op_type == "Constant"}
+    inputs: list[onnx.ValueInfoProto] = [i for i in graph.input if i.name not in values]
+    if len(inputs) != 1:
+        raise ExportError(f"{draft.origin} must have exactly one input; it has {_quoted(inputs)}")
+    return inputs[0]
+
+
+def _fixed_batch(x: onnx.ValueInfoProto) -> int | None:
+    dims = x.type.tensor_type.shape.dim
+    return (dims[0].dim_value or None) if dims else None
 
 
 def _sample_shape(x: onnx.ValueInfoProto, origin: str) -> tuple[int, ...]:
-    """Shape of one sample: all but the batch axis, which may be symbolic or fixed."""
+    """The shape of one sample: all but the batch axis, which may be symbolic or fixed."""
     tensor = x.type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         raise ExportError(f"{origin}: its input '{x.name}' must be float32")
@@ -243,3 +292,7 @@ def _sample_shape(x: onnx.ValueInfoProto, origin: str) -> tuple[int, ...]:
         named = [d.dim_param or d.dim_value for d in tensor.shape.dim]
         raise ExportError(f"{origin}: its input '{x.name}' must be (batch, fixed sizes ...), but is {named}")
     return sample
+
+
+def _quoted(values: Iterable[onnx.ValueInfoProto]) -> str:
+    return ", ".join(f"'{v.name}'" for v in values) or "none"

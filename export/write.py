@@ -1,4 +1,4 @@
-"""From a model to a bundle on disk: the exporter in one call."""
+"""Export a model to a bundle on disk, in one call."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,12 @@ from pathlib import Path
 import onnx
 
 from edge import bundle
-from edge.bundle import Bundle, write
 from export import ort_artifacts, tflite
 from export.errors import ExportError
 from export.model import Model
 from export.training.assemble import Training, assemble
 from export.training.update import Update
-from export.transforms.backbone import Cut
+from export.transforms.backbone import FrozenBackbone
 
 
 def export(
@@ -26,15 +25,29 @@ def export(
     segments: int = 1,
     rows: Sequence[int] = (),
     official: bool = False,
-    backbone: Cut | None = None,
-) -> Bundle:
-    """Write the bundle of `model` to the folder `path`: all of it, or nothing.
+    backbone: FrozenBackbone | None = None,
+) -> bundle.Bundle:
+    """Write the bundle of a model: all of it, or nothing.
+
+    Args:
+        model: what is trained.
+        path: the folder to write.
+        objective: the terms, as in "cross_entropy + 1.0*squared_error(reference)".
+        optimizer: its name, or an update with clipping, weight decay or accumulation.
+        segments: above 1, activations are computed again instead of kept.
+        rows: the rows of a private batch, and of a reference batch where the objective has a term there; if given,
+            model.tflite is written for these sizes.
+        official: also make ONNX Runtime's own training artifacts.
+        backbone: computes the features that the model takes.
+
+    Returns:
+        The bundle that was written.
 
     Raises:
         ExportError: the model or the objective cannot be trained, or not by the runtimes asked for.
         BundleError: the folder cannot be written.
     """
-    made = prepare(
+    training = prepare(
         model,
         objective=objective,
         optimizer=optimizer,
@@ -43,7 +56,7 @@ def export(
         official=official,
         backbone=backbone,
     )
-    return save(made, model, path)
+    return save(training, model, path)
 
 
 def prepare(
@@ -54,14 +67,9 @@ def prepare(
     segments: int = 1,
     rows: Sequence[int] = (),
     official: bool = False,
-    backbone: Cut | None = None,
+    backbone: FrozenBackbone | None = None,
 ) -> Training:
-    """All that goes into a bundle.
-
-    segments: see `assemble`. rows: of a private batch, and of a reference batch where the objective has a term there:
-    model.tflite is made for these. official: make ONNX Runtime's own training artifacts too. backbone: what makes the
-    features that the model takes.
-    """
+    """Compute everything that goes into a bundle, and write nothing. Arguments and errors are those of `export`."""
     if backbone and model.shape != (backbone.features,):
         raise ExportError(f"the model takes {list(model.shape)}; the backbone gives {backbone.features} features")
     training = assemble(model, objective=objective, optimizer=optimizer, segments=segments)
@@ -74,13 +82,25 @@ def prepare(
         files |= ort_artifacts.build(model, objective, optimizer)
     if backbone:
         files[bundle.BACKBONE] = backbone.content
-        manifest = {**manifest, "backbone": backbone.facts}
+        manifest = {**manifest, "backbone": backbone.manifest}
     return replace(training, manifest=manifest, files=files)
 
 
-def save(training: Training, model: Model, path: Path) -> Bundle:
-    """Write what was prepared. Raises BundleError."""
+def save(training: Training, model: Model, path: Path) -> bundle.Bundle:
+    """Write what was prepared.
+
+    Args:
+        training: the graphs, the manifest and other files.
+        model: holds the parameters that training starts with.
+        path: the folder to write.
+
+    Returns:
+        The bundle that was written.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
     written_with = {"murmur-edge": version("murmur-edge"), "onnx": onnx.__version__}
     graphs = {"train.onnx": training.train.SerializeToString(), "predict.onnx": training.predict.SerializeToString()}
     manifest = {**training.manifest, "written_with": written_with}
-    return write(path, manifest, graphs | training.files, model.parameters)
+    return bundle.write(path, manifest, graphs | training.files, model.parameters)

@@ -1,1 +1,6 @@
-"""From this repository to boards, on a workstation: what is installed on one, and an emulated one to try it on."""
+"""Images for boards, and everything that happens around a card: building, writing, enrolling, updating, watching.
+
+>>> from firmware_scripts import board
+>>> board.load("rpi4").suite
+'bookworm'
+"""

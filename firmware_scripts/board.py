@@ -12,7 +12,7 @@ LOADERS = 16 << 20
 """Bytes before the first partition, for loaders that lie outside of partitions."""
 
 
-class Board(BaseModel):
+class BoardSpec(BaseModel):
     """See boards/rpi4.toml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,12 +42,12 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load(name: str) -> Board:
+def load(name: str) -> BoardSpec:
     """By its name. Raises ConfigError: there is no such board, or its file is not right."""
     path = FOLDER / f"{name}.toml"
     if not path.is_file():
         raise ConfigError(f"--board {name}: there are: {', '.join(names())}; add one with a file in {FOLDER.name}/")
-    board = checked(Board, read_toml(path), str(path))
+    board = checked(BoardSpec, read_toml(path), str(path))
     if bad := [at for at in board.raw if at % 512 or not 512 <= at < LOADERS]:
         raise ConfigError(f"{path}: raw: {bad[0]} is not a multiple of 512 between 512 and {LOADERS}")
     return board

@@ -23,13 +23,14 @@ from rich.console import Console
 
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
+from edge.storage import digests
 from firmware_scripts import board as boards
 from firmware_scripts import image, rootfs, system_packages, wheelhouse
 
 
 @dataclass(frozen=True)
 class Built:
-    """What was made. bytes: of the image; mapped: of them what is written to a card."""
+    """An image and what belongs to it. bytes: of the image; mapped: those of them that are written to a card."""
 
     image: str
     board: str
@@ -40,8 +41,19 @@ class Built:
     update: str | None
 
 
-def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callable[[str], None]) -> Built:
-    """All of it or nothing. Raises ConfigError."""
+def build(name: str, target: Path, base: Path, fleet: Path | None, notify: Callable[[str], None]) -> Built:
+    """Build an image: all of it or nothing.
+
+    Args:
+        name: of the board, a file of `boards/`.
+        target: the image.
+        base: archive of the suite's packages; made if it is not there.
+        fleet: folder of the fleet that signs an update; none is made if absent.
+        notify: is given a line when a step begins.
+
+    Raises:
+        ConfigError: a package of the system is missing, the target exists, or a step fails.
+    """
     board = boards.load(name)
     system_packages.require("bootstrap", "image", *(["update"] if fleet else []))
     if target.exists():
@@ -55,17 +67,17 @@ def build(name: str, target: Path, base: Path, fleet: Path | None, told: Callabl
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
         work = Path(scratch)
         if not base.is_file():
-            told(f"the packages of Debian {board.suite}, into {base}")
+            notify(f"the packages of Debian {board.suite}, into {base}")
             rootfs.base(board, base, epoch)
-        told("the wheels")
+        notify("the wheels")
         wheelhouse.build("aarch64", board.python, "onnxruntime", work / "wheels")
-        told("the system")
+        notify("the system")
         slot = rootfs.slot(board, name, base, work / "wheels", version, disk, work, epoch)
-        told("the image")
+        notify("the image")
         image.assemble(board, slot, disk, work / target.name, epoch)
-        digest = _digest(work / target.name)
+        digest = digests.sha256(work / target.name)
         if signer and update:
-            told("the update")
+            notify("the update")
             bundle(slot.file, name, version, signer, work / update.name)
             (work / update.name).replace(update)
         shutil.copy(work / "packages.txt", f"{target}.packages")
@@ -84,15 +96,15 @@ def signature(name: str) -> str:
 
 
 def _version() -> tuple[str, int]:
-    """What git calls this state of the sources, and when it was committed."""
+    """Return what git calls this state of the sources, and when it was committed."""
 
-    def said(*words: str) -> str:
+    def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(wheelhouse.ROOT), *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ConfigError(f"an image is built from a git checkout: {last_line(done.stderr)}")
         return done.stdout.strip()
 
-    return said("describe", "--always", "--dirty"), int(said("log", "-1", "--format=%ct"))
+    return git("describe", "--always", "--dirty"), int(git("log", "-1", "--format=%ct"))
 
 
 def _signer(fleet: Path) -> tuple[Path, Path]:
@@ -103,7 +115,18 @@ def _signer(fleet: Path) -> tuple[Path, Path]:
 
 
 def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], target: Path) -> None:
-    """Raises ConfigError."""
+    """Write a signed RAUC bundle with a slot's file system.
+
+    Args:
+        file: the ext4 image.
+        board: the kind of board, which the system on it compares.
+        version: of the system.
+        signer: certificate and key.
+        target: the bundle.
+
+    Raises:
+        ConfigError: rauc is missing, or fails.
+    """
     system_packages.require("update")
     content = target.with_suffix(".content")
     content.mkdir()
@@ -118,13 +141,8 @@ def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], targ
         raise ConfigError(f"rauc failed: {last_line(done.stderr)}")
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def main() -> int:
-    """Build, and say what there is."""
+    """Build, and print what there is."""
     parser = argparse.ArgumentParser(description="An image for a board's card, or an update for boards that have one.")
     parser.add_argument("--board", required=True, metavar="|".join(boards.names()))
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.img")
@@ -141,12 +159,12 @@ def main() -> int:
         console = Console(stderr=args.json)
         with console.status("") as status:
 
-            def told(line: str) -> None:
+            def notify(line: str) -> None:
                 status.update(line)
                 if not console.is_terminal:
                     console.print(line, highlight=False)
 
-            built = build(args.board, args.out, base, args.update, told)
+            built = build(args.board, args.out, base, args.update, notify)
         if args.json:
             print(json.dumps(asdict(built)))
         else:

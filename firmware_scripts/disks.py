@@ -84,7 +84,7 @@ def refusal(disk: Disk, size: int) -> str | None:
 
 def _mounts(device: dict[str, Any]) -> list[str]:
     """Of it and of all that is on it: partitions, what is encrypted or mapped there."""
-    found = [mount for mount in device.get("mountpoints") or [] if mount]
+    mounts = [mount for mount in device.get("mountpoints") or [] if mount]
     for child in device.get("children", []):
-        found += _mounts(child)
-    return found
+        mounts += _mounts(child)
+    return mounts

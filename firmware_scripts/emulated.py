@@ -61,7 +61,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
 @dataclass(frozen=True)
-class Board:
+class EmulatedBoard:
     """A user land in a folder."""
 
     root: Path
@@ -91,7 +91,7 @@ class Board:
         }
 
     def run(self, words: Sequence[str], shared: Mapping[Path, str] | None = None, folder: str = "/") -> str:
-        """Run to the end; standard output. Raises ConfigError with the last thing it said."""
+        """Run to the end and return the standard output. Raises ConfigError with the last line of an error."""
         command = self.command(words, shared, folder)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment())
         if done.returncode:
@@ -107,15 +107,15 @@ def mirror(suite: str, components: str, like: str = "") -> list[str]:
     """
     command = ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:
         return []
-    sites = {words[1]: words[0] for words in map(str.split, said.splitlines()) if words[2:] == ["main"]}
+    sites = {words[1]: words[0] for words in map(str.split, listing.splitlines()) if words[2:] == ["main"]}
     site = sites.get(suite) or sites.get(like) or sites.get(SUITE)
     return [f"deb {site} {suite} {components}"] if site else []
 
 
-def make(arch: str, folder: Path) -> Board:
+def make(arch: str, folder: Path) -> EmulatedBoard:
     """Fetch its packages into `folder`/root: 8 seconds, 100 MB. Raises ConfigError: what is missing."""
     if arch not in MACHINES:
         raise ConfigError(f"nothing here emulates {arch}; there is: {', '.join(MACHINES)}")
@@ -148,4 +148,4 @@ def make(arch: str, folder: Path) -> Board:
     for name in ("possible", "present", "online"):
         (processors / name).write_text("0\n")
     (folder / "cpuinfo").write_text(CPUINFO)
-    return Board(root, machine)
+    return EmulatedBoard(root, machine)

@@ -1,4 +1,4 @@
-"""Boards in the field, from a workstation, over the fleet's broker. The operator's papers: edge-broker enrol operator.
+"""Boards in the field, over the fleet's broker, with the credentials of `edge-broker enrol operator`.
 
 python -m firmware_scripts.field inventory --fleet FLEET
 python -m firmware_scripts.field rollout BUNDLE --fleet FLEET [--stages 1,25%,100%]
@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from broker import fleet as fleets
-from broker.check import address
-from edge.command import guarded
+from broker.check import host_and_port
+from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge_report.document import Section, show
 from firmware_scripts import operating
@@ -49,71 +49,85 @@ def main() -> int:
     inventory.set_defaults(run=_inventory)
     rollout = commands.add_parser("rollout", help="bring a bundle to all that are there, stage by stage")
     rollout.add_argument("bundle", type=Path, metavar="BUNDLE")
-    rollout.add_argument("--stages", default="1,25%,100%", metavar="N,N%,...", help="of the devices; 1,25%%,100%%")
-    rollout.add_argument("--rounds", type=int, default=2, metavar="N", help="that a stage has to do with it; 2")
+    rollout.add_argument(
+        "--stages", default="1,25%,100%", metavar="N,N%,...", help="of the devices; default 1,25%%,100%%"
+    )
+    rollout.add_argument("--rounds", type=int, default=2, metavar="N", help="that a stage has to do with it; default 2")
     rollout.set_defaults(run=_rollout)
     collect = commands.add_parser("collect", help="metrics and logs of all that are there")
     collect.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="one folder a device in it")
     collect.set_defaults(run=_collect)
-    for command, patience in ((inventory, 30), (rollout, 600), (collect, 120)):
+    for command, timeout in ((inventory, 30), (rollout, 600), (collect, 120)):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="folder of edge-broker init")
         command.add_argument(
             "--broker", metavar="HOST[:PORT]", help="where it is from here; as devices know it if absent"
         )
-        command.add_argument(
-            "--patience", type=float, default=patience, metavar="SECONDS", help=f"for a silent device; {patience}"
-        )
+        text = f"how long to wait for a silent device; default {timeout}"
+        command.add_argument("--timeout", type=float, metavar="SECONDS", help=text)
+        command.add_argument("--patience", type=float, help=argparse.SUPPRESS)
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        command.set_defaults(default_timeout=timeout)
     args = parser.parse_args()
-    return guarded("field", lambda: int(args.run(args)))
+
+    def body() -> int:
+        timeout = renamed_flag("--timeout", args.timeout, "--patience", args.patience)
+        args.timeout = args.default_timeout if timeout is None else timeout
+        return int(args.run(args))
+
+    return guarded("field", body)
 
 
 @contextmanager
 def _connected(args: argparse.Namespace) -> Iterator[Operator]:
     fleet = fleets.read(args.fleet)
-    host, port = address(args.broker) if args.broker else (fleet.hosts[0], fleet.port)
-    with operating.connected(fleet, host, port, args.patience) as operator:
+    host, port = host_and_port(args.broker) if args.broker else (fleet.hosts[0], fleet.port)
+    with operating.connected(fleet, host, port, args.timeout) as operator:
         yield operator
 
 
 def _there(operator: Operator) -> list[str]:
-    found = sorted(device for device, on in operator.online.items() if on)
-    if not found:
+    online = sorted(device for device, online in operator.online.items() if online)
+    if not online:
         known = len(operator.online)
         raise ConfigError(
             f"no device of {operator.fleet.name} is online ({known} have been); is its broker the right one?"
         )
-    return found
+    return online
 
 
 def _inventory(args: argparse.Namespace) -> int:
     with _connected(args) as operator:
-        found = operating.inventory(operator, args.patience)
+        rows = operating.inventory(operator, args.timeout)
     if args.json:
-        print(json.dumps({"fleet": operator.fleet.name, "devices": found}))
+        print(json.dumps({"fleet": operator.fleet.name, "devices": rows}))
     else:
-        show(Console(), [section(operator.fleet.name, found)])
+        show(Console(), [section(operator.fleet.name, rows)])
     return 0
 
 
-def section(name: str, found: dict[str, Row]) -> Section:
-    """The inventory, for people."""
-    shown = {key: about for key, about in COLUMNS.items() if any(key in row for row in found.values())}
-    rows = []
-    for device, row in found.items():
+def section(name: str, rows: dict[str, Row]) -> Section:
+    """Return the inventory as a table for people.
+
+    Args:
+        name: of the fleet.
+        rows: device -> its report (`operating.inventory`).
+    """
+    shown = {key: about for key, about in COLUMNS.items() if any(key in row for row in rows.values())}
+    lines = []
+    for device, row in rows.items():
         state = ", away" if not row["online"] else "" if len(row) > 1 else ", silent"
         cells = [form.format(row[key]) if key in row else "" for key, (_, form) in shown.items()]
-        rows.append((f"{device}{state}", *cells))
-    wrong = [f"put right: {device}: {', '.join(what)}" for device, row in found.items() if (what := troubles(row))]
+        lines.append((f"{device}{state}", *cells))
+    wrong = [f"put right: {device}: {', '.join(what)}" for device, row in rows.items() if (what := troubles(row))]
     columns = ("device", *(heading for heading, _ in shown.values()))
-    return Section("inventory", f"{name}: {len(found)} devices", "", columns, rows, after="\n".join(wrong))
+    return Section("inventory", f"{name}: {len(rows)} devices", "", columns, lines, after="\n".join(wrong))
 
 
 def troubles(row: Row) -> list[str]:
-    """What somebody has to put right on a device."""
-    found = [text for key, text in TROUBLES.items() if row.get(key)]
+    """Return what somebody has to put right on a device."""
+    texts = [text for key, text in TROUBLES.items() if row.get(key)]
     outcome = str(row.get("outcome", ""))
-    return [*found, *([outcome] if outcome.startswith("refused") else [])]
+    return [*texts, *([outcome] if outcome.startswith("refused") else [])]
 
 
 def _rollout(args: argparse.Namespace) -> int:
@@ -122,10 +136,10 @@ def _rollout(args: argparse.Namespace) -> int:
         there = _there(operator)
         stages = operating.stages(there, args.stages)
 
-        def told(line: str) -> None:
+        def notify(line: str) -> None:
             console.print(line, highlight=False)
 
-        operating.rollout(operator, args.bundle, stages, args.rounds, args.patience, told)
+        operating.rollout(operator, args.bundle, stages, args.rounds, args.timeout, notify)
         away = sorted(set(operator.online) - set(there))
     reached = [device for stage in stages for device in stage]
     if args.json:
@@ -139,15 +153,15 @@ def _rollout(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> int:
     with _connected(args) as operator:
         there = _there(operator)
-        found = operating.collect(operator, there, args.out, args.patience)
-    missing = sorted(set(there) - set(found))
+        sizes = operating.collect(operator, there, args.out, args.timeout)
+    missing = sorted(set(there) - set(sizes))
     if args.json:
-        print(json.dumps({"fleet": operator.fleet.name, "folder": str(args.out), "bytes": found, "silent": missing}))
+        print(json.dumps({"fleet": operator.fleet.name, "folder": str(args.out), "bytes": sizes, "silent": missing}))
     else:
-        print(f"{args.out}: {len(found)} devices, {sum(found.values()) / 1e3:.0f} kB; edge-bench field {args.out}")
+        print(f"{args.out}: {len(sizes)} devices, {sum(sizes.values()) / 1e3:.0f} kB; edge-bench field {args.out}")
     if missing:
         raise ConfigError(
-            f"silent for {args.patience:.0f} s: {', '.join(missing)}; what the others sent is in {args.out}"
+            f"silent for {args.timeout:.0f} s: {', '.join(missing)}; what the others sent is in {args.out}"
         )
     return 0
 

@@ -29,12 +29,12 @@ from firmware_scripts.disks import Disk, describe, refusal
 BLOCK = 4 << 20
 Ranges = Sequence[tuple[int, int]]
 """(first byte, byte after the last)"""
-Told = Callable[[str, int], None]
-"""told what is being done, and how many bytes more of it are"""
+Advance = Callable[[str, int], None]
+"""is given what is being done, "writing" or "comparing", and how many more bytes of it are done"""
 
 
 def ranges(image: Path) -> Ranges:
-    """What of the image is worth writing: by its bmap, or all. Raises ConfigError: a bmap of another image."""
+    """Return what of the image is worth writing: by its bmap, or all. Raises ConfigError: a bmap of another image."""
     size, bmap = image.stat().st_size, image.with_name(image.name + ".bmap")
     if not bmap.is_file():
         return [(0, size)]
@@ -43,24 +43,24 @@ def ranges(image: Path) -> Ranges:
         block, whole = (int((root.findtext(name) or "").strip()) for name in ("BlockSize", "ImageSize"))
         if whole != size:
             raise ConfigError(f"{bmap} is about an image of {whole:,} bytes; {image} has {size:,}")
-        found = []
+        result = []
         for entry in root.iterfind("BlockMap/Range"):
             first, _, last = (entry.text or "").strip().partition("-")
-            found.append((int(first) * block, min(size, (int(last or first) + 1) * block)))
+            result.append((int(first) * block, min(size, (int(last or first) + 1) * block)))
     except (ET.ParseError, ValueError) as reason:
         raise ConfigError(f"{bmap} is no block map ({reason}); make it again, or remove it") from None
-    return found
+    return result
 
 
-def write(image: Path, target: Path, told: Told) -> None:
-    """Copy, and wait until the card has it. Raises ConfigError: the card gives up."""
+def write(image: Path, target: Path, advance: Advance) -> None:
+    """Copy, and wait until the card has everything. Raises ConfigError: writing fails."""
     bmaptool, bmap = shutil.which("bmaptool"), image.with_name(image.name + ".bmap")
     if bmaptool and bmap.is_file():
         command = [bmaptool, "--quiet", "copy", "--bmap", str(bmap), str(image), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ConfigError(f"bmaptool failed: {last_line(done.stderr)}")
-        told("writing", sum(end - begin for begin, end in ranges(image)))
+        advance("writing", sum(end - begin for begin, end in ranges(image)))
         return
     try:
         with image.open("rb") as source, target.open("r+b") as out:
@@ -71,15 +71,15 @@ def write(image: Path, target: Path, told: Told) -> None:
                     piece = _piece(source, end - begin)
                     out.write(piece)
                     begin += len(piece)
-                    told("writing", len(piece))
+                    advance("writing", len(piece))
             out.flush()
             os.fsync(out.fileno())
     except OSError as reason:
         raise ConfigError(f"{target}: {reason.strerror} while writing; what is on it now is worth nothing") from None
 
 
-def verify(image: Path, target: Path, told: Told) -> str:
-    """Compare; returns the SHA-256 of what was written. Raises ConfigError: the card gives back something else."""
+def verify(image: Path, target: Path, advance: Advance) -> str:
+    """Compare what the card gives back; returns its SHA-256. Raises ConfigError: it is something else."""
     ours = hashlib.sha256()
     try:
         with image.open("rb") as source, target.open("rb", buffering=0) as written:
@@ -95,7 +95,7 @@ def verify(image: Path, target: Path, told: Told) -> str:
                         )
                     ours.update(piece)
                     begin += len(piece)
-                    told("comparing", len(piece))
+                    advance("comparing", len(piece))
     except OSError as reason:
         raise ConfigError(f"{target}: {reason.strerror} while reading it back: use another card") from None
     return ours.hexdigest()
@@ -109,22 +109,34 @@ def _piece(source: IO[bytes], left: int) -> bytes:
 
 
 def _read(file: IO[bytes], count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        piece = file.read(count - len(found))
+    content = b""
+    while len(content) < count:
+        piece = file.read(count - len(content))
         if not piece:
             break
-        found += piece
-    return found
+        content += piece
+    return content
 
 
-def flash(image: Path, disk: Disk, told: Told = lambda *_: None) -> str:
-    """Write and compare; the SHA-256. Raises ConfigError before anything is written, or when the card fails."""
+def flash(image: Path, disk: Disk, advance: Advance = lambda *_: None) -> str:
+    """Write an image onto a card, and compare what the card gives back.
+
+    Args:
+        image: with a block map beside it, or without.
+        disk: the card.
+        advance: follows the progress.
+
+    Returns:
+        The SHA-256 of what was written.
+
+    Raises:
+        ConfigError: the card must not be written, and nothing has been; or it fails.
+    """
     if why := refusal(disk, image.stat().st_size):
         raise ConfigError(why)
     ranges(image)  # a block map of something else is found before anything is written
-    write(image, disk.path, told)
-    return verify(image, disk.path, told)
+    write(image, disk.path, advance)
+    return verify(image, disk.path, advance)
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.command import last_line
 from edge.errors import ConfigError
-from firmware_scripts.board import LOADERS, Board
+from firmware_scripts.board import LOADERS, BoardSpec
 from firmware_scripts.rootfs import MEGABYTES, Slot
 
 MIB = 1 << 20
@@ -26,7 +26,7 @@ FAT, VAR = 512, 64
 SCRIPT = Path(__file__).parent / "system" / "boot.cmd"
 
 
-def assemble(board: Board, slot: Slot, disk: str, target: Path, epoch: int) -> None:
+def assemble(board: BoardSpec, slot: Slot, disk: str, target: Path, epoch: int) -> None:
     """Write the image, and its block map beside it. disk: its signature. Raises ConfigError."""
     fat, a, b, var = (
         LOADERS,
@@ -58,12 +58,12 @@ def assemble(board: Board, slot: Slot, disk: str, target: Path, epoch: int) -> N
     _run(epoch, "bmaptool", "--quiet", "create", "-o", f"{target}.bmap", str(target))
 
 
-def script(board: Board) -> str:
+def script(board: BoardSpec) -> str:
     """U-Boot's, for a board."""
     return SCRIPT.read_text().replace("@CONSOLE@", board.console).replace("@DEVICE_TREE@", board.device_tree)
 
 
-def _fat(board: Board, files: Path, target: Path, disk: str, work: Path, epoch: int) -> None:
+def _fat(board: BoardSpec, files: Path, target: Path, disk: str, work: Path, epoch: int) -> None:
     content = work / "content"
     content.mkdir()
     for name, source in board.boot.items():

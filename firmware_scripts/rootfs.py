@@ -4,13 +4,11 @@ In two steps, both by mmdebstrap, as root or in a user namespace: the packages (
 for all boards of a suite, kept as a tar archive), and what is ours on top of them.
 """
 
-import io
 import json
 import os
 import shlex
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from edge.command import last_line
 from edge.errors import ConfigError
-from firmware_scripts.board import Board
+from edge.storage import archive
+from firmware_scripts.board import BoardSpec
 from firmware_scripts.emulated import mirror
 
 HERE = Path(__file__).parent
@@ -59,7 +58,7 @@ class Slot:
     boot: Path
 
 
-def base(board: Board, target: Path, epoch: int) -> None:
+def base(board: BoardSpec, target: Path, epoch: int) -> None:
     """The packages of the board's suite as a tar archive, all of it or nothing. Raises ConfigError."""
     suite, other = board.suite, board.kernel.partition("/")[2]
     hooks = [
@@ -84,7 +83,7 @@ def base(board: Board, target: Path, epoch: int) -> None:
 
 
 def slot(
-    board: Board, name: str, packages: Path, wheels: Path, version: str, disk: str, folder: Path, epoch: int
+    board: BoardSpec, name: str, packages: Path, wheels: Path, version: str, disk: str, folder: Path, epoch: int
 ) -> Slot:
     """What runs on the board, in `folder`. Raises ConfigError.
 
@@ -123,8 +122,8 @@ def slot(
     return Slot(file, boot)
 
 
-def overlay(board: Board, name: str, version: str, disk: str, epoch: int) -> bytes:
-    """`system/root` and what is made for this board, owned by root."""
+def overlay(board: BoardSpec, name: str, version: str, disk: str, epoch: int) -> bytes:
+    """Return `system/root` and the files of this board as a tar archive, owned by root."""
     values = {"@BOARD@": name, "@DISK@": disk}
     about = {"board": name, "name": board.name, "compatible": board.compatible, "version": version}
     files = {
@@ -134,16 +133,12 @@ def overlay(board: Board, name: str, version: str, disk: str, epoch: int) -> byt
     }
     files[Path("usr/lib/murmur/board.py")] = (HERE / "system/board.py").read_text()
     files[Path("etc/murmur/image.json")] = json.dumps(about, indent=1) + "\n"
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for path, text in sorted(files.items()):
-            for word, value in values.items():
-                text = text.replace(word, value)
-            entry = tarfile.TarInfo(str(path))
-            entry.size, entry.mtime = len(text.encode()), epoch
-            entry.mode = 0o755 if text.startswith("#!") else 0o644
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return out.getvalue()
+    contents = {}
+    for path, text in sorted(files.items()):
+        for word, value in values.items():
+            text = text.replace(word, value)
+        contents[str(path)] = text.encode()
+    return archive.pack(contents, epoch=epoch)
 
 
 def _run(command: Sequence[str], epoch: int) -> None:

@@ -25,8 +25,8 @@ LOADER = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 
 
 @dataclass
-class Virtual:
-    """card: the image as the board has changed it; serial: all that it said, over all starts."""
+class VirtualBoard:
+    """card: the image as the board has changed it; serial: a file with the serial line's output of all starts."""
 
     card: Path
     serial: Path
@@ -68,23 +68,30 @@ class Virtual:
             self.process.communicate()
             self.process = None
 
-    def said(self) -> str:
-        """All of the serial line."""
+    def output(self) -> str:
+        """Return all output of the serial line."""
         return self.serial.read_bytes().decode(errors="replace") if self.serial.exists() else ""
 
     def until(self, words: str, seconds: float) -> str:
-        """What it says until these words, from where the last such call ended. Raises ConfigError: it does not."""
+        """Wait for these words on the serial line, from where the last such call ended.
+
+        Returns:
+            The output up to and including them.
+
+        Raises:
+            ConfigError: they do not come, or the board is off.
+        """
         end = time.monotonic() + seconds
-        while (at := self.said().find(words, self._read)) < 0:
+        while (at := self.output().find(words, self._read)) < 0:
             if self.process is None or self.process.poll() is not None:
-                raise ConfigError(f"the board is off, and has not said {words!r}: {last_line(self.said())}")
+                raise ConfigError(f"the board is off, and has not printed {words!r}: {last_line(self.output())}")
             if time.monotonic() > end:
                 raise ConfigError(
-                    f"no {words!r} in {seconds:.0f} s; the last of {self.serial}: {last_line(self.said())}"
+                    f"no {words!r} in {seconds:.0f} s; the last of {self.serial}: {last_line(self.output())}"
                 )
             time.sleep(0.2)
         begin, self._read = self._read, at + len(words)
-        return self.said()[begin : self._read]
+        return self.output()[begin : self._read]
 
     def put(self, file: Path, name: str) -> None:
         """A file onto the first partition of the card, which is off."""
@@ -104,12 +111,12 @@ class Virtual:
 
 
 @contextmanager
-def inserted(image: Path, folder: Path) -> Iterator[Virtual]:
-    """A board with a card of its own made from an image, off; turned off in the end."""
+def inserted(image: Path, folder: Path) -> Iterator[VirtualBoard]:
+    """Give a board that is off, with a card made from an image, while the block lasts."""
     card = folder / "card.img"
     subprocess.run(["cp", "--sparse=always", str(image), str(card)], check=True)
     os.truncate(card, card.stat().st_size + MORE)
-    board = Virtual(card, folder / "serial.log")
+    board = VirtualBoard(card, folder / "serial.log")
     try:
         yield board
     finally:

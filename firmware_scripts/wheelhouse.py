@@ -8,7 +8,6 @@ the board, as root: `sh FOLDER/install.sh`.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
-from edge.storage import atomic
+from edge.storage import atomic, digests
 
 ROOT = Path(__file__).parents[1]
 PIP = "pip==26.2"
@@ -46,7 +45,7 @@ GLIBC = range(36, 16, -1)
 
 @dataclass(frozen=True)
 class Wheelhouse:
-    """What was made. Bytes."""
+    """A wheelhouse in a folder. wheels: file -> its bytes."""
 
     folder: Path
     wheels: dict[str, int]
@@ -58,7 +57,11 @@ class Wheelhouse:
 
 
 def tags(arch: str, python: str) -> list[str]:
-    """pip's flags for wheels of another machine. Raises ConfigError."""
+    """Return pip's flags for wheels of another machine. Raises ConfigError: no engine has wheels for it.
+
+    >>> tags("armv7l", "3.11")[-3:]
+    ['3.11', '--implementation', 'cp']
+    """
     if arch not in ENGINES:
         raise ConfigError(f"--arch {arch}: there are: {', '.join(ENGINES)}")
     names = [*(f"manylinux_2_{minor}_{arch}" for minor in GLIBC), f"manylinux2014_{arch}"]
@@ -67,11 +70,21 @@ def tags(arch: str, python: str) -> list[str]:
 
 
 def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
-    """Fill `folder`, which must not be there yet; a failure leaves nothing of it. engine: one, or several with commas.
+    """Download and pack what a board needs; a failure leaves nothing behind.
 
-    Raises ConfigError.
+    Args:
+        arch: the board's processor, a key of `ENGINES`.
+        python: the version of its Python, e.g. "3.11".
+        engine: one, or several with commas.
+        folder: to make.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        ConfigError: there are no wheels for that, the folder exists, or pip fails.
     """
-    found = tags(arch, python)
+    flags = tags(arch, python)
     if not set(engine.split(",")) <= set(ENGINES[arch]):
         raise ConfigError(f"--engine {engine}: for {arch} there are: {', '.join(ENGINES[arch])}")
     if folder.exists():
@@ -83,16 +96,16 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
         (ours,) = aside.glob("*.whl")
         constraint = ["--constraint", str(ROOT / "constraints.txt")]
         if names := WITHOUT_NUMPY.get(arch):
-            _pip("download", *found, *constraint, "--no-deps", "--dest", str(aside), *names)
+            _pip("download", *flags, *constraint, "--no-deps", "--dest", str(aside), *names)
             (aside / "system.txt").write_text("python3-numpy\n")
         else:
-            _pip("download", *found, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
+            _pip("download", *flags, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
         wheels = sorted(aside.glob("*.whl"))
         (aside / "requirements.txt").write_text("".join(map(_requirement, wheels)))
-        _pip("download", *found, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
+        _pip("download", *flags, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
         for file in sorted(DEVICE.iterdir()):
             shutil.copy(file, aside)
-        sums = [f"{_digest(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
+        sums = [f"{digests.sha256(file)}  {file.name}\n" for file in sorted(aside.iterdir())]
         (aside / "SHA256SUMS").write_text("".join(sums))
     return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
 
@@ -112,15 +125,11 @@ def _pip(*words: str) -> None:
 
 def _requirement(wheel: Path) -> str:
     name, version = wheel.name.split("-")[:2]
-    return f"{name.replace('_', '-')}=={version} --hash=sha256:{_digest(wheel)}\n"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{digests.sha256(wheel)}\n"
 
 
 def main() -> int:
-    """Build, and say what is there."""
+    """Build, and print what is there."""
     parser = argparse.ArgumentParser(description="A folder from which a board installs Murmur offline.")
     parser.add_argument("--arch", default="aarch64", metavar="|".join(ENGINES))
     parser.add_argument("--python", default="3.11", metavar="3.X", help="of the board's system; 3.11 is Debian 12's")
@@ -132,11 +141,11 @@ def main() -> int:
     args = parser.parse_args()
 
     def body() -> int:
-        made = build(args.arch, args.python, args.engine, args.out)
+        house = build(args.arch, args.python, args.engine, args.out)
         if args.json:
-            print(json.dumps({"folder": str(made.folder), "wheels": made.wheels, "bytes": made.size}))
+            print(json.dumps({"folder": str(house.folder), "wheels": house.wheels, "bytes": house.size}))
         else:
-            print(f"{made.folder}: {len(made.wheels)} wheels, {made.size / 1e6:.0f} MB; as root: sh install.sh")
+            print(f"{house.folder}: {len(house.wheels)} wheels, {house.size / 1e6:.0f} MB; as root: sh install.sh")
         return 0
 
     return guarded("wheelhouse", body)

@@ -59,7 +59,7 @@ SUITED: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Iterator[Fleet]:
-    """Devices in memory, on digits, soft labels uncoded unless told otherwise."""
+    """Devices in memory, on digits, soft labels in float32 unless `changes` say otherwise."""
     settings = {protocol: changes.pop("settings", {})}
     base = {
         "devices": 4,

@@ -1,4 +1,4 @@
-"""What a command says when it refuses: exit code 2, and one line."""
+"""Commands that refuse: exit code 2 and one line."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -13,9 +13,9 @@ def refusal(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> str:
-    """Call it with these words; its line."""
+    """Call a command with `words`, check that it refuses, and return its line."""
     monkeypatch.setattr(sys, "argv", [command, *map(str, words)])
     assert main() == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line

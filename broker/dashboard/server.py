@@ -1,23 +1,30 @@
 """The page and its data over HTTP, from this package's own files: nothing is fetched from anywhere else.
 
 GET  /                      the page
-GET  /api/fleet             `State.snapshot`
-GET  /api/devices/ID        `State.device`
+GET  /api/fleet             `FleetState.snapshot`
+GET  /api/devices/ID        `FleetState.device`
 POST /api/devices/ID        {"do": "acknowledge" | "forget"}, with the token; refused where there is none
 """
 
 import hmac
 import json
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from broker.dashboard.state import State
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from broker.dashboard.state import FleetState
 from edge.errors import ConfigError
 
 PAGES = {
@@ -26,88 +33,127 @@ PAGES = {
     "/draw.js": ("draw.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
 }
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
+    ),
+    "X-Content-Type-Options": "nosniff",
+}
 LARGEST = 1000
 """bytes of what may be posted"""
+SHUTDOWN_SECONDS = 2
+"""for answers under way when the server is stopped"""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    state: State
-    token: str | None
-    protocol_version = "HTTP/1.1"
+def application(state: FleetState, token: str | None = None) -> Starlette:
+    """Return the dashboard as an ASGI application.
 
-    def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        if path in PAGES:
-            name, kind = PAGES[path]
-            content = (files("broker.dashboard") / "page" / name).read_bytes()
-            self._answer(HTTPStatus.OK, content, kind)
-        elif path == "/api/fleet":
-            self._tell({**self.state.snapshot(), "writable": self.token is not None})
-        elif path.startswith("/api/devices/"):
-            found = self.state.device(unquote(path.removeprefix("/api/devices/")))
-            self._tell(found or {"error": "no such device"}, HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
-        else:
-            self._tell({"error": "no such page"}, HTTPStatus.NOT_FOUND)
+    Args:
+        state: of the fleet that it shows.
+        token: who has it may acknowledge alarms and forget devices; without one nobody may.
+    """
 
-    def do_POST(self) -> None:
-        size = self.headers.get("Content-Length", "")
-        given = self.rfile.read(int(size)) if size.isdecimal() and int(size) <= LARGEST else b""
-        said = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.token is None:
-            self._tell({"error": "this dashboard is read-only; start it with --token"}, HTTPStatus.FORBIDDEN)
-        elif not hmac.compare_digest(said.encode(), self.token.encode()):
-            self._tell({"error": "not the token this dashboard was started with"}, HTTPStatus.UNAUTHORIZED)
-        else:
-            self._act(unquote(urlsplit(self.path).path.removeprefix("/api/devices/")), given)
+    def fleet(_request: Request) -> Response:
+        return JSONResponse({**state.snapshot(), "writable": token is not None})
 
-    def _act(self, device: str, given: bytes) -> None:
+    def device(request: Request) -> Response:
+        about = state.device(request.path_params["device"])
+        return _error(404, "no such device") if about is None else JSONResponse(about)
+
+    async def act(request: Request) -> Response:
+        sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token is None:
+            return _error(403, "this dashboard is read-only; start it with --token")
+        if not hmac.compare_digest(sent.encode(), token.encode()):
+            return _error(401, "not the token this dashboard was started with")
+        actions: dict[str, Callable[[str], bool]] = {"acknowledge": state.acknowledge, "forget": state.forget}
         try:
-            what = json.loads(given)["do"]
-            act = {"acknowledge": self.state.acknowledge, "forget": self.state.forget}[what]
+            action = actions[json.loads(await _body(request))["do"]]
         except (ValueError, KeyError, TypeError, RecursionError):
-            self._tell({"error": 'expected {"do": "acknowledge"} or {"do": "forget"}'}, HTTPStatus.BAD_REQUEST)
-            return
-        done = act(device)
-        self._tell({"done": done}, HTTPStatus.OK if done else HTTPStatus.NOT_FOUND)
+            return _error(400, 'expected {"do": "acknowledge"} or {"do": "forget"}')
+        done = action(request.path_params["device"])
+        return JSONResponse({"done": done}, 200 if done else 404)
 
-    def _tell(self, value: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._answer(status, json.dumps(value).encode(), "application/json")
-
-    def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Not on the terminal."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that goes away in the middle of an answer is nothing to tell of."""
+    return Starlette(
+        routes=[
+            *(Route(path, _file(name, kind)) for path, (name, kind) in PAGES.items()),
+            Route("/api/fleet", fleet),
+            Route("/api/devices/{device:path}", device),
+            Route("/api/devices/{device:path}", act, methods=["POST"]),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=_with_headers)],
+        exception_handlers={HTTPException: _refused},
+    )
 
 
 @contextmanager
-def serving(state: State, host: str, port: int, token: str | None = None) -> Iterator[str]:
-    """Serve at host:port (0 for any) while the block lasts; the page's URL. Raises ConfigError: the port is taken."""
-    handler = type("Handler", (_Handler,), {"state": state, "token": token})
+def serving(state: FleetState, host: str, port: int, token: str | None = None) -> Iterator[str]:
+    """Serve the dashboard from a thread of its own while the block lasts.
+
+    Args:
+        state: of the fleet that it shows.
+        host: to listen at.
+        port: to listen at; 0 for any.
+        token: see `application`.
+
+    Returns:
+        The page's URL.
+
+    Raises:
+        ConfigError: the port is taken, or the host is not this machine's.
+    """
     try:
-        server = _Server((host, port), handler)
+        listener = socket.create_server((host, port))
     except OSError as reason:
         raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    config = uvicorn.Config(
+        application(state, token),
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}/"
+        yield f"http://{host}:{listener.getsockname()[1]}/"
     finally:
-        server.shutdown()
-        server.server_close()
+        server.should_exit = True
         thread.join()
+        listener.close()
+
+
+def _file(name: str, kind: str) -> Callable[[Request], Response]:
+    content = (files("broker.dashboard") / "page" / name).read_bytes()
+    return lambda _request: Response(content, media_type=kind)
+
+
+async def _body(request: Request) -> bytes:
+    """Read what was posted. Raises ValueError: it is longer than any request that means something."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+    return body
+
+
+async def _with_headers(request: Request, answer: RequestResponseEndpoint) -> Response:
+    response = await answer(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+def _refused(_request: Request, reason: Exception) -> Response:
+    status: Any = getattr(reason, "status_code", 500)
+    return _error(status, "no such page" if status == 404 else str(getattr(reason, "detail", reason)))
+
+
+def _error(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status)

@@ -1,10 +1,10 @@
 """What is known of a fleet, from its status and telemetry: the present, some of the past, and alarms.
 
-Bounded, whatever arrives: MOST devices, LONGEST points of a curve. Alarms:
+Bounded, whatever arrives: MAX_DEVICES devices, LONGEST points of a curve. Alarms:
 
-    silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or the broker says that it is gone
+    silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or its last will
     diverging   its loss is not a number, or RISE times the lowest it had
-    rejected    it has refused messages since it was last in order (malformed, foreign or invalid ones)
+    rejected    it has refused messages since its alarms were last acknowledged (malformed, foreign or invalid ones)
 """
 
 import math
@@ -14,18 +14,25 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from broker import monitor
-from edge.errors import ConfigError
-from edge.messaging import topics
+from broker import reports
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
-SHOWN = ("round", "loss", "accuracy_all", "payload_bytes_sent", "memory_mb", "temperature", "timeouts", "disagreement")
+SHOWN = (
+    "round",
+    "loss",
+    "accuracy_all",
+    "payload_bytes_sent",
+    "memory_mb",
+    "temperature",
+    "timeouts",
+    "consensus_distance",
+)
 """of a device's row, in the table"""
-CURVES = ("loss", "accuracy_all", "disagreement", "payload_bytes_sent", "memory_mb", "temperature")
+CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "memory_mb", "temperature")
 """of a device that are kept"""
-OF_FLEET = ("loss", "accuracy_all", "disagreement")
-REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "doubted")
+OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
+REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "rejected_by_aggregator")
 QUIET = 20.0
 RISE = 3.0
 Curve = list[tuple[float, float]]
@@ -40,9 +47,9 @@ class _Device:
     curves: dict[str, Curve] = field(default_factory=dict)
     lowest: float = math.inf
     refused: float = 0.0
-    """messages, when somebody last said that it is in order"""
+    """messages, when the alarms were last acknowledged"""
     excused: bool = False
-    """from being silent, until it reports again"""
+    """from the alarm "silent", until it reports again"""
 
     def take(self, row: dict[str, float], now: float) -> None:
         if self.seen:
@@ -56,23 +63,23 @@ class _Device:
                 _thinned(self.curves.setdefault(key, []), (row["round"], row[key]))
 
     def alarms(self, now: float) -> dict[str, str]:
-        found = {}
+        alarms = {}
         pause = now - self.seen
         usual = median(self.pauses) if self.pauses else QUIET / 3
         if self.excused:
             pass
         elif not self.online:
-            found["silent"] = "gone, says the broker"
+            alarms["silent"] = "offline (last will)"
         elif self.seen and pause > max(3 * usual, QUIET):
-            found["silent"] = f"nothing heard for {pause:.0f} s"
+            alarms["silent"] = f"nothing heard for {pause:.0f} s"
         loss = self.row.get("loss")
         if loss is not None and not math.isfinite(loss):
-            found["diverging"] = "its loss is no number"
+            alarms["diverging"] = "its loss is no number"
         elif loss is not None and loss > RISE * self.lowest + 0.1:
-            found["diverging"] = f"loss {loss:.3g}, was {self.lowest:.3g}"
+            alarms["diverging"] = f"loss {loss:.3g}, was {self.lowest:.3g}"
         if (refused := self.rejected - self.refused) > 0:
-            found["rejected"] = f"{refused:.0f} messages refused"
-        return found
+            alarms["rejected"] = f"{refused:.0f} messages refused"
+        return alarms
 
     @property
     def rejected(self) -> float:
@@ -80,13 +87,13 @@ class _Device:
 
 
 @dataclass
-class State:
-    """One fleet. clock: seconds since 1970."""
+class FleetState:
+    """One fleet. clock: returns seconds since 1970."""
 
     name: str
     clock: Callable[[], float]
     place: str = ""
-    """where it is listened to, for people"""
+    """the broker's address, for people"""
     lock: threading.Lock = field(default_factory=threading.Lock)
     _devices: dict[str, _Device] = field(default_factory=dict)
     _sums: dict[str, dict[float, tuple[float, int]]] = field(default_factory=dict)
@@ -95,24 +102,22 @@ class State:
     """messages that were neither status nor telemetry"""
 
     def take(self, topic: str, payload: bytes, now: float) -> None:
-        """A message of the broker's."""
-        told = monitor.told_by(topic, payload)
+        """Take a message of the broker's in; what is no report is only counted."""
+        report = reports.read(topic, payload)
         with self.lock:
-            if told is None or not self._room(told[0]):
+            if report is None or not self._room(report.device):
                 self.refused += 1
                 return
-            device, what = told
-            if isinstance(what, bool):
-                found = self._devices.setdefault(device, _Device())
-                found.online, found.excused = what, found.excused and not what
+            if report.row is None:
+                device, online = self._devices.setdefault(report.device, _Device()), bool(report.online)
+                device.online, device.excused = online, device.excused and not online
                 return
-        self.report(device, what, now)
+        self.report(report.device, report.row, now)
 
     def report(self, device: str, row: dict[str, float], now: float) -> None:
-        """A device's row of telemetry."""
+        """Take a device's row of telemetry in."""
         with self.lock:
-            found = self._devices.setdefault(device, _Device())
-            found.take(row, now)
+            self._devices.setdefault(device, _Device()).take(row, now)
             for key in OF_FLEET:
                 value = row.get(key, math.nan)
                 if math.isfinite(value) and "round" in row:
@@ -124,21 +129,21 @@ class State:
                             del sums[number]
 
     def snapshot(self) -> dict[str, Any]:
-        """All that the first page shows, ready for JSON."""
+        """Return all that the first page shows, ready for JSON."""
         now = self.clock()
         with self.lock:
             devices = sorted(self._devices.items())
             links = {
-                (device, key.removeprefix("sent_to/")): size
-                for device, found in devices
-                for key, size in found.row.items()
-                if key.startswith("sent_to/")
+                (name, key.removeprefix("sent_to/")): size
+                for name, device in devices
+                for key, size in device.row.items()
+                if key.startswith("sent_to/") and math.isfinite(size)
             }
             return {
                 "fleet": self.name,
                 "place": self.place,
                 "now": now,
-                "devices": [self._line(name, found, now) for name, found in devices],
+                "devices": [self._summary(name, device, now) for name, device in devices],
                 "links": [{"from": a, "to": b, "bytes": size} for (a, b), size in links.items()],
                 "curves": {
                     key: [(number, total / count) for number, (total, count) in sorted(sums.items())]
@@ -148,47 +153,42 @@ class State:
             }
 
     def device(self, name: str) -> dict[str, Any] | None:
-        """All about one; None if there is none of that name."""
+        """Return all about one device; None if it is not known."""
         now = self.clock()
         with self.lock:
-            if (found := self._devices.get(name)) is None:
+            if (device := self._devices.get(name)) is None:
                 return None
             return {
-                **self._line(name, found, now),
-                "row": {key: value for key, value in sorted(found.row.items()) if math.isfinite(value)},
-                "curves": {key: list(curve) for key, curve in found.curves.items()},
+                **self._summary(name, device, now),
+                "row": {key: value for key, value in sorted(device.row.items()) if math.isfinite(value)},
+                "curves": {key: list(curve) for key, curve in device.curves.items()},
             }
 
     def acknowledge(self, name: str) -> bool:
-        """Somebody has looked after a device's alarms; they come back with something new. Whether it is known."""
+        """Silence a device's alarms until something new happens; returns whether the device is known."""
         with self.lock:
-            if (found := self._devices.get(name)) is None:
+            if (device := self._devices.get(name)) is None:
                 return False
-            found.excused, found.refused = "silent" in found.alarms(self.clock()), found.rejected
-            loss = found.row.get("loss", math.nan)
-            found.lowest = loss if math.isfinite(loss) else found.lowest
+            device.excused, device.refused = "silent" in device.alarms(self.clock()), device.rejected
+            loss = device.row.get("loss", math.nan)
+            device.lowest = loss if math.isfinite(loss) else device.lowest
             return True
 
     def forget(self, name: str) -> bool:
-        """Take a device off the page, until it reports again. Whether it was there."""
+        """Take a device off the page until it reports again; returns whether it was there."""
         with self.lock:
             return self._devices.pop(name, None) is not None
 
     def _room(self, device: str) -> bool:
-        """For this one, if it can be a device."""
-        try:
-            topics.name(device, "device")
-        except ConfigError:
-            return False
-        return device in self._devices or len(self._devices) < monitor.MOST
+        return device in self._devices or len(self._devices) < reports.MAX_DEVICES
 
-    def _line(self, name: str, found: _Device, now: float) -> dict[str, Any]:
+    def _summary(self, name: str, device: _Device, now: float) -> dict[str, Any]:
         return {
             "id": name,
-            "online": found.online,
-            "ago": max(0.0, now - found.seen) if found.seen else None,
-            "alarms": found.alarms(now),
-            **{key: _finite(found.row, key) for key in SHOWN},
+            "online": device.online,
+            "ago": max(0.0, now - device.seen) if device.seen else None,
+            "alarms": device.alarms(now),
+            **{key: _finite(device.row, key) for key in SHOWN},
         }
 
 

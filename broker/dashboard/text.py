@@ -9,14 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from broker.dashboard.state import State
+from broker.dashboard.state import FleetState
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDE = 48
 """letters of a curve"""
 
 
-def show(console: Console, state: State, stop: threading.Event, pause: float = 1.0) -> None:
+def show(console: Console, state: FleetState, stop: threading.Event, pause: float = 1.0) -> None:
     """Until `stop` is set; where there is no terminal, one look after the other."""
     while not console.is_terminal:
         console.print(picture(state.snapshot()))

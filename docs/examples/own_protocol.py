@@ -1,4 +1,4 @@
-"""Your own protocol in 60 lines: every device learns from what the most certain of its neighbours believes."""
+"""Your own protocol in 60 lines: for each sample, every device learns from its most certain neighbour."""
 
 from dataclasses import dataclass
 

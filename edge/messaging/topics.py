@@ -19,6 +19,8 @@ from edge.interfaces import NodeId
 
 EXPIRY = 24 * 3600
 """Seconds after which the broker may forget an undelivered message (MQTT 5)."""
+STATUS, TELEMETRY = "status", "telemetry"
+"""channels of a device's own topics"""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -46,6 +48,34 @@ def parse(topic: str) -> Address | None:
     return Address(*names) if all(_NAME.fullmatch(name) for name in names) else None
 
 
+@dataclass(frozen=True)
+class DeviceTopic:
+    """Where a device speaks to whoever watches the fleet. channel: STATUS or TELEMETRY."""
+
+    fleet: str
+    device: NodeId
+    channel: str
+
+
+def parse_device(topic: str) -> DeviceTopic | None:
+    """Read a device's own topic.
+
+    Args:
+        topic: of an MQTT message.
+
+    Returns:
+        Whose status or telemetry it carries; None if it is neither.
+
+    >>> parse_device("fleet/orchard/status/device-0")
+    DeviceTopic(fleet='orchard', device='device-0', channel='status')
+    """
+    parts = topic.split("/")
+    if len(parts) != 4 or parts[0] != "fleet" or parts[2] not in (STATUS, TELEMETRY):
+        return None
+    fleet, device = parts[1], parts[3]
+    return DeviceTopic(fleet, device, parts[2]) if _NAME.fullmatch(fleet) and _NAME.fullmatch(device) else None
+
+
 def inbox(fleet: str, me: NodeId) -> str:
     """Return the topic filter to which a device subscribes."""
     return f"fleet/{fleet}/to/{me}/from/+/+"
@@ -53,12 +83,12 @@ def inbox(fleet: str, me: NodeId) -> str:
 
 def status(fleet: str, me: NodeId) -> str:
     """Return the topic at which a device is "online" or "offline"."""
-    return f"fleet/{fleet}/status/{me}"
+    return f"fleet/{fleet}/{STATUS}/{me}"
 
 
 def telemetry(fleet: str, me: NodeId) -> str:
     """Return the topic at which a device publishes its metrics."""
-    return f"fleet/{fleet}/telemetry/{me}"
+    return f"fleet/{fleet}/{TELEMETRY}/{me}"
 
 
 def name(text: str, noun: str) -> str:

@@ -9,7 +9,6 @@ may. Its messages are of kinds of their own:
     files    to the operator    parts of a .tar.gz: metrics.jsonl, log.txt
 """
 
-import io
 import json
 import logging
 import tarfile
@@ -22,6 +21,7 @@ from edge.interfaces import Delivery, NodeId, Transport
 from edge.messaging import chunked
 from edge.operations import health
 from edge.operations.rollout import Installer, NewBundleError, RolloutInfo, fingerprint, read_info
+from edge.storage import archive
 
 __all__ = ["OPERATOR", "AdministeredTransport", "NewBundleError", "Request", "parse_request"]
 
@@ -154,7 +154,8 @@ class AdministeredTransport:
             self._report()
 
     def _send_files(self) -> None:
-        for payload in chunked.split(_archive(self.files)):
+        content = archive.pack({path.name: path for path in self.files if path.is_file()}, compress=True)
+        for payload in chunked.split(content):
             self.inner.send(OPERATOR, FILES, payload)
 
     def _report(self) -> None:
@@ -180,13 +181,3 @@ def _image(root: Path = Path("/")) -> dict[str, str]:
         return {"board": str(image["board"]), "image": str(image["version"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _archive(paths: tuple[Path, ...]) -> bytes:
-    """A .tar.gz of those files that exist."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for path in paths:
-            if path.is_file():
-                archive.add(path, path.name)
-    return out.getvalue()

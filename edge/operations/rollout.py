@@ -23,7 +23,7 @@ from pathlib import Path
 from edge.command import last_line
 from edge.errors import MessageError
 from edge.messaging.chunked import LARGEST
-from edge.storage import atomic, checkpoint_files, digests
+from edge.storage import archive, atomic, checkpoint_files, digests
 
 ROLLOUT_FILE = "rollout.json"
 """in a package, and beside the bundle that came with it"""
@@ -100,8 +100,8 @@ class Installer:
 
     def _try(self, package: bytes, authority: Path, new: Path) -> str:
         """Unpack into `new`, check, try, and leave the result where `finish` finds it."""
-        with tarfile.open(fileobj=io.BytesIO(verified(package, authority, self.folder))) as archive:
-            atomic.unpack(archive, new, LARGEST)
+        with tarfile.open(fileobj=io.BytesIO(verified(package, authority, self.folder))) as package_tar:
+            archive.unpack(package_tar, new, LARGEST)
         info = read_info(new) or RolloutInfo()
         installed = read_info(self.bundle) or RolloutInfo()
         if info.fleet != self.fleet:

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 
 @contextmanager
@@ -57,40 +56,6 @@ def write_private(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def unpack(archive: tarfile.TarFile, target: Path, largest: int) -> None:
-    """Unpack the files and folders of an archive into a folder, and sync them.
-
-    Args:
-        archive: open for reading.
-        target: the folder; it is created if it is missing.
-        largest: bytes that all files may have together.
-
-    Raises:
-        ValueError: the archive holds something else, a name that leads out of the folder, or more than `largest` bytes.
-        TarError, EOFError, OSError: it ends too soon, or the folder cannot be written.
-            After an error the content of `target` is worth nothing.
-    """
-    members = archive.getmembers()
-    if (total := sum(member.size for member in members)) > largest:
-        raise ValueError(f"it unpacks to {total:,} bytes; at most {largest:,} were expected")
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for member in members:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            raise ValueError(f"{member.name!r} is nothing that belongs in it")
-        place = target / path
-        if member.isdir():
-            place.mkdir(parents=True, exist_ok=True)
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        content = archive.extractfile(member)
-        assert content is not None  # it is a file
-        with place.open("wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def remove(path: Path) -> None:

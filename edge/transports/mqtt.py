@@ -43,12 +43,60 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Files (PEM) for `mqtts://`: the CA that signed the broker's certificate, and the device's certificate and key."""
+class Credentials:
+    """Files (PEM) for `mqtts://`: the authority behind the broker's certificate, and the client's certificate and key.
 
-    ca: Path
-    certificate: Path
-    key: Path
+    ca: the system's authorities if absent. check_hostname: whether the broker has to prove the name it is reached by.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    check_hostname: bool = True
+
+    @classmethod
+    def of_folder(cls, folder: Path, *, check_hostname: bool = True) -> "Credentials":
+        """Name the files of a folder that `edge-broker enrol` made."""
+        return cls(folder / "authority.crt", folder / "device.crt", folder / "device.key", check_hostname)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS settings of a client.
+
+        Raises:
+            ConfigError: a file is missing, or is no certificate or key.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = self.check_hostname
+        try:
+            if self.ca is None:
+                context.load_default_certs()
+            else:
+                context.load_verify_locations(self.ca)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as reason:
+            names = ", ".join(str(path) for path in (self.ca, self.certificate, self.key) if path)
+            raise ConfigError(f"the certificate files {names} cannot be used: {reason}") from None
+        return context
+
+
+def new_client(identifier: str, version: int = 5, *, tls: Credentials | None = None, **options: Any) -> paho.Client:
+    """Return a paho client that is not connected yet: the one place where a client is made.
+
+    Args:
+        identifier: names the client, and its session, to the broker.
+        version: of MQTT, 5 or 3 (meaning 3.1.1).
+        tls: speak TLS with these credentials; plain TCP if absent.
+        options: more arguments of `paho.mqtt.client.Client`.
+
+    Raises:
+        ConfigError: the credentials cannot be used.
+    """
+    protocol = paho.MQTTv5 if version == 5 else paho.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identifier, protocol=protocol, **options)
+    if tls is not None:
+        client.tls_set_context(tls.context())
+    return client
 
 
 def create(
@@ -57,17 +105,17 @@ def create(
     fleet: str,
     me: NodeId,
     lasting: bool = True,
-    identity: Identity | None = None,
+    credentials: Credentials | None = None,
     version: int = 0,
 ) -> "MqttTransport":
     """Connect to a broker, and subscribe to the device's inbox.
 
     Args:
-        url: mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://... with an identity.
+        url: mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://... with credentials.
         fleet: its name, as it stands in topics.
         me: the device; names the session, too.
         lasting: whether the broker keeps the session, and messages to the device, while it is away.
-        identity: for TLS.
+        credentials: for mqtts://.
         version: 5 or 3 (meaning 3.1.1) insists on one; 0 tries 5, then 3.
 
     Returns:
@@ -81,11 +129,11 @@ def create(
     topics.name(me, "device")
     address = parse(url)
     if version:
-        return MqttTransport(address, fleet, me, lasting, identity, version)
+        return MqttTransport(address, fleet, me, lasting, credentials, version)
     try:
-        return MqttTransport(address, fleet, me, lasting, identity, 5)
+        return MqttTransport(address, fleet, me, lasting, credentials, 5)
     except _WrongVersion:
-        return MqttTransport(address, fleet, me, lasting, identity, 3)
+        return MqttTransport(address, fleet, me, lasting, credentials, 3)
 
 
 class _WrongVersion(TransportError):
@@ -101,7 +149,7 @@ class MqttTransport:
         fleet: str,
         me: NodeId,
         lasting: bool,
-        identity: Identity | None,
+        credentials: Credentials | None,
         version: int,
     ) -> None:
         self.traffic = Traffic()
@@ -115,7 +163,7 @@ class MqttTransport:
         self._closed = False
         self._last: paho.MQTTMessageInfo | None = None
         self._lost = 0
-        self._client = self._create_client(address, lasting, identity)
+        self._client = self._create_client(address, lasting, credentials)
         self._connect(address, lasting)
 
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
@@ -171,28 +219,19 @@ class MqttTransport:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _create_client(self, address: Url, lasting: bool, identity: Identity | None) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{self._fleet}-{self._me}",
+    def _create_client(self, address: Url, lasting: bool, credentials: Credentials | None) -> paho.Client:
+        tls = credentials or Credentials()
+        client = new_client(
+            f"{self._fleet}-{self._me}",
+            self.version,
+            tls=tls if address.tls else None,
             clean_session=None if self.version == 5 else not lasting,
-            protocol=paho.MQTTv5 if self.version == 5 else paho.MQTTv311,
         )
         client.max_queued_messages_set(QUEUE)  # unlimited otherwise, and must be set before connecting
         client.max_inflight_messages_set(64)
         client.reconnect_delay_set(0.05, 1)  # type: ignore[arg-type]  # paho sleeps for it even when it is asked to stop
         client.username_pw_set(address.user, address.password)
         client.will_set(topics.status(self._fleet, self._me), "offline", qos=1, retain=True)
-        if address.tls:
-            try:
-                client.tls_set(
-                    str(identity.ca) if identity else None,
-                    str(identity.certificate) if identity else None,
-                    str(identity.key) if identity else None,
-                    tls_version=ssl.PROTOCOL_TLS_CLIENT,
-                )
-            except (OSError, ssl.SSLError) as reason:
-                raise ConfigError(f"the certificate files of {self._me} cannot be used: {reason}") from None
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect

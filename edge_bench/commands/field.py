@@ -17,7 +17,7 @@ TEXT = "A field test: metrics that were collected from boards, as tables and cur
 CURVES = {
     "accuracy_all": "accuracy",
     "loss": "loss",
-    "disagreement": "disagreement",
+    "consensus_distance": "consensus distance",
     "temperature": "degrees Celsius",
     "memory_mb": "resident memory, MB",
 }

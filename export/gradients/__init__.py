@@ -1,14 +1,16 @@
 """Gradient rules, one family of operators a file.
 
-A rule takes the operations to append to, the node, and the adjoint of each of its outputs; it
-returns one adjoint per input, `None` where there is no gradient. An adjoint may still have the
-shape broadcasting gave the output: the walk (`export.training.autodiff`) sums it back. What a rule emits
-and nobody uses is pruned, so a rule need not ask which inputs are trained.
+A rule takes the graph to append to, the node, and the adjoint of each of its outputs; it returns one adjoint per input,
+`None` where there is no gradient. An adjoint may still have the shape that broadcasting gave the output: the walk
+(`export.training.autodiff`) sums it back. What a rule appends and nothing uses is pruned, so a rule need not ask which
+inputs are trained.
 
     @gradient("Mul")
     def mul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
         A, B = node.inputs
         return [op("Mul", dY, B), op("Mul", dY, A)]
+
+What an operator costs stands beside its rule, where that is more than element-wise work (`macs`).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +22,28 @@ from export.graph.node import Node
 
 Adjoints = Sequence[Value | None]
 Rule = Callable[..., Adjoints]
+Size = tuple[int, ...]
+Count = Callable[[Node, Sequence[Size], Size], int]
 
 RULES: dict[str, Rule] = {}
 ZERO: set[str] = set()
 """Operators whose gradient is zero by nature: integers, comparisons, shapes. Not the same as missing."""
+MACS: dict[str, Count] = {}
+"""Operators that multiply and accumulate; all others count as element-wise."""
 
 
 def gradient(*op_types: str) -> Callable[[Rule], Rule]:
-    """Declare the rule of these operators."""
+    """Declare the gradient rule of these operators.
+
+    Args:
+        op_types: operators of the standard domain.
+
+    Returns:
+        A decorator for `rule(op, node, *adjoints) -> Adjoints`.
+
+    Raises:
+        ValueError: one of them has a rule already.
+    """
 
     def declare(rule: Rule) -> Rule:
         for op_type in op_types:
@@ -44,12 +60,31 @@ def zero_gradient(*op_types: str) -> None:
     ZERO.update(op_types)
 
 
+def macs(*op_types: str) -> Callable[[Count], Count]:
+    """Declare how many multiply-accumulates these operators take.
+
+    Args:
+        op_types: operators of the standard domain.
+
+    Returns:
+        A decorator for `count(node, inputs, output) -> int`; inputs and output are sizes, all known, () where an
+        optional operand is left out.
+    """
+
+    def declare(count: Count) -> Count:
+        MACS.update(dict.fromkeys(op_types, count))
+        return count
+
+    return declare
+
+
 def supported() -> list[str]:
-    """The operators that can be differentiated."""
+    """The operators that can be differentiated, sorted."""
     return sorted(RULES)
 
 
-__all__ = ["RULES", "ZERO", "Adjoints", "GraphBuilder", "Node", "Value", "gradient", "supported", "zero_gradient"]
+__all__ = ["MACS", "RULES", "ZERO", "Adjoints", "GraphBuilder", "Node", "Size", "Value", "gradient", "macs"]
+__all__ += ["supported", "zero_gradient"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -7,8 +7,11 @@ Shapes, with g groups:  X (N, C, *S)   W (M, C/g, *K)   B (M,)   Y (N, M, *O)
   dB  dY summed over everything but the channel
 """
 
+from collections.abc import Sequence
+from math import prod
+
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Size, Value, gradient, macs
 from export.graph.node import FILTER_GRADIENT
 from export.graph.window import Window
 
@@ -45,6 +48,18 @@ def conv_transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     dX = op("Conv", dY, W, group=group, **window.attributes)
     dW = op.internal(FILTER_GRADIENT, dY, X, like=W, group=group, **window.attributes)
     return [dX, dW, _bias_gradient(op, dY)][: 2 + len(bias)]
+
+
+@macs("Conv")
+def conv_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+    """One filter per output element; constant filters only copy (patches of a filter gradient)."""
+    return 0 if node.constant(1) is not None else prod(output) * prod(inputs[1][1:])
+
+
+@macs("ConvTranspose")
+def conv_transpose_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+    """One filter per input element."""
+    return 0 if node.constant(1) is not None else prod(inputs[0]) * prod(inputs[1][1:])
 
 
 def _bias_gradient(op: GraphBuilder, dY: Value) -> Value:

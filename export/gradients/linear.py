@@ -1,7 +1,10 @@
 """Gradients of matrix products."""
 
+from collections.abc import Sequence
+from math import prod
+
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, Node, Size, Value, gradient, macs
 
 
 @gradient("Gemm")
@@ -79,3 +82,17 @@ def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
             adjoint = op.expanded(op("Unsqueeze", adjoint, op.const(alone)), node.inputs[i])
         adjoints.append(adjoint)
     return adjoints
+
+
+@macs("Gemm", "MatMul")
+def product_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+    """A sum over the contracted axis per output element."""
+    return prod(output) * (inputs[0][0] if node.attr("transA", 0) else inputs[0][-1])
+
+
+@macs("Einsum")
+def einsum_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+    """The product of all axes that the equation names."""
+    operands = node.attr("equation", "").replace(" ", "").split("->")[0].split(",")
+    axes = {c: d for operand, size in zip(operands, inputs, strict=True) for c, d in zip(operand, size, strict=True)}
+    return prod(axes.values())

@@ -29,20 +29,20 @@ def build(
     b1, b2, rate = hyper["beta1"], hyper["beta2"], hyper["learning_rate"]
     one = op.like(b1, 1)
     t = state("step", None)
-    after: Next = {t: op("Add", t, one)}
-    step = op("Div", rate, op("Sub", one, op("Pow", b1, after[t])))
-    root = op("Sqrt", op("Sub", one, op("Pow", b2, after[t])))
+    following: Next = {t: op("Add", t, one)}
+    step = op("Div", rate, op("Sub", one, op("Pow", b1, following[t])))
+    root = op("Sqrt", op("Sub", one, op("Pow", b2, following[t])))
     rest1, rest2 = op("Sub", one, b1), op("Sub", one, b2)
     kept = op("Sub", one, op("Mul", rate, hyper["weight_decay"])) if decay else None
     for p, g in gradients.items():
         m, v = state("m", p), state("v", p)
-        after[m] = op("Add", op("Mul", m, b1), op("Mul", g, rest1))
-        after[v] = op("Add", op("Mul", v, b2), op("Mul", op("Mul", g, g), rest2))
-        second = after[v]
+        following[m] = op("Add", op("Mul", m, b1), op("Mul", g, rest1))
+        following[v] = op("Add", op("Mul", v, b2), op("Mul", op("Mul", g, g), rest2))
+        second = following[v]
         if amsgrad:
             largest = state("v_max", p)
-            second = after[largest] = op("Max", largest, after[v])
+            second = following[largest] = op("Max", largest, following[v])
         scale = op("Add", op("Div", op("Sqrt", second), root), hyper["epsilon"])
         start = op("Mul", p, kept) if kept else p
-        after[p] = op("Sub", start, op("Mul", op("Div", after[m], scale), step))
-    return after
+        following[p] = op("Sub", start, op("Mul", op("Div", following[m], scale), step))
+    return following

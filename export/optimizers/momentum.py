@@ -10,9 +10,9 @@ HYPER = {"learning_rate": 0.1, "momentum": 0.9}
 
 def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: one buffer m a parameter, zero at first."""
-    after: Next = {}
+    following: Next = {}
     for p, g in gradients.items():
         m = state("momentum", p)
-        after[m] = op("Add", op("Mul", m, hyper["momentum"]), g)
-        after[p] = op("Sub", p, op("Mul", after[m], hyper["learning_rate"]))
-    return after
+        following[m] = op("Add", op("Mul", m, hyper["momentum"]), g)
+        following[p] = op("Sub", p, op("Mul", following[m], hyper["learning_rate"]))
+    return following

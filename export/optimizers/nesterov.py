@@ -10,10 +10,10 @@ HYPER = {"learning_rate": 0.1, "momentum": 0.9}
 
 def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: one buffer m a parameter, zero at first."""
-    after: Next = {}
+    following: Next = {}
     for p, g in gradients.items():
         m = state("momentum", p)
-        after[m] = op("Add", op("Mul", m, hyper["momentum"]), g)
-        ahead = op("Add", g, op("Mul", after[m], hyper["momentum"]))
-        after[p] = op("Sub", p, op("Mul", ahead, hyper["learning_rate"]))
-    return after
+        following[m] = op("Add", op("Mul", m, hyper["momentum"]), g)
+        ahead = op("Add", g, op("Mul", following[m], hyper["momentum"]))
+        following[p] = op("Sub", p, op("Mul", ahead, hyper["learning_rate"]))
+    return following

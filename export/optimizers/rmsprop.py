@@ -14,10 +14,10 @@ HYPER = {"learning_rate": 0.01, "smoothing": 0.99, "epsilon": 1e-8}
 def build(op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
     """State: v a parameter, zero at first."""
     rest = op("Sub", op.like(hyper["smoothing"], 1), hyper["smoothing"])
-    after: Next = {}
+    following: Next = {}
     for p, g in gradients.items():
         v = state("v", p)
-        after[v] = op("Add", op("Mul", v, hyper["smoothing"]), op("Mul", op("Mul", g, g), rest))
-        scaled = op("Div", g, op("Add", op("Sqrt", after[v]), hyper["epsilon"]))
-        after[p] = op("Sub", p, op("Mul", scaled, hyper["learning_rate"]))
-    return after
+        following[v] = op("Add", op("Mul", v, hyper["smoothing"]), op("Mul", op("Mul", g, g), rest))
+        scaled = op("Div", g, op("Add", op("Sqrt", following[v]), hyper["epsilon"]))
+        following[p] = op("Sub", p, op("Mul", scaled, hyper["learning_rate"]))
+    return following

@@ -17,14 +17,26 @@ WIDEST = 24
 """layers that a chart shows"""
 
 
-def facts(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict[str, Any]:
-    """Everything, as plain values. Costs are of a step with `batch` rows of each batch the bundle takes."""
-    manifest = found.manifest
-    graphs = {name: _graph(found.path / f"{name}.onnx") for name in ("train", "predict")}
-    spent = train_cost(found, graphs["train"], batch)
+def facts(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict[str, Any]:
+    """List everything about a bundle as plain values.
+
+    Args:
+        bundle: a bundle that was read.
+        notes: what the exporter changed in the model.
+        batch: rows of each batch that a step takes, for the costs.
+
+    Returns:
+        What `edge-export inspect --json` prints.
+
+    Raises:
+        ExportError: a graph cannot be read.
+    """
+    manifest = bundle.manifest
+    graphs = {name: _graph(bundle.path / f"{name}.onnx") for name in ("train", "predict")}
+    spent = train_cost(bundle, graphs["train"], batch)
     trained = sum(p.size for p in manifest.parameters if p.trainable)
     return {
-        "bundle": str(found.path),
+        "bundle": str(bundle.path),
         "name": manifest.name,
         "notes": list(notes),
         "shape": list(manifest.sample),
@@ -53,7 +65,7 @@ def facts(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict
         "trained_scalars": trained,
         "batch": batch,
         "macs": spent.macs,
-        "distillation_macs": distillation(found, graphs["train"], batch),
+        "distillation_macs": distillation_macs(bundle, graphs["train"], batch),
         "activation_bytes": spent.activations,
         "parameter_bytes": 4 * manifest.size,
         "state_bytes": 4 * sum(s.size for s in manifest.state),
@@ -63,86 +75,108 @@ def facts(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict
         "opset": manifest.opset,
         "ir_version": manifest.ir_version,
         "model_digest": manifest.model_digest.hex(),
-        "bytes": sum(f.stat().st_size for f in found.path.iterdir() if f.is_file()),
+        "bytes": sum(f.stat().st_size for f in bundle.path.iterdir() if f.is_file()),
     }
 
 
-def train_cost(found: Bundle, graph: onnx.ModelProto, batch: int, reference: int | None = None) -> Cost:
-    """Of one training step with `batch` rows of each batch, or as many of the reference set as are asked for."""
+def train_cost(bundle: Bundle, graph: onnx.ModelProto, batch: int, reference: int | None = None) -> Cost:
+    """Count one training step.
+
+    Args:
+        bundle: the bundle.
+        graph: its training graph.
+        batch: rows of the private batch.
+        reference: rows of the reference batch; as many as of the private one if None.
+    """
     rows = batch if reference is None else reference
-    both = any(t.name == "reference_x" for t in found.manifest.inputs)
+    both = any(t.name == "reference_x" for t in bundle.manifest.inputs)
     return cost(graph, {"N": batch, "R": rows, "rows": batch + (rows if both else 0)})
 
 
-def distillation(found: Bundle, graph: onnx.ModelProto, batch: int) -> int:
-    """Multiply-accumulates of all phases that are for the reference rows' sake: every pass grows by the row."""
-    if not any("R" in t.shape for t in found.manifest.inputs):
+def distillation_macs(bundle: Bundle, graph: onnx.ModelProto, batch: int) -> int:
+    """Count the multiply-accumulates that a step spends on its reference rows, in all phases.
+
+    Every pass grows by the same amount with each row, so two steps of 1 and 2 reference rows tell it.
+    """
+    if not any("R" in t.shape for t in bundle.manifest.inputs):
         return 0
-    one, two = (sum(train_cost(found, graph, batch, rows).macs.values()) for rows in (1, 2))
+    one, two = (sum(train_cost(bundle, graph, batch, rows).macs.values()) for rows in (1, 2))
     return batch * (two - one)
 
 
-def show(found: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, saved: dict[str, Any] | None = None) -> None:
-    """Print a summary and the parameter table. saved: the facts of the same bundle with all trained."""
-    known = facts(found, notes, batch=batch)
+def show(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, whole: dict[str, Any] | None = None) -> None:
+    """Print a summary and the parameter table.
+
+    Args:
+        bundle: the bundle.
+        notes: what the exporter changed in the model.
+        batch: rows of each batch that a step takes, for the costs.
+        whole: the costs of the same bundle with everything trained.
+    """
+    report = facts(bundle, notes, batch=batch)
     console = Console()
-    console.print(f"[bold]{known['name']}[/] in {known['bundle']}: all digests fit", highlight=False)
+    console.print(f"[bold]{report['name']}[/] in {report['bundle']}: checksums OK", highlight=False)
     for note in notes:
         console.print(f"  note: {note}", highlight=False)
     summary = Table(show_header=False, box=None)
-    stages = ["x".join(map(str, known["shape"])), str(known["classes"])]
-    if known["features"]:
-        stages.insert(1, f"{known['features']} features of the frozen backbone")
+    stages = ["x".join(map(str, report["shape"])), str(report["classes"])]
+    if report["features"]:
+        stages.insert(1, f"{report['features']} features of the frozen backbone")
     summary.add_row("sample -> classes", " -> ".join(stages))
-    if known["heads"] > 1:
-        summary.add_row("heads", f"{known['heads']}, the main one and {known['heads'] - 1} auxiliary")
-    if known["embedding"]:
-        summary.add_row("embedding", "x".join(map(str, known["embedding"])))
-    summary.add_row("objective", " + ".join(known["objective"]))
-    summary.add_row("optimizer", known["optimizer"])
-    summary.add_row("run-time inputs", ", ".join(known["inputs"]))
-    summary.add_row("scalars", ", ".join(f"{k} = {v:g}" for k, v in known["hyper"].items()))
-    summary.add_row("graph", f"{known['train_nodes']} nodes to train, {known['predict_nodes']} to predict")
-    summary.add_row("operator set", f"{known['opset']}, standard operators only")
-    spent = ", ".join(f"{known['macs'][phase] / 1e6:.3g} M {phase}" for phase in PHASES if known["macs"][phase])
-    if known["distillation_macs"]:
-        spent += f"; {known['distillation_macs'] / 1e6:.3g} M of it for reference rows"
+    if report["heads"] > 1:
+        summary.add_row("heads", f"{report['heads']}, the main one and {report['heads'] - 1} auxiliary")
+    if report["embedding"]:
+        summary.add_row("embedding", "x".join(map(str, report["embedding"])))
+    summary.add_row("objective", " + ".join(report["objective"]))
+    summary.add_row("optimizer", report["optimizer"])
+    summary.add_row("run-time inputs", ", ".join(report["inputs"]))
+    summary.add_row("scalars", ", ".join(f"{k} = {v:g}" for k, v in report["hyper"].items()))
+    summary.add_row("graph", f"{report['train_nodes']} nodes to train, {report['predict_nodes']} to predict")
+    summary.add_row("operator set", f"{report['opset']}, standard operators only")
+    spent = ", ".join(f"{report['macs'][phase] / 1e6:.3g} M {phase}" for phase in PHASES if report["macs"][phase])
+    if report["distillation_macs"]:
+        spent += f"; {report['distillation_macs'] / 1e6:.3g} M of it for reference rows"
     summary.add_row("multiply-accumulates", f"{spent} (batch {batch})")
-    held = f"{known['activation_bytes'] / 1e6:.3g} MB activations (batch {batch}, planned)"
+    held = f"{report['activation_bytes'] / 1e6:.3g} MB activations (batch {batch}, planned)"
     summary.add_row(
         "memory",
-        f"{known['parameter_bytes'] / 1e6:.3g} MB parameters, {known['state_bytes'] / 1e6:.3g} MB optimizer, {held}",
+        f"{report['parameter_bytes'] / 1e6:.3g} MB parameters, {report['state_bytes'] / 1e6:.3g} MB optimizer, {held}",
     )
-    if saved is not None:
-        summary.add_row("saved by freezing", _saved(known, saved))
-    others = ["ONNX Runtime's training package"] if known["ort_training"] else []
-    if known["tflite"]:
-        others.insert(0, f"TFLite, batches of {' and '.join(f'{n} {k}' for k, n in _batches(known).items())} rows")
+    if whole is not None:
+        summary.add_row("saved by freezing", _saved(report, whole))
+    others = ["ONNX Runtime's training package"] if report["ort_training"] else []
+    if report["tflite"]:
+        others.insert(0, f"TFLite, batches of {' and '.join(f'{n} {k}' for k, n in _batches(report).items())} rows")
     summary.add_row("runtimes", ", ".join(["ONNX Runtime", *others]))
-    summary.add_row("size", f"{known['bytes'] / 1000:.1f} kB")
+    summary.add_row("size", f"{report['bytes'] / 1000:.1f} kB")
     console.print(summary)
     table = Table("parameter", "shape")
     table.add_column("scalars", justify="right")
     table.add_column("share", justify="right")
     table.add_column("")
-    for row in known["parameters"]:
-        share = row["scalars"] / known["scalars"]
+    for row in report["parameters"]:
+        share = row["scalars"] / report["scalars"]
         shape = "x".join(map(str, row["shape"]))
         role = "" if row["trainable"] else "measured" if row["statistic"] else "frozen"
         table.add_row(row["name"], shape, f"{row['scalars']:,}", f"{share:.1%}", role)
     table.add_section()
-    share = known["trained_scalars"] / known["scalars"]
-    table.add_row("all", "", f"{known['scalars']:,}", "", f"{share:.1%} trained" if share < 1 else "")
+    share = report["trained_scalars"] / report["scalars"]
+    table.add_row("all", "", f"{report['scalars']:,}", "", f"{share:.1%} trained" if share < 1 else "")
     console.print(table)
 
 
-def _batches(known: dict[str, Any]) -> dict[str, int]:
-    return {{"N": "private", "R": "reference"}[symbol]: rows for symbol, rows in known["tflite"].items()}
+def _batches(report: dict[str, Any]) -> dict[str, int]:
+    return {{"N": "private", "R": "reference"}[symbol]: rows for symbol, rows in report["tflite"].items()}
 
 
-def plot(found: Bundle, *, batch: int = 1) -> None:
-    """Print a bar chart: multiply-accumulates by layer, the most expensive ones."""
-    spent = train_cost(found, _graph(found.path / "train.onnx"), batch)
+def plot(bundle: Bundle, *, batch: int = 1) -> None:
+    """Print a bar chart of the layers that take the most multiply-accumulates.
+
+    Args:
+        bundle: the bundle.
+        batch: rows of each batch that a step takes.
+    """
+    spent = train_cost(bundle, _graph(bundle.path / "train.onnx"), batch)
     layers = sorted((layer for layer in spent.layers if layer.macs), key=lambda layer: -layer.macs)
     rest = sum(layer.macs for layer in layers[WIDEST:])
     table = Table(title=f"multiply-accumulates of a step, batch {batch}", box=None, expand=True)
@@ -158,10 +192,10 @@ def plot(found: Bundle, *, batch: int = 1) -> None:
     Console().print(table)
 
 
-def _saved(known: dict[str, Any], whole: dict[str, Any]) -> str:
-    """How much less than training everything."""
-    ours, full = sum(known["macs"].values()), sum(whole["macs"].values())
-    memory, most = ((f["activation_bytes"] + f["state_bytes"]) / 1e6 for f in (known, whole))
+def _saved(report: dict[str, Any], whole: dict[str, Any]) -> str:
+    """How much less than training everything costs."""
+    ours, full = sum(report["macs"].values()), sum(whole["macs"].values())
+    memory, most = ((f["activation_bytes"] + f["state_bytes"]) / 1e6 for f in (report, whole))
     return (
         f"{(full - ours) / 1e6:.3g} of {full / 1e6:.3g} M multiply-accumulates ({1 - ours / full:.0%}), "
         f"{most - memory:.3g} of {most:.3g} MB activations and optimizer ({1 - memory / most:.0%})"
@@ -171,5 +205,5 @@ def _saved(known: dict[str, Any], whole: dict[str, Any]) -> str:
 def _graph(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
-    except Exception as reason:  # whatever protobuf raises; the digest fitted, so the exporter wrote it so
+    except Exception as reason:  # whatever protobuf raises; the checksum was right, so the exporter wrote it like this
         raise ExportError(f"{path} cannot be read: {reason}") from None

@@ -1,23 +1,25 @@
 """Reverse-mode differentiation of an ONNX graph, written as more ONNX graph.
 
-The walk visits the nodes between the wanted values and the root in reverse order, asks each
-node's rule (`export.gradients`) for the adjoints of its inputs, and adds them up. Broadcasting
-is undone here, once: an adjoint is summed back to the shape of the value it belongs to.
+The walk visits the nodes between the wanted values and the roots in reverse order, asks each node's rule
+(`export.gradients`) for the adjoints of its inputs, and adds them up. Broadcasting is undone here, once: an adjoint is
+summed back to the shape of the value it belongs to.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+
+import onnx
 
 from export.errors import ExportError
-from export.gradients import RULES, ZERO, supported
+from export.gradients import RULES, ZERO, Adjoints, supported
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import Node
-from export.training.recompute import Recomputed
+from export.training.recompute import Recomputation
 
 
 def gradients(
     op: GraphBuilder, roots: Mapping[Value, Value], wanted: Collection[Value], *, segments: int = 1
 ) -> dict[Value, Value]:
-    """Append the backward graph; return the adjoint of each of `wanted`.
+    """Append the backward graph.
 
     Args:
         op: holds the forward graph; receives the backward one.
@@ -26,36 +28,30 @@ def gradients(
         segments: into how many pieces the forward graph is cut, all but the last of which are computed again
             instead of kept (`export.training.recompute`).
 
+    Returns:
+        The adjoint of each of `wanted`, in its shape.
+
     Raises:
-        ExportError: an operator on the way has no rule, or a wanted value does not reach the roots.
+        ExportError: an operator on the way has no rule, or the roots do not depend on a wanted value.
     """
     forward = list(op.nodes)
-    moving = set(wanted)  # values that depend on something wanted
-    for proto in forward:
-        if proto.op_type not in ZERO and moving.intersection(proto.input):
-            moving.update(proto.output)
-
-    again = Recomputed(op, forward, segments)
-    adjoints = {value: adjoint for value, adjoint in roots.items() if value in moving}
+    dependent = _dependent_on(wanted, forward)
+    recomputation = Recomputation(op, forward, segments)
+    adjoints = {value: adjoint for value, adjoint in roots.items() if value in dependent}
     for proto in reversed(forward):
         dYs = [adjoints.get(y) for y in proto.output]
-        if not moving.intersection(proto.output) or not any(dYs):
+        first = next(filter(None, dYs), None)
+        if first is None or dependent.isdisjoint(proto.output):
             continue
-        if proto.op_type not in RULES:
-            raise ExportError(
-                f"no gradient rule for '{proto.op_type}' (node {Node(op, proto, [])}); "
-                f"rules exist for: {', '.join(supported())}"
-            )
-        node = Node(op, again.view(proto, next(filter(None, dYs))), [x in moving for x in proto.input])
-        given = RULES[proto.op_type](op, node, *dYs[: 1 + max(i for i, d in enumerate(dYs) if d)])
-        for x, dX in zip(proto.input, given, strict=True):
-            if dX is not None and x in moving:
+        node = Node(op, recomputation.view(proto, first), [x in dependent for x in proto.input])
+        for x, dX in zip(proto.input, _apply_rule(op, node, dYs), strict=True):
+            if dX is not None and x in dependent:
                 dX = unbroadcast(op, dX, x)
                 adjoints[x] = op("Add", adjoints[x], dX) if x in adjoints else dX
 
-    if lost := [value for value in wanted if value not in adjoints]:
+    if missing := [value for value in wanted if value not in adjoints]:
         raise ExportError(
-            f"nothing flows back to {', '.join(map(repr, lost))}: the objective does not depend on it; "
+            f"nothing flows back to {', '.join(map(repr, missing))}: the objective does not depend on it; "
             "add a term that does, or freeze it with --train"
         )
     return {value: adjoints[value] for value in wanted}
@@ -68,3 +64,22 @@ def unbroadcast(op: GraphBuilder, adjoint: Value, value: Value) -> Value:
     adjoint = op.sum(adjoint, range(extra))
     stretched = [i for i, (h, w) in enumerate(zip(have[extra:], want, strict=True)) if w == 1 and h != 1]
     return op.sum(adjoint, stretched, keepdims=True)
+
+
+def _dependent_on(wanted: Collection[Value], nodes: Sequence[onnx.NodeProto]) -> set[Value]:
+    """The wanted values, and all that depends on them differentiably."""
+    dependent = set(wanted)
+    for node in nodes:
+        if node.op_type not in ZERO and not dependent.isdisjoint(node.input):
+            dependent.update(node.output)
+    return dependent
+
+
+def _apply_rule(op: GraphBuilder, node: Node, dYs: Sequence[Value | None]) -> Adjoints:
+    """Ask the rule; it is given the adjoints up to the last output that has one."""
+    if node.op_type not in RULES:
+        raise ExportError(
+            f"no gradient rule for '{node.op_type}' (node {node}); rules exist for: {', '.join(supported())}"
+        )
+    count = 1 + max(i for i, dY in enumerate(dYs) if dY)
+    return RULES[node.op_type](op, node, *dYs[:count])

@@ -60,10 +60,10 @@ def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False
         rename |= {y: "model/" + y for y in node.output if y}
         copy = with_names(node, rename)
         copy.name = node.name or node.output[0]
-        if folder.visit(copy):
+        if folder.fold(copy):
             continue
         if copy.op_type == "Reshape":
-            folder.reshape(copy)
+            folder.settle_reshape(copy)
         append_node(op, copy, mode)
 
     results = [rename[value] for value in model.outputs] + list(mode.updates.values())

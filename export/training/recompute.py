@@ -1,9 +1,9 @@
 """Activations computed again instead of kept: memory for time (Chen et al. 2016).
 
-The forward graph is cut into segments of about equally many activations. Of all but the last, only what
-later segments read is kept; when the backward walk enters a segment, its nodes are written once more, from what
-was kept. A runtime would merge the two, which are the same, so every value a segment starts from is first added
-to a zero taken from the adjoint that just arrived: that makes them different, and later.
+The forward graph is cut into segments of about equally many activations. Of all but the last, only what later segments
+read is kept; when the backward walk enters a segment, its nodes are written once more, from what was kept. A runtime
+would merge the two copies, which are equal. So every value that a segment starts from is first added to a zero taken
+from the adjoint that has just arrived, which makes the copies differ and puts the second one later.
 """
 
 from collections.abc import Sequence
@@ -15,36 +15,38 @@ from export.graph.builder import GraphBuilder, Value
 from export.graph.node import with_names
 
 
-class Recomputed:
-    """Where the backward walk reads forward values."""
+class Recomputation:
+    """Where the backward walk reads forward values.
+
+    Args:
+        op: the graph.
+        forward: its forward nodes.
+        segments: how many pieces they are cut into; 1 keeps all activations.
+    """
 
     def __init__(self, op: GraphBuilder, forward: Sequence[onnx.NodeProto], segments: int) -> None:
         self._op = op
         self._segments = cut(op, forward, segments) if segments > 1 else []
         self._segment_of = {y: i for i, nodes in enumerate(self._segments[:-1]) for n in nodes for y in n.output if y}
-        made = {y for n in forward for y in n.output if y}
-        batch = {
-            x for n in forward for x in n.input if x and x not in made and op.floats(x) and None in op.shape(x)[:1]
-        }
-        self._activations = {y for y in made if op.floats(y)} | batch
-        self._again: dict[int, dict[Value, Value]] = {}
+        self._activations = _activations(op, forward)
+        self._copies: dict[int, dict[Value, Value]] = {}
 
     def view(self, proto: onnx.NodeProto, adjoint: Value) -> onnx.NodeProto:
-        """The node as its rule shall see it. adjoint: one of its outputs', to start its segment from."""
+        """The node as its rule shall see it. adjoint: that of one of its outputs, to start its segment from."""
         segment = self._segment_of.get(proto.output[0])
         if segment is None:
             return proto
-        if segment not in self._again:
-            self._again[segment] = self._write(self._segments[segment], adjoint)
-        return with_names(proto, self._again[segment])
+        if segment not in self._copies:
+            self._copies[segment] = self._write(self._segments[segment], adjoint)
+        return with_names(proto, self._copies[segment])
 
     def _write(self, nodes: Sequence[onnx.NodeProto], adjoint: Value) -> dict[Value, Value]:
         """Append the segment once more; old name -> new name."""
         op = self._op
         first = op("Gather", op("Reshape", adjoint, op.const([-1])), op.const(0))
         zero = op("Mul", first, op.like(first, 0))
-        made = {y for n in nodes for y in n.output}
-        start = [x for n in nodes for x in n.input if x in self._activations and x not in made]
+        inside = {y for n in nodes for y in n.output}
+        start = [x for n in nodes for x in n.input if x in self._activations and x not in inside]
         renamed = {x: op("Add", x, zero) for x in dict.fromkeys(start)}
         for node in nodes:
             renamed |= {y: op.fresh(f"again_{y}") for y in node.output if y}
@@ -57,8 +59,8 @@ class Recomputed:
 
 
 def cut(op: GraphBuilder, forward: Sequence[onnx.NodeProto], segments: int) -> list[list[onnx.NodeProto]]:
-    """The nodes in order, in pieces that make about equally many elements a row."""
-    sizes = [sum(prod(d for d in op.shape(y)[1:] if d) for y in n.output if y and _ranked(op, y)) for n in forward]
+    """The nodes in order, in pieces that compute about equally many elements a row."""
+    sizes = [sum(_elements_per_row(op, y) for y in node.output if y) for node in forward]
     share = sum(sizes) / segments
     pieces: list[list[onnx.NodeProto]] = [[] for _ in range(segments)]
     so_far = 0
@@ -68,5 +70,15 @@ def cut(op: GraphBuilder, forward: Sequence[onnx.NodeProto], segments: int) -> l
     return pieces
 
 
-def _ranked(op: GraphBuilder, value: Value) -> bool:
-    return bool(op.types[value].tensor_type.HasField("shape"))
+def _activations(op: GraphBuilder, forward: Sequence[onnx.NodeProto]) -> set[Value]:
+    """All float values that the forward nodes compute, and the batches that they read."""
+    computed = {y for node in forward for y in node.output if y}
+    read = {x for node in forward for x in node.input if x} - computed
+    batches = {x for x in read if op.floats(x) and None in op.shape(x)[:1]}
+    return {y for y in computed if op.floats(y)} | batches
+
+
+def _elements_per_row(op: GraphBuilder, value: Value) -> int:
+    if not op.types[value].tensor_type.HasField("shape"):
+        return 0
+    return prod(d for d in op.shape(value)[1:] if d)

@@ -1,10 +1,10 @@
-"""From gradients to the next parameters and state: what may be done to gradients first, then the optimizer.
+"""From gradients to the next parameters and state: what is done to gradients first, then the optimizer.
 
-    accumulate   gradients of several steps are averaged; the parameters move where `apply` is 1
+    accumulate   gradients of several steps are averaged; the parameters move where the scalar `apply` is 1
     clip_norm    all gradients together are scaled down to a norm of at most `clip_norm` (Pascanu et al. 2013)
     weight_decay `weight_decay` times the parameter is added to its gradient (L2, as PyTorch's SGD and Adam do)
 
-in this order. Each is written into the graph only if asked for, and its number is a run-time scalar.
+in this order. Each is written into the graph only if it is asked for, and its number is a run-time scalar.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ APPLY, CLIP, DECAY = "apply", "clip_norm", "weight_decay"
 
 @dataclass(frozen=True)
 class Update:
-    """An optimizer by name, and what is done to gradients before; None where nothing is."""
+    """An optimizer by name, and what is done to gradients first; None where nothing is."""
 
     optimizer: str = "sgd"
     clip_norm: float | None = None
@@ -28,22 +28,35 @@ class Update:
     accumulate: bool = False
 
     def hyper(self) -> dict[str, float]:
-        """The run-time scalars and their defaults.
+        """List the run-time scalars with their defaults.
+
+        Returns:
+            By name: those of the optimizer, and those of what comes before it.
 
         Raises:
             ConfigError: no such optimizer.
-            ExportError: a number out of range, or a decay the optimizer has of its own.
+            ExportError: a number out of range.
         """
-        own: dict[str, float] = load("export.optimizers", self.optimizer).HYPER
-        asked = {CLIP: self.clip_norm, DECAY: self.weight_decay}
-        for name, value in asked.items():
+        optimizer: dict[str, float] = load("export.optimizers", self.optimizer).HYPER
+        settings = {CLIP: self.clip_norm, DECAY: self.weight_decay}
+        for name, value in settings.items():
             if value is not None and not (value > 0 or (name == DECAY and value == 0)):
                 raise ExportError(f"{name} must be a positive number, not {value:g}")
-        given = {name: value for name, value in asked.items() if value is not None}
-        return {**own, **given, **({APPLY: 1.0} if self.accumulate else {})}
+        chosen = {name: value for name, value in settings.items() if value is not None}
+        return {**optimizer, **chosen, **({APPLY: 1.0} if self.accumulate else {})}
 
     def build(self, op: GraphBuilder, gradients: Mapping[Value, Value], hyper: Hyper, state: State) -> Next:
-        """Append the update; returns the next value of every parameter and state tensor."""
+        """Append the update.
+
+        Args:
+            op: the graph.
+            gradients: parameter -> its gradient, of the same shape.
+            hyper: name of a run-time scalar -> its value in the graph.
+            state: declares a state tensor (`export.optimizers`).
+
+        Returns:
+            The next value of every parameter and state tensor.
+        """
         module = load("export.optimizers", self.optimizer)
         sums: Next = {}
         if self.accumulate:
@@ -52,16 +65,16 @@ class Update:
             gradients = _clipped(op, gradients, hyper[CLIP])
         if self.weight_decay is not None and DECAY not in module.HYPER:
             gradients = {p: op("Add", g, op("Mul", p, hyper[DECAY])) for p, g in gradients.items()}
-        after: Next = module.build(op, gradients, hyper, state)
+        following: Next = module.build(op, gradients, hyper, state)
         if not self.accumulate:
-            return after
+            return following
         now = op("Greater", hyper[APPLY], op.like(hyper[APPLY], 0.5))
-        moved = {old: op("Where", now, new, old) for old, new in after.items()}
+        moved = {old: op("Where", now, new, old) for old, new in following.items()}
         return moved | {old: op("Where", now, op.like(new, 0), new) for old, new in sums.items()}
 
 
 def _accumulated(op: GraphBuilder, gradients: Mapping[Value, Value], state: State) -> tuple[Next, Next]:
-    """(mean gradients since the last move, what to carry on with if there is none now)."""
+    """(mean gradients since the last move, the next count and sums if there is no move now)."""
     count = state("accumulated", None)
     steps = op("Add", count, op.like(count, 1))
     sums = {p: (held := state("accumulated", p), op("Add", held, g)) for p, g in gradients.items()}

@@ -1,4 +1,4 @@
-"""A .tflite file as the frozen backbone of a bundle (transfer learning): read, checked, cut where the features are."""
+"""Read a .tflite file as the frozen backbone of a bundle (transfer learning), cut where the features are."""
 
 from dataclasses import dataclass
 from math import prod
@@ -10,26 +10,35 @@ import numpy as np
 from edge.bundle import Backbone
 from export.errors import ExportError
 
-WHOLE, FLOAT = (np.int8, np.uint8), np.float32
+SUPPORTED = (np.int8, np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
-class Cut:
-    """content: the file. facts: what the manifest says of it. features: how many numbers it gives for a sample."""
+class FrozenBackbone:
+    """A network that computes the features which a model takes."""
 
     content: bytes
-    facts: Backbone
+    """the file"""
+    manifest: Backbone
+    """what the bundle's manifest says of it"""
     features: int
+    """how many numbers it computes for one sample"""
 
 
-def read(path: Path, output: str | None, low: float, high: float) -> Cut:
-    """A backbone from a file.
+def read(path: Path, output: str | None, low: float, high: float) -> FrozenBackbone:
+    """Read a backbone from a file.
 
-    output: the tensor that holds the features; the model's own output unless told. low, high: what the samples' 0 and 1
-    are for the model.
+    Args:
+        path: a .tflite file with one input and one output.
+        output: the tensor that holds the features; the model's own output if None.
+        low: what a sample's 0 is for the model.
+        high: what a sample's 1 is for the model.
+
+    Returns:
+        The backbone, cut after its features.
 
     Raises:
-        ExportError: not there, no TFLite model, or one that takes something else than one image or vector.
+        ExportError: the file is missing, no TFLite model, or takes something else than one image or vector.
     """
     from export.tflite.flatbuffer import Interpreter
 
@@ -47,22 +56,28 @@ def read(path: Path, output: str | None, low: float, high: float) -> Cut:
         runtime.allocate_tensors()
     except (RuntimeError, ValueError) as reason:
         raise ExportError(f"--backbone: TFLite cannot load {path}: {str(reason).splitlines()[0]}") from None
-    given, made = runtime.get_input_details(), runtime.get_output_details()
-    if len(given) != 1 or len(made) != 1:
+    takes, gives = _interface(runtime, path)
+    if takes[0] != 1 or len(takes) not in (2, 4):
         raise ExportError(
-            f"--backbone: {path} has {len(given)} inputs and {len(made)} outputs; one each is expected: "
+            f"--backbone: {path} takes {list(takes)}; one image (1, H, W, C) or vector (1, n) is expected"
+        )
+    shape = (takes[3], takes[1], takes[2]) if len(takes) == 4 else takes[1:]
+    return FrozenBackbone(content, Backbone(shape=shape, range=(low, high)), prod(gives[1:]))
+
+
+def _interface(runtime: Any, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of the only input and the only output."""
+    inputs, outputs = runtime.get_input_details(), runtime.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError(
+            f"--backbone: {path} has {len(inputs)} inputs and {len(outputs)} outputs; one each is expected: "
             "choose the output that holds the features with --backbone-output"
         )
-    taken, gives = (tuple(int(d) for d in t[0]["shape"]) for t in (given, made))
-    for what, tensor in (("takes", given[0]), ("gives", made[0])):
-        if tensor["dtype"] not in (*WHOLE, FLOAT):
-            raise ExportError(f"--backbone: {path} {what} {np.dtype(tensor['dtype'])}; int8, uint8 or float32 expected")
-    if taken[0] != 1 or len(taken) not in (2, 4):
-        raise ExportError(
-            f"--backbone: {path} takes {list(taken)}; one image (1, H, W, C) or vector (1, n) is expected"
-        )
-    shape = (taken[3], taken[1], taken[2]) if len(taken) == 4 else taken[1:]
-    return Cut(content, Backbone(shape=shape, range=(low, high)), prod(gives[1:]))
+    for verb, tensor in (("takes", inputs[0]), ("gives", outputs[0])):
+        if tensor["dtype"] not in SUPPORTED:
+            raise ExportError(f"--backbone: {path} {verb} {np.dtype(tensor['dtype'])}; int8, uint8 or float32 expected")
+    takes, gives = (tuple(int(d) for d in tensors[0]["shape"]) for tensors in (inputs, outputs))
+    return takes, gives
 
 
 def _cut(content: bytes, output: str, path: Path) -> bytes:
@@ -72,9 +87,9 @@ def _cut(content: bytes, output: str, path: Path) -> bytes:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = model.subgraphs[0]
     named: dict[str, int] = {_text(t.name): i for i, t in enumerate(graph.tensors)}
-    made = {t for op in graph.operators for t in op.outputs}
-    if output not in named or named[output] not in made:
-        known = ", ".join(name for name, i in named.items() if i in made)
+    computed = {t for op in graph.operators for t in op.outputs}
+    if output not in named or named[output] not in computed:
+        known = ", ".join(name for name, i in named.items() if i in computed)
         raise ExportError(f"--backbone-output: {path} computes no '{output}'; it computes {known}")
     graph.outputs = [named[output]]
     prune(graph)

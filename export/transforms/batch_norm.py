@@ -18,9 +18,17 @@ MODES = ("as-is", "train", "frozen")
 
 
 def select(model: Model, mode: str) -> Model:
-    """The model with its normalizations in `mode`, and the running statistics where they belong.
+    """Choose what normalizations use.
 
-    Where neither scale nor bias is trained the statistics are frozen too: nothing there would follow them.
+    A normalization of which neither scale nor bias is trained keeps its statistics whatever the mode: nothing there
+    would follow them.
+
+    Args:
+        model: the model.
+        mode: one of `MODES`.
+
+    Returns:
+        The model with running statistics among the parameters where they move, and among the constants where not.
 
     Raises:
         ExportError: no such mode.
@@ -28,25 +36,29 @@ def select(model: Model, mode: str) -> Model:
     if mode not in MODES:
         raise ExportError(f"--batch-norm {mode}: expected one of {', '.join(MODES)}")
     nodes = [_set(model, node, mode) if node.op_type == "BatchNormalization" else node for node in model.nodes]
-    moving = {s for n in nodes if n.op_type == "BatchNormalization" and uses_batch_statistics(n) for s in n.input[3:5]}
+    moving = {s for n in nodes if _moves(n) for s in n.input[3:5]}
     values = {**model.parameters, **model.constants}
-    held = (model.parameters.keys() - model.statistics) | moving
+    parameters = (model.parameters.keys() - model.statistics) | moving
     return replace(
         model,
         nodes=tuple(nodes),
-        parameters={k: v for k, v in values.items() if k in held},
-        constants={k: v for k, v in values.items() if k not in held},
+        parameters={k: v for k, v in values.items() if k in parameters},
+        constants={k: v for k, v in values.items() if k not in parameters},
         statistics=frozenset(moving),
     )
 
 
+def _moves(node: onnx.NodeProto) -> bool:
+    return node.op_type == "BatchNormalization" and uses_batch_statistics(node)
+
+
 def _set(model: Model, node: onnx.NodeProto, mode: str) -> onnx.NodeProto:
-    wanted = uses_batch_statistics(node) if mode == "as-is" else mode == "train"
-    wanted = wanted and any(p in model.parameters and model.trains(p) for p in node.input[1:3])
+    train = uses_batch_statistics(node) if mode == "as-is" else mode == "train"
+    train = train and any(p in model.parameters and model.trains(p) for p in node.input[1:3])
     changed = onnx.NodeProto()
     changed.CopyFrom(node)
     del changed.attribute[:], changed.output[1:]
     changed.attribute.extend(a for a in node.attribute if a.name != "training_mode")
-    if wanted:
+    if train:
         changed.attribute.append(helper.make_attribute("training_mode", 1))
     return changed

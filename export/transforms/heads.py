@@ -1,7 +1,7 @@
 """Auxiliary heads and embeddings: more logits from the same features (Zhmoginov et al. 2022).
 
-The embedding is what the last linear layer reads, unless it is named; every head is a linear layer of its
-own on it, with its own starting values.
+The embedding is what the last linear layer reads, unless it is named. Every head is a linear layer of its own on it,
+with its own initial values.
 """
 
 from dataclasses import replace
@@ -18,10 +18,18 @@ from export.training.placement import sample_shape
 
 
 def add(model: Model, count: int, *, seed: int = 0) -> Model:
-    """The model with `count` auxiliary heads on its embedding.
+    """Add auxiliary heads on the embedding.
+
+    Args:
+        model: the model.
+        count: how many heads, 0 to 64.
+        seed: of their initial values.
+
+    Returns:
+        The model with `count` more heads.
 
     Raises:
-        ExportError: a count out of range, or no embedding to be found.
+        ExportError: the count is out of range, or the model has no embedding.
     """
     if not 0 <= count <= 64:
         raise ExportError(f"--heads {count}: expected 0 to 64 auxiliary heads")
@@ -38,14 +46,36 @@ def add(model: Model, count: int, *, seed: int = 0) -> Model:
 
 
 def embed(model: Model, name: str | None) -> Model:
-    """The model with an embedding: the value or node called `name`, or what the last linear layer reads."""
+    """Choose the model's embedding.
+
+    Args:
+        model: the model.
+        name: a value or node; what the last linear layer reads if None.
+
+    Returns:
+        The model with this embedding.
+
+    Raises:
+        ExportError: no such value, or no last linear layer.
+    """
     return replace(model, embedding=_last_features(model) if name is None else find(model, name, "--embedding"))
 
 
 def find(model: Model, name: str, option: str) -> Value:
-    """The value called `name`, or the first output of the node of that name."""
-    made = {y for node in model.nodes for y in node.output}
-    if name in made:
+    """Look a value up.
+
+    Args:
+        model: the model.
+        name: of a value, or of a node, which stands for its first output.
+        option: the command-line option that gave the name, for messages.
+
+    Returns:
+        The value.
+
+    Raises:
+        ExportError: the model has neither.
+    """
+    if name in {y for node in model.nodes for y in node.output}:
         return name
     for node in model.nodes:
         if node.name == name:
@@ -57,7 +87,21 @@ def find(model: Model, name: str, option: str) -> Value:
 def with_classifier(
     model: Model, features: Value, classes: int, name: str, random: np.random.Generator
 ) -> tuple[Model, Value]:
-    """The model with a linear layer on `features`, and its logits; images and windows are averaged first."""
+    """Add a linear layer on features; those of images and windows are averaged first.
+
+    Args:
+        model: the model.
+        features: the value that the layer reads.
+        classes: how many logits it gives.
+        name: of the layer.
+        random: draws the initial values, uniform in +-1/sqrt(features).
+
+    Returns:
+        The model, and the value that holds the logits.
+
+    Raises:
+        ExportError: the model has a parameter of that name already.
+    """
     shape = sample_shape(model, features)
     nodes: list[onnx.NodeProto] = []
     x = features
@@ -85,11 +129,12 @@ def with_classifier(
 
 
 def _last_features(model: Model) -> Value:
-    """What the layer that makes the logits reads."""
-    made = {y: node for node in model.nodes for y in node.output}
-    node = made.get(model.output)
+    """What the layer that computes the logits reads."""
+    producers = {y: node for node in model.nodes for y in node.output}
+    node = producers.get(model.output)
     if node is not None and node.op_type == "Add":  # a product and its bias
-        node = next((made[x] for x in node.input if x in made and made[x].op_type == "MatMul"), None)
+        products = [producers[x] for x in node.input if x in producers]
+        node = next((product for product in products if product.op_type == "MatMul"), None)
     if node is None or node.op_type not in ("Gemm", "MatMul"):
         raise ExportError("the model does not end in a linear layer; name its embedding with --embedding")
     return str(node.input[0])

@@ -1,7 +1,7 @@
-"""One model in two: a device's part up to a value, and a server's part from there (He et al. 2020, FedGKT).
+"""Split a model in two: a device's part up to a value, and a server's part from there (He et al. 2020, FedGKT).
 
-The device has the layers up to the value, the features, and a classifier of its own on them; the server
-takes features in. The two are trained apart, each a bundle of its own.
+The device has the layers up to the value, the features, and a classifier of its own on them; the server takes features.
+The two are trained separately, each a bundle of its own.
 """
 
 from dataclasses import replace
@@ -18,10 +18,17 @@ from export.transforms.heads import find, with_classifier
 
 
 def split(model: Model, at: str, *, edge: Model | None = None, seed: int = 0) -> tuple[Model, Model]:
-    """(edge, server) of `model`, cut at the value or node called `at`.
+    """Cut a model at a value.
 
-    edge: another model for the device, which must have a value of that name and shape; otherwise the device
-    gets the layers before the cut, and a linear layer on their averaged output.
+    Args:
+        model: the whole model.
+        at: the value or node whose output the server will take.
+        edge: another model for the device, which must have a value of that name and shape. Otherwise the device gets
+            the layers before the cut, and a linear layer on their averaged output.
+        seed: of that layer's initial values.
+
+    Returns:
+        (the device's model, the server's model).
 
     Raises:
         ExportError: no such value, a path around it, or features that do not fit.
@@ -30,20 +37,21 @@ def split(model: Model, at: str, *, edge: Model | None = None, seed: int = 0) ->
     shape = sample_shape(model, features)
     server = _server(model, features, shape)
     if edge is None:
-        device = _only(replace(model, nodes=tuple(prune(model.nodes, [features])), output=features))
+        device = _pruned(replace(model, nodes=tuple(prune(model.nodes, [features])), output=features))
         (classes,) = sample_shape(model, model.output)
         device, logits = with_classifier(device, features, classes, "classifier", np.random.default_rng(seed))
         return replace(device, name=f"{model.name}-edge", output=logits, heads=(), embedding=features), server
-    theirs = find(edge, at, "--split-at (in the --edge model)")
-    if (found := sample_shape(edge, theirs)) != shape or edge.shape != model.shape:
+    value = find(edge, at, "--split-at (in the --edge model)")
+    if (edge_shape := sample_shape(edge, value)) != shape or edge.shape != model.shape:
         raise ExportError(
-            f"--split-at {at}: the --edge model reads {list(edge.shape)} and gives {list(found)} there; "
+            f"--split-at {at}: the --edge model reads {list(edge.shape)} and gives {list(edge_shape)} there; "
             f"the other one {list(model.shape)} and {list(shape)}"
         )
-    return replace(edge, embedding=theirs), server
+    return replace(edge, embedding=value), server
 
 
 def _server(model: Model, features: Value, shape: tuple[int, ...]) -> Model:
+    """The nodes after the cut."""
     after: list[onnx.NodeProto] = []
     needed = {model.output, *model.heads}
     for node in reversed(model.nodes):
@@ -52,13 +60,13 @@ def _server(model: Model, features: Value, shape: tuple[int, ...]) -> Model:
             after.insert(0, node)
     if model.input in needed or features not in needed:
         raise ExportError(f"'{features}' does not cut the model in two: a path leads around it; choose a later value")
-    return _only(
+    return _pruned(
         replace(model, name=f"{model.name}-server", nodes=tuple(after), input=features, shape=shape, embedding=None)
     )
 
 
-def _only(model: Model) -> Model:
-    """Without the parameters and constants that no node reads."""
+def _pruned(model: Model) -> Model:
+    """The model without the parameters and constants that no node reads."""
     read = {x for node in model.nodes for x in node.input}
     if not any(model.trains(k) for k in model.parameters if k in read):
         raise ExportError(f"{model.name}: no parameter to train is left on one side of the cut; choose another value")

@@ -1,4 +1,4 @@
-"""Which parameters are trained; the others are frozen, and cost no backward work.
+"""Choose which parameters are trained; the others are frozen, and cost no backward work.
 
 all           every parameter
 last:N        those of the last N layers that have any
@@ -16,25 +16,37 @@ from export.transforms import batch_norm, lora
 
 
 def select(model: Model, spec: str, *, seed: int = 0) -> Model:
-    """The model with only the parameters named by `spec` trainable.
+    """Train only some parameters.
+
+    Args:
+        model: the model.
+        spec: all, last:N, bias-only, lora:R or a pattern.
+        seed: of initial values, for lora.
+
+    Returns:
+        The model with only these parameters trainable.
 
     Raises:
-        ExportError: none matches, or N is no number of layers the model has, or R no rank.
+        ExportError: nothing matches, or N or R is not a number that the model allows.
     """
     if spec.startswith("lora:"):
         rank = spec.removeprefix("lora:")
-        return batch_norm.select(lora.adapt(model, int(rank) if rank.isdecimal() else 0, seed=seed), "as-is")
-    if spec == "all":
-        chosen = list(model.parameters)
-    elif spec.startswith("last:"):
-        chosen = _last(model, spec)
-    elif spec == "bias-only":
-        chosen = [name for name, value in model.parameters.items() if value.ndim == 1 and name not in model.statistics]
-    else:
-        chosen = [name for name in model.parameters if fnmatchcase(name, spec)]
+        adapted = lora.adapt(model, int(rank) if rank.isdecimal() else 0, seed=seed)
+        return batch_norm.select(adapted, "as-is")
+    chosen = _chosen(model, spec)
     if not chosen:
         raise ExportError(f"--train {spec} matches no parameter; there are: {', '.join(model.parameters)}")
     return batch_norm.select(replace(model, trainable=frozenset(chosen)), "as-is")
+
+
+def _chosen(model: Model, spec: str) -> list[str]:
+    if spec == "all":
+        return list(model.parameters)
+    if spec.startswith("last:"):
+        return _last(model, spec)
+    if spec == "bias-only":
+        return [name for name, value in model.parameters.items() if value.ndim == 1 and name not in model.statistics]
+    return [name for name in model.parameters if fnmatchcase(name, spec)]
 
 
 def _last(model: Model, spec: str) -> list[str]:

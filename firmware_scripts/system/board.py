@@ -2,11 +2,11 @@
 
 Takes what was put on the card's first partition (its FAT, which any computer can write):
 
-    murmur.tar        of `edge-broker card`: the device's papers and configuration, into /var/lib/murmur
+    murmur.tar        of `edge-broker provision`: the device's credentials and configuration, into /var/lib/murmur
     wifi.conf         of wpa_supplicant
     authorized_keys   whoever may come in over SSH, as root; without it nobody can
 
-Secrets leave that partition for folders that only their user can read. What is wrong with any of them is said on the
+Secrets leave that partition for folders that only their user can read. What is wrong with any of them is written to the
 serial line, in murmur-status.txt on the same partition, and by a blinking LED; the board goes on with what it has.
 """
 
@@ -27,23 +27,28 @@ from pathlib import Path
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import ConfigError
 from edge.operations.rollout import ROLLOUT_FILE, fingerprint
-from edge.storage import atomic, checkpoint_files
+from edge.storage import archive, atomic, checkpoint_files
+from edge.transports.mqtt import Credentials
 
-PAPERS = ("node.toml", "authority.crt", "device.crt", "device.key")
+CREDENTIALS = ("node.toml", "authority.crt", "device.crt", "device.key")
 LARGEST = 400_000_000
 """Bytes of what an enrolment unpacks to."""
 SOON = 30 * 86400
-"""Seconds before a certificate's end from which on it is told."""
+"""Seconds before a certificate's end from which on somebody is warned."""
 
 
 @dataclass
-class Board:
-    """Where things are; root is / on a board. said: for whoever looks; wrong: what somebody has to put right."""
+class Startup:
+    """One start of a board.
+
+    root: of its file system, / on a board. user: the node's. notes: for whoever looks at the serial line. problems:
+    what somebody has to put right.
+    """
 
     root: Path
     user: str | None = "murmur"
-    said: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def card(self) -> Path:
@@ -61,18 +66,18 @@ class Board:
         return self.root / "var" / "lib" / "murmur-board"
 
 
-def start(board: Board) -> None:
-    """All of it, in order; nothing that is wrong with one thing keeps another from being done."""
+def run(board: Startup) -> None:
+    """Take every step in order; what is wrong with one of them does not keep the others from being done."""
     board.own.mkdir(mode=0o700, parents=True, exist_ok=True)
     recover(board)
-    for step in (right_board, enrolment, settings, papers):
+    for step in (right_board, enrolment, settings, identity):
         try:
             step(board)
         except (ConfigError, OSError) as reason:
-            board.wrong.append(" ".join(str(reason).split()))
+            board.problems.append(" ".join(str(reason).split()))
 
 
-def recover(board: Board) -> None:
+def recover(board: Startup) -> None:
     """What a power cut between two renamings left."""
     before = board.home.with_name("murmur.before")
     if before.is_dir():
@@ -84,16 +89,16 @@ def recover(board: Board) -> None:
     atomic.remove(board.home.with_name("murmur.new"))
 
 
-def right_board(board: Board) -> None:
+def right_board(board: Startup) -> None:
     """Whether this is a board that the image is for. Raises ConfigError: another, by its own account."""
     about = json.loads((board.root / "etc" / "murmur" / "image.json").read_text())
-    board.said.append(f"image {about['board']} {about['version']}")
-    told = (board.root / "proc" / "device-tree" / "compatible").read_bytes().decode().split("\0")
-    if not set(told) & set(about["compatible"]):
-        raise ConfigError(f"this image is for {about['name']}, the board says {told[0]}: write the image for it")
+    board.notes.append(f"image {about['board']} {about['version']}")
+    names = (board.root / "proc" / "device-tree" / "compatible").read_bytes().decode().split("\0")
+    if not set(names) & set(about["compatible"]):
+        raise ConfigError(f"this image is for {about['name']}, the board says {names[0]}: write the image for it")
 
 
-def enrolment(board: Board) -> None:
+def enrolment(board: Startup) -> None:
     """Take murmur.tar in. Raises ConfigError: it is not what it should be; it stays where it is."""
     source = board.card / "murmur.tar"
     if not source.is_file():
@@ -104,8 +109,8 @@ def enrolment(board: Board) -> None:
     else:
         new.mkdir(mode=0o700)
     try:
-        with tarfile.open(source) as archive:
-            atomic.unpack(archive, new, LARGEST)
+        with tarfile.open(source) as provisioning:
+            archive.unpack(provisioning, new, LARGEST)
         config = _checked(new, source.name)
         _renewed(board.home, new, config)
         _given_to(new, board.user)
@@ -120,7 +125,7 @@ def enrolment(board: Board) -> None:
     atomic.remove(before)
     shutil.copy(board.home / "authority.crt", board.own / "authority.crt")
     _forget(source)
-    board.said.append(f"enrolled as {config.id or config.role} of {config.fleet}")
+    board.notes.append(f"enrolled as {config.id or config.role} of {config.fleet}")
 
 
 def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
@@ -131,7 +136,7 @@ def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
             checkpoint_files.set_aside(new / config.checkpoint)
 
 
-def settings(board: Board) -> None:
+def settings(board: Startup) -> None:
     """Wi-Fi, and keys for SSH."""
     for name in ("wifi.conf", "authorized_keys"):
         source, target = board.card / name, board.own / name
@@ -145,13 +150,13 @@ def settings(board: Board) -> None:
             aside.replace(target)
             os.sync()
             _forget(source)
-            board.said.append(f"took {name}")
+            board.notes.append(f"took {name}")
 
 
-def papers(board: Board) -> None:
+def identity(board: Startup) -> None:
     """Name, clock and certificate of an enrolled board. Raises ConfigError: it is not enrolled, or no longer let in."""
     if not (board.home / "node.toml").is_file():
-        raise ConfigError("not enrolled: put murmur.tar (edge-broker card) on the card's first partition")
+        raise ConfigError("not enrolled: put murmur.tar (edge-broker provision) on the card's first partition")
     config = _checked(board.home, str(board.home))
     name = config.id or config.role
     if board.root == Path("/"):
@@ -161,23 +166,21 @@ def papers(board: Board) -> None:
         # No clock keeps time without power. It is later than this; what the network says comes soon.
         time.clock_settime(time.CLOCK_REALTIME, since + 86400)
     left = until - time.time()
-    board.said.append(f"{name} of {config.fleet}, let in until {time.strftime('%Y-%m-%d', time.gmtime(until))}")
+    board.notes.append(f"{name} of {config.fleet}, let in until {time.strftime('%Y-%m-%d', time.gmtime(until))}")
     if left < 0:
         raise ConfigError(f"the certificate of {name} has expired: enrol it again, and put its murmur.tar on the card")
     if left < SOON:
-        board.wrong.append(f"the certificate of {name} expires in {left / 86400:.0f} days: enrol it again")
+        board.problems.append(f"the certificate of {name} expires in {left / 86400:.0f} days: enrol it again")
 
 
 def _checked(folder: Path, name: str) -> NodeConfig:
-    """The configuration in a folder, if its papers are a device's."""
-    if missing := [paper for paper in PAPERS if not (folder / paper).is_file()]:
-        raise ConfigError(f"{name} has no {', '.join(missing)}: make it with edge-broker card")
+    """Return the configuration in a folder, if it holds a device's credentials."""
+    if missing := [name for name in CREDENTIALS if not (folder / name).is_file()]:
+        raise ConfigError(f"{name} has no {', '.join(missing)}: make it with edge-broker provision")
     config = checked(NodeConfig, read_toml(folder / "node.toml"), f"{name}: node.toml")
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(folder / "authority.crt")
-        context.load_cert_chain(folder / "device.crt", folder / "device.key")
-    except (ssl.SSLError, OSError) as reason:
+        Credentials.of_folder(folder).context()
+    except ConfigError as reason:
         raise ConfigError(f"{name}: certificate and key do not fit together ({reason}): enrol it again") from None
     return config
 
@@ -209,9 +212,9 @@ def _forget(file: Path) -> None:
     file.unlink()
 
 
-def show(board: Board) -> None:
+def show(board: Startup) -> None:
     """Serial line, card, LED."""
-    lines = [*board.said, *(f"PUT RIGHT: {line}" for line in board.wrong)]
+    lines = [*board.notes, *(f"PUT RIGHT: {line}" for line in board.problems)]
     for line in lines:
         print(f"murmur: {line}", flush=True)  # the unit sends it to the serial line, and to the journal
     with contextlib.suppress(OSError):
@@ -219,7 +222,7 @@ def show(board: Board) -> None:
             (board.card / "murmur-status.txt").write_text("\r\n".join(lines) + "\r\n")
     for trigger in _leds(board.root / "sys" / "class" / "leds"):
         with contextlib.suppress(OSError):
-            trigger.write_text("timer" if board.wrong else "heartbeat")
+            trigger.write_text("timer" if board.problems else "heartbeat")
 
 
 def _leds(folder: Path) -> Iterator[Path]:
@@ -235,11 +238,11 @@ def _slot(command_line: str) -> str:
 
 def main() -> int:
     """On a board."""
-    board = Board(Path("/"))
-    start(board)
+    board = Startup(Path("/"))
+    run(board)
     show(board)
     Path("/run/murmur-slot").write_text(_slot(Path("/proc/cmdline").read_text()))
-    return 0  # what is wrong is said; the rest of the board starts all the same
+    return 0  # what is wrong has been shown; the rest of the board starts all the same
 
 
 if __name__ == "__main__":

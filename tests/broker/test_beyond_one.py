@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker import fleet, mosquitto
+from broker import fleet, mosquitto, rules
 from broker.process import free_port, running
 from edge.codec import decode, encode, join
 from edge.errors import TransportError
@@ -21,16 +21,16 @@ RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 MESSAGE = Message("soft-labels", 3, bytes(8), np.full((300, 10), 0.1, np.float32))
 
 
-def told(sender: mqtt.MqttTransport, receiver: mqtt.MqttTransport, name: str, count: int = 20) -> None:
+def deliver(sender: mqtt.MqttTransport, receiver: mqtt.MqttTransport, name: str, count: int = 20) -> None:
     """`count` messages from one to the other arrive, whole, and from the right sender."""
     (payload,) = encode(MESSAGE, "simplex:8")
     for _ in range(count):
         sender.send(name, "soft-labels", payload)
-    found: list[Delivery] = []
-    while len(found) < count:
-        assert receiver.wait(30), f"{len(found)} of {count} came"
-        found += receiver.receive()
-    for delivery in found:
+    deliveries: list[Delivery] = []
+    while len(deliveries) < count:
+        assert receiver.wait(30), f"{len(deliveries)} of {count} came"
+        deliveries += receiver.receive()
+    for delivery in deliveries:
         assert delivery.sender == sender._me
         np.testing.assert_allclose(join([decode(delivery.payload)]).values, MESSAGE.values, atol=1 / 255)
 
@@ -38,30 +38,30 @@ def told(sender: mqtt.MqttTransport, receiver: mqtt.MqttTransport, name: str, co
 def test_a_bridge_between_two_brokers(tmp_path: Path) -> None:
     """Two Mosquittos with the fleet's own rules; a device at each, and one certificate that bridges them."""
     ports = free_port(None), free_port(None)
-    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], ports[0])
-    papers = {name: fleet.enrol(made, name, 30) for name in ("a", "b", "bridge")}
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], ports[0])
+    folders = {name: fleet.enrol(orchard, name, 30) for name in ("a", "b", "bridge")}
     recipe = (
         (RECIPES / "bridge.conf")
         .read_text()
         .replace("broker.example:8883", f"127.0.0.1:{ports[0]}")
-        .replace("/etc/mosquitto/fleet/", f"{made.broker}/")
-        .replace("/etc/mosquitto/bridge/", f"{papers['bridge']}/")
+        .replace("/etc/mosquitto/fleet/", f"{orchard.broker}/")
+        .replace("/etc/mosquitto/bridge/", f"{folders['bridge']}/")
         .replace("fleet/FLEET/", "fleet/orchard/")
     )
     second = tmp_path / "second"
-    shutil.copytree(made.broker, second)
+    shutil.copytree(orchard.broker, second)
     with ExitStack() as stack:
-        for port, folder, more in ((ports[0], made.broker, ""), (ports[1], second, recipe)):
-            stack.enter_context(mosquitto.run(fleet.configuration(folder, port, "127.0.0.1") + more, folder, port))
+        for port, folder, more in ((ports[0], orchard.broker, ""), (ports[1], second, recipe)):
+            stack.enter_context(mosquitto.run(rules.configuration(folder, port, "127.0.0.1") + more, folder, port))
         ends = []
         for name, port in zip("ab", ports, strict=True):
-            identity = mqtt.Identity(*(papers[name] / f for f in ("authority.crt", "device.crt", "device.key")))
-            end = mqtt.create(url=f"mqtts://127.0.0.1:{port}", fleet="orchard", me=name, identity=identity)
+            credentials = mqtt.Credentials.of_folder(folders[name])
+            end = mqtt.create(url=f"mqtts://127.0.0.1:{port}", fleet="orchard", me=name, credentials=credentials)
             stack.callback(end.close)
             ends.append(end)
         a, b = ends
-        told(a, b, "b")
-        told(b, a, "a")
+        deliver(a, b, "b")
+        deliver(b, a, "a")
 
 
 @pytest.fixture
@@ -93,17 +93,17 @@ def cluster(tmp_path: Path) -> Iterator[list[str]]:
 
 def joined(url: str, me: str) -> mqtt.MqttTransport:
     """Connected, as soon as the servers have found one another and chosen who leads."""
-    found: list[mqtt.MqttTransport] = []
+    connections: list[mqtt.MqttTransport] = []
 
     def connected() -> bool:
         try:
-            found.append(mqtt.create(url=url, fleet="f", me=me))
+            connections.append(mqtt.create(url=url, fleet="f", me=me))
         except TransportError:
             return False
         return True
 
     eventually(connected, 90)
-    return found[0]
+    return connections[0]
 
 
 def test_a_cluster_of_nats_servers(cluster: list[str]) -> None:
@@ -111,5 +111,5 @@ def test_a_cluster_of_nats_servers(cluster: list[str]) -> None:
         ends = [joined(url, name) for url, name in zip(cluster, "abc", strict=True)]
         for end in ends:
             stack.callback(end.close)
-        told(ends[0], ends[2], "c")
-        told(ends[2], ends[1], "b")
+        deliver(ends[0], ends[2], "c")
+        deliver(ends[2], ends[1], "b")

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from broker import check, cli, fleet
+from broker import check, cli, fleet, rules
 
 
 def failing() -> set[str]:
-    with check.site(None, None) as site:
-        return {one.name for one in check.run(site) if not one.ok}
+    with check.target(None, None) as target:
+        return {one.name for one in check.run(target) if not one.ok}
 
 
 def test_the_rules_that_init_writes_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--json"])
     assert cli.main() == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"]
-    assert [one["name"] for one in found["checks"]] == list(check.CHECKS)
-    assert all(one["ok"] and one["found"] for one in found["checks"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["ok"]
+    assert [one["name"] for one in result["checks"]] == list(check.CHECKS)
+    assert all(one["ok"] and one["found"] for one in result["checks"])
 
 
 WITHOUT = {
@@ -40,20 +40,20 @@ WITHOUT = {
 
 @pytest.mark.parametrize("setting", WITHOUT)
 def test_without_a_setting_its_checks_fail(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fleet.configuration
+    whole = rules.configuration
 
     def without(at: Path, port: int, address: str = "") -> str:
         lines = whole(at, port, address).splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith(setting))
 
-    monkeypatch.setattr(fleet, "configuration", without)
+    monkeypatch.setattr(rules, "configuration", without)
     assert failing() == WITHOUT[setting]
 
 
 def test_without_certificates_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fleet.configuration
+    whole = rules.configuration
     monkeypatch.setattr(
-        fleet,
+        rules,
         "configuration",
         lambda *words: (
             whole(*words)
@@ -62,35 +62,35 @@ def test_without_certificates_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch)
             .replace("allow_anonymous false", "allow_anonymous true")
         ),
     )
-    with check.site(None, None) as site:
-        ok, said = check.CHECKS["without a certificate nobody is let in"](site)
-    assert not ok, said
+    with check.target(None, None) as target:
+        ok, answer = check.CHECKS["without a certificate nobody is let in"](target)
+    assert not ok, answer
 
 
 def test_an_authority_of_another_fleet_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If foreign papers were let in the check would say so: here they are the fleet's own."""
-    whole = check.Site.issue
-    monkeypatch.setattr(check.Site, "issue", lambda self, name, **flags: whole(self, name))
+    """If foreign credentials were let in the check would fail: here they are the fleet's own."""
+    whole = check.Target.issue
+    monkeypatch.setattr(check.Target, "issue", lambda self, name, **flags: whole(self, name))
     assert failing() == {"a foreign certificate is refused", "an expired certificate is refused"}
 
 
 def test_an_open_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    with check.site(None, None) as site:
-        (site.fleet.folder / "authority.key").chmod(0o644)
-        found = {one.name: one for one in check.run(site)}["private keys are their owner's alone"]
-    assert not found.ok
-    assert "authority.key" in found.found
+    with check.target(None, None) as target:
+        (target.fleet.folder / "authority.key").chmod(0o644)
+        outcome = {one.name: one for one in check.run(target)}["private keys are their owner's alone"]
+    assert not outcome.ok
+    assert "authority.key" in outcome.answer
 
 
 def test_a_fleets_own_rules_and_a_broker_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], 8883)
-    monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--fleet", str(made.folder)])
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], 8883)
+    monkeypatch.setattr(sys, "argv", ["edge-broker", "check", "--fleet", str(orchard.folder)])
     assert cli.main() == 0
-    assert f"{len(check.CHECKS)} of {len(check.CHECKS)} hold" in capsys.readouterr().out
-    with check.site(made.folder, None) as site:
-        words = ["check", "--fleet", str(made.folder), "--broker", f"127.0.0.1:{site.port}"]
+    assert f"{len(check.CHECKS)} of {len(check.CHECKS)} checks passed" in capsys.readouterr().out
+    with check.target(orchard.folder, None) as target:
+        words = ["check", "--fleet", str(orchard.folder), "--broker", f"127.0.0.1:{target.port}"]
         monkeypatch.setattr(sys, "argv", ["edge-broker", *words])
         assert cli.main() == 0
     assert cli.main() == 1  # it is gone

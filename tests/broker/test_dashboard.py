@@ -4,12 +4,14 @@ import io
 import json
 import math
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from rich.console import Console
 
 from broker import embedded
 from broker.dashboard import server, text
-from broker.dashboard.state import LONGEST, State
+from broker.dashboard.state import LONGEST, FleetState
+from edge.errors import ConfigError
 from tests.programs import program_or_skip
 from tests.waiting import eventually
 
@@ -36,33 +39,33 @@ class Clock:
         return self.now
 
 
-def fleet() -> tuple[State, Clock]:
+def fleet() -> tuple[FleetState, Clock]:
     clock = Clock()
-    return State("f", clock), clock
+    return FleetState("f", clock), clock
 
 
-def told(state: State, device: str, **row: float) -> None:
+def report(state: FleetState, device: str, **row: float) -> None:
     state.take(f"fleet/f/telemetry/{device}", json.dumps(row).encode(), state.clock())
 
 
-def alarms(state: State, device: str) -> dict[str, str]:
-    found = state.device(device)
-    assert found is not None
-    kinds: dict[str, str] = found["alarms"]
+def alarms(state: FleetState, device: str) -> dict[str, str]:
+    about = state.device(device)
+    assert about is not None
+    kinds: dict[str, str] = about["alarms"]
     return kinds
 
 
 def test_what_devices_report_is_on_the_first_page() -> None:
     state, _ = fleet()
     row = {"round": 2, "loss": 0.5, "loss/squared_error(reference)": 0.1, "sent_to/b": 30.0, "temperature": 51.0}
-    told(state, "a", **row)
-    told(state, "b", round=2, loss=1.5)
-    found = state.snapshot()
-    assert [d["id"] for d in found["devices"]] == ["a", "b"]
-    assert found["devices"][0]["temperature"] == 51
-    assert found["links"] == [{"from": "a", "to": "b", "bytes": 30.0}]
-    assert found["curves"]["loss"] == [(2.0, 1.0)]
-    assert found["refused"] == 0
+    report(state, "a", **row)
+    report(state, "b", round=2, loss=1.5)
+    page = state.snapshot()
+    assert [d["id"] for d in page["devices"]] == ["a", "b"]
+    assert page["devices"][0]["temperature"] == 51
+    assert page["links"] == [{"from": "a", "to": "b", "bytes": 30.0}]
+    assert page["curves"]["loss"] == [(2.0, 1.0)]
+    assert page["refused"] == 0
     assert (state.device("a") or {})["row"]["loss/squared_error(reference)"] == 0.1
     assert state.device("nobody") is None
 
@@ -70,16 +73,16 @@ def test_what_devices_report_is_on_the_first_page() -> None:
 def test_silent_is_who_is_gone_or_late() -> None:
     state, clock = fleet()
     for number in range(5):
-        told(state, "a", round=number)
+        report(state, "a", round=number)
         clock.now += 10
     clock.now += 15
     assert not alarms(state, "a")  # twice as late as it usually is
     clock.now += 10
     assert "nothing heard for 35 s" in alarms(state, "a")["silent"]
-    told(state, "a", round=5)
+    report(state, "a", round=5)
     assert not alarms(state, "a")
     state.take("fleet/f/status/a", b"offline", clock.now)
-    assert alarms(state, "a")["silent"] == "gone, says the broker"
+    assert alarms(state, "a")["silent"] == "offline (last will)"
     assert state.acknowledge("a")
     assert not alarms(state, "a")
     state.take("fleet/f/status/a", b"online", clock.now)
@@ -92,19 +95,19 @@ def test_diverging_is_who_was_much_better(loss: float) -> None:
     state, _ = fleet()
     for value in (2.3, 0.9, 2.5, loss):
         assert not (state.device("a") and alarms(state, "a"))
-        told(state, "a", round=1, loss=value)
+        report(state, "a", round=1, loss=value)
     assert "diverging" in alarms(state, "a")
 
 
-def test_rejected_is_told_until_somebody_has_looked() -> None:
+def test_rejected_stays_until_it_is_acknowledged() -> None:
     state, _ = fleet()
-    told(state, "a", round=1, refused_malformed=2, rejected_invalid=1)
+    report(state, "a", round=1, refused_malformed=2, rejected_invalid=1)
     assert alarms(state, "a") == {"rejected": "3 messages refused"}
     state.acknowledge("a")
     assert not alarms(state, "a")
-    told(state, "a", round=2, refused_malformed=2, rejected_invalid=1)
+    report(state, "a", round=2, refused_malformed=2, rejected_invalid=1)
     assert not alarms(state, "a")
-    told(state, "a", round=3, refused_malformed=5, rejected_invalid=1)
+    report(state, "a", round=3, refused_malformed=5, rejected_invalid=1)
     assert alarms(state, "a") == {"rejected": "3 messages refused"}
     assert state.forget("a")
     assert not state.forget("a")
@@ -114,8 +117,8 @@ def test_rejected_is_told_until_somebody_has_looked() -> None:
 def test_curves_are_bounded_and_what_is_done_again_counts_once() -> None:
     state, _ = fleet()
     for number in range(5 * LONGEST):
-        told(state, "a", round=number, loss=1.0)
-    told(state, "a", round=1000, loss=2.0)
+        report(state, "a", round=number, loss=1.0)
+    report(state, "a", round=1000, loss=2.0)
     curve = (state.device("a") or {})["curves"]["loss"]
     assert len(curve) <= LONGEST
     assert curve[-1] == (1000.0, 2.0)
@@ -144,11 +147,11 @@ def ask(url: str, body: bytes | None = None, token: str | None = None) -> tuple[
 
 def test_read_only_without_a_token() -> None:
     state, _ = fleet()
-    told(state, "a", round=1, refused_malformed=1)
+    report(state, "a", round=1, refused_malformed=1)
     acknowledge = json.dumps({"do": "acknowledge"}).encode()
     with server.serving(state, "127.0.0.1", 0) as url:
-        status, said, headers = ask(f"{url}api/fleet")
-        assert (status, said["writable"]) == (200, False)
+        status, about, headers = ask(f"{url}api/fleet")
+        assert (status, about["writable"]) == (200, False)
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert ask(f"{url}api/devices/a", acknowledge, "anything")[0] == 403
         assert ask(f"{url}api/devices/b")[0] == 404
@@ -166,22 +169,50 @@ def test_read_only_without_a_token() -> None:
     assert not alarms(state, "a")
 
 
+def test_a_size_that_is_no_number_does_not_break_the_page() -> None:
+    state, _ = fleet()
+    state.take("fleet/f/telemetry/a", b'{"round": 1, "sent_to/b": NaN, "sent_to/c": 5, "loss": NaN}', 1e9)
+    with server.serving(state, "127.0.0.1", 0) as url:
+        status, page, _ = ask(f"{url}api/fleet")
+        assert (status, page["links"]) == (200, [{"from": "a", "to": "c", "bytes": 5.0}])
+        assert ask(f"{url}api/devices/a")[1]["row"] == {"round": 1.0, "sent_to/c": 5.0}
+
+
+def test_a_port_that_is_taken() -> None:
+    with (
+        server.serving(fleet()[0], "127.0.0.1", 0) as url,
+        pytest.raises(ConfigError, match=r"--listen 127.0.0.1:.*: Address already in use"),
+        server.serving(fleet()[0], "127.0.0.1", int(url.rstrip("/").rpartition(":")[2])),
+    ):
+        pass
+
+
+def test_many_idle_connections_take_no_thread() -> None:
+    with server.serving(fleet()[0], "127.0.0.1", 0) as url, ExitStack() as stack:
+        before = threading.active_count()
+        address = ("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(address))
+        assert ask(f"{url}api/fleet")[0] == 200
+        assert threading.active_count() < before + 10
+
+
 def test_in_a_terminal() -> None:
     state, _ = fleet()
     for number in range(60):
-        told(state, "a[1]" if number < 0 else "a", round=number, loss=3.0 - number / 30, accuracy_all=number / 60)
-    told(state, "b", round=60, loss=math.nan)
+        report(state, "a[1]" if number < 0 else "a", round=number, loss=3.0 - number / 30, accuracy_all=number / 60)
+    report(state, "b", round=60, loss=math.nan)
     out = io.StringIO()
     Console(file=out, width=90).print(text.picture(state.snapshot(), 30))
-    said = out.getvalue()
-    assert "2 of 2 online" in said
-    assert "diverging b  its loss is no number" in said
-    assert "▁" in said
-    assert "█" in said
+    shown = out.getvalue()
+    assert "2 of 2 online" in shown
+    assert "diverging b  its loss is no number" in shown
+    assert "▁" in shown
+    assert "█" in shown
 
 
 def started(*words: str) -> subprocess.Popen[str]:
-    """edge-broker, until it is told to stop."""
+    """Start edge-broker; it runs until it is asked to stop."""
     return subprocess.Popen([BIN / "edge-broker", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -193,8 +224,8 @@ def dashboard(url: str, *flags: str) -> Iterator[str]:
     assert process.stdout is not None
     yield json.loads(process.stdout.readline())["url"]
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
-    assert (process.returncode, said) == (0, "")
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
 
 
 def seen(url: str, folder: Path, *flags: str) -> str:
@@ -220,7 +251,7 @@ def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
         try:
             eventually(lambda: len(ask(f"{url}api/fleet")[1]["curves"].get("accuracy_all", [])) > 5, 60)
             page = seen(url, tmp_path / "profile")
-            for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "disagreement (consensus)"):
+            for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "consensus distance"):
                 assert word in page, word
             assert page.count('class="link"') == 5
             assert page.count('class="curve"') == 3
@@ -247,5 +278,5 @@ def test_the_text_view_of_a_broker() -> None:
         assert process.stdout is not None
         assert "0 of 0 online" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
-        assert (process.returncode, said) == (0, "")
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")

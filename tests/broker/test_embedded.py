@@ -37,13 +37,13 @@ def test_listens_on_loopback_only_and_ends(kind: str) -> None:
 
 def listening_addresses(port: int) -> set[str]:
     """Local addresses on which `port` is listened to, from the kernel's table."""
-    found = set()
+    addresses = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         local, state = line.split()[1], line.split()[3]
         address, number = local.split(":")
         if state == "0A" and int(number, 16) == port:
-            found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
-    return found
+            addresses.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+    return addresses
 
 
 @pytest.mark.parametrize("kind", embedded.KINDS)

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker import certificates, cli, fleet, mosquitto
+from broker import certificates, cli, fleet, mosquitto, probe, rules
 from broker.process import free_port
-from broker.visitor import Papers, visit
 from edge import algorithm
 from edge.errors import ConfigError
 from edge.storage import atomic
+from edge.transports.mqtt import Credentials
 from export import zoo
 from export.write import export
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> fleet.Fleet:
+def orchard(tmp_path: Path) -> fleet.Fleet:
     return fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1", "broker.example"], 8883, peers=["a", "b"])
 
 
@@ -28,42 +28,42 @@ def modes(folder: Path) -> set[int]:
     return {path.stat().st_mode & 0o777 for path in folder.rglob("*.key")}
 
 
-def test_what_is_in_it(made: fleet.Fleet) -> None:
-    folder = fleet.enrol(made, "a", 30)
+def test_what_is_in_it(orchard: fleet.Fleet) -> None:
+    folder = fleet.enrol(orchard, "a", 30)
     assert {path.name for path in folder.iterdir()} == {"authority.crt", "device.crt", "device.key", "node.toml"}
-    assert modes(made.folder) == {0o600}
-    assert fleet.read(made.folder) == made
+    assert modes(orchard.folder) == {0o600}
+    assert fleet.read(orchard.folder) == orchard
     certificate = certificates.read(folder / "device").certificate
-    certificate.verify_directly_issued_by(made.authority().certificate)
+    certificate.verify_directly_issued_by(orchard.authority().certificate)
     assert certificate.subject.rfc4514_string() == "CN=a"
-    server = certificates.read(made.broker / "server").certificate
+    server = certificates.read(orchard.broker / "server").certificate
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["broker.example"]
     assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
-    assert not list(made.folder.parent.glob(".*.part"))
+    assert not list(orchard.folder.parent.glob(".*.part"))
 
 
-def test_revoked_devices_are_on_the_list_and_may_be_enrolled_anew(made: fleet.Fleet) -> None:
-    folder = fleet.enrol(made, "a", 30)
+def test_revoked_devices_are_on_the_list_and_may_be_enrolled_anew(orchard: fleet.Fleet) -> None:
+    folder = fleet.enrol(orchard, "a", 30)
     serial = certificates.read(folder / "device").certificate.serial_number
-    fleet.revoke(made, "a")
-    revoked = x509.load_pem_x509_crl((made.broker / "revoked.pem").read_bytes())
+    fleet.revoke(orchard, "a")
+    revoked = x509.load_pem_x509_crl((orchard.broker / "revoked.pem").read_bytes())
     assert revoked.get_revoked_certificate_by_serial_number(serial) is not None
     assert len(revoked) == 2  # and the one of the first day
-    assert "user a\ntopic deny #" in (made.broker / "acl").read_text()
-    fleet.enrol(made, "a", 30)
-    assert "user a\n" not in (made.broker / "acl").read_text()
-    fleet.revoke(made, "a")
-    assert len(x509.load_pem_x509_crl((made.broker / "revoked.pem").read_bytes())) == 3
+    assert "user a\ntopic deny #" in (orchard.broker / "acl").read_text()
+    fleet.enrol(orchard, "a", 30)
+    assert "user a\n" not in (orchard.broker / "acl").read_text()
+    fleet.revoke(orchard, "a")
+    assert len(x509.load_pem_x509_crl((orchard.broker / "revoked.pem").read_bytes())) == 3
 
 
-def test_a_key_is_never_written_over(made: fleet.Fleet, tmp_path: Path) -> None:
-    key = (made.folder / "authority.key").read_bytes()
+def test_a_key_is_never_written_over(orchard: fleet.Fleet, tmp_path: Path) -> None:
+    key = (orchard.folder / "authority.key").read_bytes()
     with pytest.raises(ConfigError, match="is there already"):
-        fleet.init(made.folder, "orchard", ["x"], 8883)
+        fleet.init(orchard.folder, "orchard", ["x"], 8883)
     with pytest.raises(FileExistsError):
-        made.authority().write(made.folder / "authority")
-    assert (made.folder / "authority.key").read_bytes() == key
+        orchard.authority().write(orchard.folder / "authority")
+    assert (orchard.folder / "authority.key").read_bytes() == key
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ def test_a_key_is_never_written_over(made: fleet.Fleet, tmp_path: Path) -> None:
         ("#", "must be 1 to 64 letters"),
     ],
 )
-def test_who_cannot_be_enrolled(made: fleet.Fleet, device: str, complaint: str) -> None:
+def test_who_cannot_be_enrolled(orchard: fleet.Fleet, device: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        fleet.enrol(made, device, 30)
-    assert list((made.folder / "devices").iterdir()) == []
+        fleet.enrol(orchard, device, 30)
+    assert list((orchard.folder / "devices").iterdir()) == []
 
 
-def test_twice_is_once_too_often(made: fleet.Fleet) -> None:
-    fleet.enrol(made, "a", 30)
+def test_twice_is_once_too_often(orchard: fleet.Fleet) -> None:
+    fleet.enrol(orchard, "a", 30)
     with pytest.raises(ConfigError, match="a is enrolled already"):
-        fleet.enrol(made, "a", 30)
+        fleet.enrol(orchard, "a", 30)
     with pytest.raises(ConfigError, match="b is not enrolled; there are: a"):
-        fleet.revoke(made, "b")
+        fleet.revoke(orchard, "b")
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_from_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "init", "orchard", "--host", "127.0.0.1", "--devices", "a,b", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["fleet"], said["url"], said["devices"]) == ("orchard", "mqtts://127.0.0.1:8883", ["a", "b"])
+    about = json.loads(capsys.readouterr().out)
+    assert (about["fleet"], about["url"], about["devices"]) == ("orchard", "mqtts://127.0.0.1:8883", ["a", "b"])
     assert call(monkeypatch, "enrol", "monitor", "--fleet", "orchard") == 0
     assert "orchard/devices/monitor: copy it to the device" in capsys.readouterr().out
     assert call(monkeypatch, "revoke", "b", "--fleet", "orchard") == 0
@@ -134,7 +134,7 @@ def test_from_the_command_line(
 def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Path) -> None:
     """As a user would: init, edit node.toml, enrol, run Mosquitto on what init wrote, edge-node on what enrol wrote."""
     port = free_port(None)
-    made = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
     objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("mlp:16", shape=(1, 8, 8), classes=10), tmp_path / "bundle", objective=objective)
     common = f"""
@@ -148,50 +148,49 @@ def test_real_devices_get_in_and_learn_and_a_revoked_one_is_cut_off(tmp_path: Pa
         [coding]
         soft_labels = "delta:15"
     """
-    (made.folder / "node.toml").write_text(common)
-    folders = [fleet.enrol(made, name, 30) for name in "ab"]
-    with mosquitto.run(fleet.configuration(made.broker, port, "127.0.0.1"), made.broker, port):
+    (orchard.folder / "node.toml").write_text(common)
+    folders = [fleet.enrol(orchard, name, 30) for name in "ab"]
+    with mosquitto.run(rules.configuration(orchard.broker, port, "127.0.0.1"), orchard.broker, port):
         command = [str(Path(sys.executable).parent / "edge-node"), "--config"]
         nodes = [
             subprocess.Popen([*command, str(f / "node.toml"), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for f in folders
         ]
         for node in nodes:
-            out, said = node.communicate(timeout=120)
-            assert node.returncode == 0, said
+            out, errors = node.communicate(timeout=120)
+            assert node.returncode == 0, errors
             rows = [json.loads(line) for line in out.splitlines()]
             assert [row["timeouts"] for row in rows] == [0] * 4
 
         topic = "fleet/orchard/to/b/from/a/soft-labels"
-        papers = Papers(made.folder / "authority.crt", folders[0] / "device", named=True)
-        with visit("127.0.0.1", port, papers, "a") as a:
+        with probe.connect("127.0.0.1", port, Credentials.of_folder(folders[0]), "a") as a:
             assert a.publish(topic) != "Not authorized"
-            (gone,) = [fleet.revoke(made, "a")]
-            assert fleet.reload(made)
+            (gone,) = [fleet.revoke(orchard, "a")]
+            assert fleet.reload(orchard)
             answer = a.publish(topic)
             for _ in range(500):  # the broker reads its files when it gets to it
                 if answer == "Not authorized":
                     break
                 answer = a.publish(topic)
             assert answer == "Not authorized"
-        with visit("127.0.0.1", port, Papers(papers.ca, gone / "device"), "a") as a:
+        with probe.connect("127.0.0.1", port, Credentials.of_folder(gone), "a") as a:
             assert not a.connected
-    assert [path.name for path in (made.folder / "devices").iterdir()] == ["b"]
+    assert [path.name for path in (orchard.folder / "devices").iterdir()] == ["b"]
 
 
-def test_a_card_has_all_that_a_device_starts_with(tmp_path: Path) -> None:
+def test_a_provisioning_archive_has_all_that_a_device_starts_with(tmp_path: Path) -> None:
     """In one file that only its owner can read; what cannot be in it is refused, and then there is none."""
-    made = fleet.init(tmp_path / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
-    fleet.enrol(made, "a", 10)
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
+    fleet.enrol(orchard, "a", 10)
     (tmp_path / "exported").mkdir()
     (tmp_path / "exported" / "manifest.json").touch()
     target = tmp_path / "murmur.tar"
-    fleet.card(made, "a", {"bundle": tmp_path / "exported"}, target)
-    fleet.card(made, "a", {"bundle": tmp_path / "exported"}, target)
+    fleet.provision(orchard, "a", {"bundle": tmp_path / "exported"}, target)
+    fleet.provision(orchard, "a", {"bundle": tmp_path / "exported"}, target)
     assert target.stat().st_mode & 0o777 == 0o600
     with tarfile.open(target) as archive:
-        papers = ["authority.crt", "device.crt", "device.key", "node.toml"]
-        assert archive.getnames() == [*papers, "bundle", "bundle/manifest.json"]
+        credentials = ["authority.crt", "device.crt", "device.key", "node.toml"]
+        assert archive.getnames() == [*credentials, "bundle", "bundle/manifest.json"]
         assert {(entry.uid, entry.uname) for entry in archive} == {(0, "")}
     none = tmp_path / "none.tar"
     for device, more, complaint in (
@@ -201,5 +200,5 @@ def test_a_card_has_all_that_a_device_starts_with(tmp_path: Path) -> None:
         ("a", {"../x": target}, "expected the name of something new beside node.toml"),
     ):
         with pytest.raises(ConfigError, match=complaint):
-            fleet.card(made, device, more, none)
+            fleet.provision(orchard, device, more, none)
     assert not none.exists()

@@ -51,13 +51,13 @@ def test_features_are_what_the_whole_model_computes_there(head: Bundle) -> None:
     given = whole.get_input_details()[0]
     scale, zero = given["quantization"]
     ours = backbone.features(head.path / "backbone.tflite", Backbone(shape=(1, 8, 8), range=(0, 1)), x)
-    for image, found in zip(x, ours, strict=True):
+    for image, row in zip(x, ours, strict=True):
         whole.set_tensor(given["index"], np.round(image.reshape(1, 8, 8, 1) / scale + zero).astype(np.int8))
         whole.invoke()
         real = (whole.get_tensor(tensor["index"]).astype(np.float32) - tensor["quantization"][1]) * np.float32(
             tensor["quantization"][0]
         )
-        np.testing.assert_array_equal(found, real.reshape(-1))
+        np.testing.assert_array_equal(row, real.reshape(-1))
 
 
 def test_features_are_standardised_by_what_everybody_has(head: Bundle) -> None:
@@ -80,8 +80,8 @@ def test_heads_learn_from_each_other(head: Bundle, engine: str) -> None:
     """All ten digits, on features of a network that has seen five of them."""
     settings = {"learning_rate": 0.3, "distillation_weight": 5.0}
     job: dict[str, Any] = {"split": "classes:4", "model": str(head.path), "engine": engine, "rounds": 40}
-    found = run(Scenario(**job, evaluate_every=40, settings={"d-distillation": settings}))
-    mean = np.mean([device.accuracy_all for device in found.devices])
+    result = run(Scenario(**job, evaluate_every=40, settings={"d-distillation": settings}))
+    mean = np.mean([device.accuracy_all for device in result.devices])
     assert mean > 0.8, mean
 
 

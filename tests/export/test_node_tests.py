@@ -21,9 +21,10 @@ from export.gradients import RULES, ZERO
 from export.graph.builder import GraphBuilder
 from export.graph.shape_folding import ShapeFolder
 from export.graph.window import explicit
-from export.load import constant_value, expanded
+from export.load import constant_value
 from export.model import OLDEST
 from export.training.autodiff import gradients
+from export.transforms.expand import expand
 from tests.export.directional import model_of
 from tests.export.reference_ops import CORRECTED
 
@@ -77,7 +78,7 @@ def usable(case: Any) -> bool:
     first = graph.output[0].type.tensor_type.elem_type
     if first != onnx.TensorProto.FLOAT or graph.node[0].op_type in ZERO:
         return False
-    return {n.op_type for n in expanded(case.model).graph.node} <= RULES.keys() | ZERO | {"Constant"}
+    return {n.op_type for n in expand(case.model).graph.node} <= RULES.keys() | ZERO | {"Constant"}
 
 
 NEWEST = 23
@@ -100,7 +101,7 @@ def test_case(name: str) -> None:
 
 
 def judge(case: Any) -> None:
-    model = expanded(case.model)
+    model = expand(case.model)
     opset = model.opset_import[0].version
     if opset < OLDEST:
         model, opset = onnx.version_converter.convert_version(model, OLDEST), OLDEST
@@ -128,12 +129,12 @@ def judge(case: Any) -> None:
             continue
         if copy.op_type == "Cast" and copy.attribute[0].i == onnx.TensorProto.FLOAT:
             copy.attribute[0].i = onnx.TensorProto.DOUBLE
-        if folder.visit(copy):
+        if folder.fold(copy):
             continue
         if copy.op_type in ("GRU", "LSTM") and not copy.output[0]:
             copy.output[0] = op.fresh("states")
         if copy.op_type == "Reshape":
-            folder.reshape(copy)
+            folder.settle_reshape(copy)
         if copy.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
             explicit(op, copy)
         op.append(copy)

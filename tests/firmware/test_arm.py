@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from broker import fleet, mosquitto
+from broker import fleet, mosquitto, rules
 from broker.process import free_port
 from edge import plugins
 from edge.engines import random_batch
@@ -22,7 +22,7 @@ from edge.errors import ConfigError
 from export import zoo
 from export.write import export
 from firmware_scripts import emulated, wheelhouse
-from firmware_scripts.emulated import Board
+from firmware_scripts.emulated import EmulatedBoard
 from tests import pair
 
 HOME = "/var/lib/murmur"
@@ -37,15 +37,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def board(house: Path, tmp_path_factory: pytest.TempPathFactory) -> EmulatedBoard:
     """A Debian for ARM on which `install.sh` has run."""
-    made = emulated.make("aarch64", tmp_path_factory.mktemp("board"))
-    said = made.run(["/bin/sh", "install.sh"], {house: "/media"}, "/media")
-    assert "installed in /opt/murmur" in said
-    return made
+    emulation = emulated.make("aarch64", tmp_path_factory.mktemp("board"))
+    output = emulation.run(["/bin/sh", "install.sh"], {house: "/media"}, "/media")
+    assert "installed in /opt/murmur" in output
+    return emulation
 
 
-def test_what_was_installed(board: Board) -> None:
+def test_what_was_installed(board: EmulatedBoard) -> None:
     assert (board.root / "etc" / "systemd" / "system" / "murmur-node.service").is_file()
     assert "murmur:x:" in (board.root / "etc" / "passwd").read_text()
     assert (board.root / "var" / "lib" / "murmur").stat().st_mode & 0o777 == 0o700
@@ -57,7 +57,7 @@ def test_what_was_installed(board: Board) -> None:
     assert f"numpy=={arrays}\n" in constraints
 
 
-def test_altered_wheels_are_not_installed(house: Path, board: Board, tmp_path: Path) -> None:
+def test_altered_wheels_are_not_installed(house: Path, board: EmulatedBoard, tmp_path: Path) -> None:
     """And what is installed stays."""
     altered = tmp_path / "altered"
     shutil.copytree(house, altered)
@@ -70,15 +70,15 @@ def test_altered_wheels_are_not_installed(house: Path, board: Board, tmp_path: P
 
 @pytest.mark.parametrize("engine", ["onnx-runtime", "tflite"])
 @pytest.mark.parametrize("model", ["mlp:32", "small-cnn"])
-def test_engines_compute_the_same_there(engine: str, model: str, board: Board, tmp_path: Path) -> None:
+def test_engines_compute_the_same_there(engine: str, model: str, board: EmulatedBoard, tmp_path: Path) -> None:
     """The loss after twenty steps, to 1e-5. TFLite crashed there as long as scalars came into its graph as such."""
     bundle = export(zoo.build(model, shape=(1, 8, 8), classes=10), tmp_path / "bundle", rows=(4,))
     there = ["/opt/murmur/bin/python3", "-m", "edge.engines._probe", engine, "/mnt", "4", "0.001"]
-    told = json.loads(board.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
-    made = plugins.load("edge.engines", engine).create(bundle)
+    there_after = json.loads(board.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
+    here = plugins.load("edge.engines", engine).create(bundle)
     batch = random_batch(bundle, 4)
-    losses = [made.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
-    assert told["loss"] == pytest.approx(losses[-1], abs=1e-5)
+    losses = [here.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
+    assert there_after["loss"] == pytest.approx(losses[-1], abs=1e-5)
 
 
 def test_32_bits(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_32_bits(tmp_path: Path) -> None:
     small.run(install, {house: "/media"}, "/media")
     bundle = export(zoo.build("mlp:32", shape=(1, 8, 8), classes=10), tmp_path / "bundle", rows=(4,))
     there = ["/opt/murmur/bin/python3", "-m", "edge.engines._probe", "tflite", "/mnt", "4", "0.001"]
-    told = json.loads(small.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
-    made = plugins.load("edge.engines", "tflite").create(bundle)
-    losses = [made.step(random_batch(bundle, 4), learning_rate=RATE)["loss"] for _ in range(STEPS)]
-    assert told["loss"] == pytest.approx(losses[-1], abs=1e-5)
+    there_after = json.loads(small.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
+    here = plugins.load("edge.engines", "tflite").create(bundle)
+    losses = [here.step(random_batch(bundle, 4), learning_rate=RATE)["loss"] for _ in range(STEPS)]
+    assert there_after["loss"] == pytest.approx(losses[-1], abs=1e-5)
     machine = small.run(["/opt/murmur/bin/python3", "-c", "import platform; print(platform.machine())"])
     assert machine.strip() == "armv7l"
 
@@ -109,8 +109,8 @@ def rows(command: list[str], **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def play(folders: dict[str, Path], board: Board | None) -> dict[str, list[dict[str, float]]]:
-    """Both devices to their last round, b on the board if there is one; what each has said of its rounds."""
+def play(folders: dict[str, Path], board: EmulatedBoard | None) -> dict[str, list[dict[str, float]]]:
+    """Both devices to their last round, b on the board if there is one; the rows of each."""
     host = [str(Path(sys.executable).parent / "edge-node"), "--config", "node.toml", "--json"]
     nodes = {"a": rows(host, cwd=folders["a"])}
     if board is None:
@@ -120,35 +120,35 @@ def play(folders: dict[str, Path], board: Board | None) -> dict[str, list[dict[s
         # Every device has a folder that it calls its home; only b's is the board's.
         command = board.command(there, {folders["b"]: HOME}, HOME)
         nodes["b"] = rows(command, env=board.environment())
-    found = {}
+    played = {}
     for name, node in nodes.items():
-        out, said = node.communicate(timeout=170)
-        assert node.returncode == 0, f"{name}: {said}"
-        found[name] = [json.loads(line) for line in out.splitlines()]
-    return found
+        out, errors = node.communicate(timeout=170)
+        assert node.returncode == 0, f"{name}: {errors}"
+        played[name] = [json.loads(line) for line in out.splitlines()]
+    return played
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[fleet.Fleet]:
+def orchard(tmp_path: Path) -> Iterator[fleet.Fleet]:
     """A fleet with two enrolled devices, and its broker: TLS, certificates, access rules."""
     port = free_port(None)
-    found = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
-    (found.folder / "node.toml").write_text(pair.configuration(ROUNDS, 120.0, 10))
-    with mosquitto.run(fleet.configuration(found.broker, port, "127.0.0.1"), found.broker, port):
-        yield found
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
+    (orchard.folder / "node.toml").write_text(pair.configuration(ROUNDS, 120.0, 10))
+    with mosquitto.run(rules.configuration(orchard.broker, port, "127.0.0.1"), orchard.broker, port):
+        yield orchard
 
 
-def folder_of(made: fleet.Fleet, name: str) -> Path:
+def folder_of(orchard: fleet.Fleet, name: str) -> Path:
     """What goes to a device: its enrolment, the model, its data."""
-    home = fleet.enrol(made, name, 30)
+    home = fleet.enrol(orchard, name, 30)
     pair.model(home / "bundle", "mlp:32")
     pair.digits(home / "digits.npz", 500)
     return home
 
 
-def test_a_board_and_a_workstation_learn_from_each_other(made: fleet.Fleet, board: Board) -> None:
+def test_a_board_and_a_workstation_learn_from_each_other(orchard: fleet.Fleet, board: EmulatedBoard) -> None:
     """Over TLS and access rules; every loss as with two devices of one processor, to 1e-4."""
-    folders = {name: folder_of(made, name) for name in "ab"}
+    folders = {name: folder_of(orchard, name) for name in "ab"}
     alike = play(folders, None)
     for folder in folders.values():
         shutil.rmtree(folder / "state")

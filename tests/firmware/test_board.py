@@ -15,7 +15,7 @@ from edge.errors import ConfigError
 from edge.storage import checkpoint_files
 from firmware_scripts import board as boards
 from firmware_scripts.system import board as device
-from firmware_scripts.system.board import Board
+from firmware_scripts.system.board import Startup
 
 SOUND = 'name = "x"\nsuite = "bookworm"\nconsole = "c"\n'
 SECRET = b"SECRET KEY MATERIAL"
@@ -23,9 +23,9 @@ SECRET = b"SECRET KEY MATERIAL"
 
 @pytest.fixture(scope="module")
 def orchard(tmp_path_factory: pytest.TempPathFactory) -> fleet.Fleet:
-    made = fleet.init(tmp_path_factory.mktemp("fleet") / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
-    fleet.enrol(made, "a", 100)
-    return made
+    orchard = fleet.init(tmp_path_factory.mktemp("fleet") / "orchard", "orchard", ["h"], 1, peers=["a", "b"])
+    fleet.enrol(orchard, "a", 100)
+    return orchard
 
 
 @pytest.fixture
@@ -33,84 +33,84 @@ def tar(orchard: fleet.Fleet, tmp_path: Path) -> Path:
     bundle = tmp_path / "exported"
     bundle.mkdir()
     (bundle / "manifest.json").write_text("{}")
-    fleet.card(orchard, "a", {"bundle": bundle}, tmp_path / "murmur.tar")
+    fleet.provision(orchard, "a", {"bundle": bundle}, tmp_path / "murmur.tar")
     return tmp_path / "murmur.tar"
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Board:
-    made = Board(tmp_path / "root", user=None)
+def board(tmp_path: Path) -> Startup:
+    startup = Startup(tmp_path / "root", user=None)
     for name in ("boot/firmware", "var/lib", "etc/murmur", "proc/device-tree", "sys/class/leds/ACT", "dev"):
-        (made.root / name).mkdir(parents=True)
+        (startup.root / name).mkdir(parents=True)
     about = {"board": "rpi4", "name": "Raspberry Pi 4", "compatible": ["raspberrypi,4-model-b"], "version": "1"}
-    (made.root / "etc/murmur/image.json").write_text(json.dumps(about))
-    (made.root / "proc/device-tree/compatible").write_bytes(b"raspberrypi,4-model-b\0brcm,bcm2711\0")
-    return made
+    (startup.root / "etc/murmur/image.json").write_text(json.dumps(about))
+    (startup.root / "proc/device-tree/compatible").write_bytes(b"raspberrypi,4-model-b\0brcm,bcm2711\0")
+    return startup
 
 
-def put(board: Board, tar: Path) -> None:
+def put(board: Startup, tar: Path) -> None:
     (board.card / "murmur.tar").write_bytes(tar.read_bytes())
 
 
-def started(board: Board) -> Board:
+def started(board: Startup) -> Startup:
     """After one more start."""
-    again = Board(board.root, board.user)
-    device.start(again)
+    again = Startup(board.root, board.user)
+    device.run(again)
     return again
 
 
-def test_enrolment_moves_secrets_off_the_card(board: Board, tar: Path) -> None:
+def test_enrolment_moves_secrets_off_the_card(board: Startup, tar: Path) -> None:
     put(board, tar)
-    found = started(board)
-    assert found.wrong == []
-    assert "enrolled as a of orchard" in found.said
+    startup = started(board)
+    assert startup.problems == []
+    assert "enrolled as a of orchard" in startup.notes
     assert not (board.card / "murmur.tar").exists()
     assert (board.home / "device.key").stat().st_mode & 0o777 == 0o600
     assert board.home.stat().st_mode & 0o777 == 0o700
     assert (board.home / "bundle" / "manifest.json").is_file()
     assert (board.own / "authority.crt").read_bytes() == (board.home / "authority.crt").read_bytes()
-    assert started(board).wrong == []
+    assert started(board).problems == []
 
 
-def test_a_new_enrolment_keeps_checkpoints(board: Board, tar: Path) -> None:
+def test_a_new_enrolment_keeps_checkpoints(board: Startup, tar: Path) -> None:
     put(board, tar)
     started(board)
     (board.home / "state").mkdir()
     (board.home / "state" / "round").write_text("7")
     put(board, tar)
-    assert started(board).wrong == []
+    assert started(board).problems == []
     assert (board.home / "state" / "round").read_text() == "7"
 
 
-def test_a_new_enrolment_with_another_model(board: Board, orchard: fleet.Fleet, tar: Path, tmp_path: Path) -> None:
+def test_a_new_enrolment_with_another_model(board: Startup, orchard: fleet.Fleet, tar: Path, tmp_path: Path) -> None:
     """Checkpoints of the model before would keep the node from starting."""
     put(board, tar)
     started(board)
     checkpoint_files.write(board.home / "state", 7, {"x": np.zeros(1)})
     (board.home / "bundle" / "rollout.json").write_text("{}")
     put(board, tar)
-    assert started(board).wrong == []
+    assert started(board).problems == []
     assert checkpoint_files.read(board.home / "state") is not None
     assert (board.home / "bundle" / "rollout.json").exists()
     (tmp_path / "exported" / "manifest.json").write_text('{"another": 1}')
-    fleet.card(orchard, "a", {"bundle": tmp_path / "exported"}, tar)
+    fleet.provision(orchard, "a", {"bundle": tmp_path / "exported"}, tar)
     put(board, tar)
-    assert started(board).wrong == []
+    assert started(board).problems == []
     assert checkpoint_files.read(board.home / "state") is None
     assert checkpoint_files.read(board.home / "state.before") is not None
     assert not (board.home / "bundle" / "rollout.json").exists()
 
 
-def test_without_enrolment(board: Board) -> None:
-    (why,) = started(board).wrong
-    assert why == "not enrolled: put murmur.tar (edge-broker card) on the card's first partition"
+def test_without_enrolment(board: Startup) -> None:
+    (why,) = started(board).problems
+    assert why == "not enrolled: put murmur.tar (edge-broker provision) on the card's first partition"
 
 
 def entry(name: str, content: bytes = b"x", kind: bytes = tarfile.REGTYPE) -> Callable[[tarfile.TarFile], None]:
     def add(archive: tarfile.TarFile) -> None:
-        made = tarfile.TarInfo(name)
-        made.type, made.size, made.linkname = kind, len(content) if kind == tarfile.REGTYPE else 0, "/etc/shadow"
-        archive.addfile(made, io.BytesIO(content))
+        member = tarfile.TarInfo(name)
+        member.type, member.size, member.linkname = kind, len(content) if kind == tarfile.REGTYPE else 0, "/etc/shadow"
+        archive.addfile(member, io.BytesIO(content))
 
     return add
 
@@ -128,7 +128,7 @@ def entry(name: str, content: bytes = b"x", kind: bytes = tarfile.REGTYPE) -> Ca
     ],
 )
 def test_bad_enrolments_change_nothing(
-    add: Callable[[tarfile.TarFile], None], complaint: str, board: Board, tar: Path
+    add: Callable[[tarfile.TarFile], None], complaint: str, board: Startup, tar: Path
 ) -> None:
     put(board, tar)
     started(board)
@@ -136,8 +136,8 @@ def test_bad_enrolments_change_nothing(
     put(board, tar)
     with tarfile.open(board.card / "murmur.tar", "a") as archive:
         add(archive)
-    found = started(board)
-    assert any(complaint in line for line in found.wrong), found.wrong
+    startup = started(board)
+    assert any(complaint in line for line in startup.problems), startup.problems
     assert {path: path.read_bytes() for path in board.home.rglob("*") if path.is_file()} == before
     assert (board.card / "murmur.tar").exists()
     assert not (board.root / "etc" / "passwd").exists()
@@ -145,21 +145,21 @@ def test_bad_enrolments_change_nothing(
 
 
 @pytest.mark.parametrize("size", [0, 100, 700, 3000, 9000])
-def test_a_truncated_enrolment(size: int, board: Board, tar: Path) -> None:
+def test_a_truncated_enrolment(size: int, board: Startup, tar: Path) -> None:
     (board.card / "murmur.tar").write_bytes(tar.read_bytes()[:size])
-    found = started(board)
-    assert any("murmur.tar" in line for line in found.wrong), found.wrong
+    startup = started(board)
+    assert any("murmur.tar" in line for line in startup.problems), startup.problems
     assert not board.home.exists()
 
 
-def test_an_archive_that_unpacks_to_too_much(board: Board, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_unpacks_to_too_much(board: Startup, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "LARGEST", 1000)
     put(board, tar)
-    assert "at most 1,000" in started(board).wrong[0]
+    assert "at most 1,000" in started(board).problems[0]
 
 
 @pytest.mark.parametrize("cut", ["before the old one is aside", "before the new one is there", "after"])
-def test_a_power_cut_while_enrolling(cut: str, board: Board, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_power_cut_while_enrolling(cut: str, board: Startup, tar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(board, tar)
     started(board)
     put(board, tar)
@@ -179,17 +179,17 @@ def test_a_power_cut_while_enrolling(cut: str, board: Board, tar: Path, monkeypa
         patch.setattr(device, "_forget", forgotten)
         with pytest.raises(KeyboardInterrupt):
             started(board)
-    found = started(board)
-    assert found.wrong == []
-    assert "enrolled as a of orchard" in found.said
+    startup = started(board)
+    assert startup.problems == []
+    assert "enrolled as a of orchard" in startup.notes
     assert sorted(p.name for p in board.home.parent.iterdir()) == ["murmur", "murmur-board"]
 
 
-def test_another_board(board: Board, tar: Path) -> None:
+def test_another_board(board: Startup, tar: Path) -> None:
     put(board, tar)
     (board.root / "proc/device-tree/compatible").write_bytes(b"raspberrypi,3-model-b\0brcm,bcm2837\0")
-    found = started(board)
-    assert found.wrong == [
+    startup = started(board)
+    assert startup.problems == [
         "this image is for Raspberry Pi 4, the board says raspberrypi,3-model-b: write the image for it"
     ]
     assert (board.home / "node.toml").is_file()
@@ -198,16 +198,16 @@ def test_another_board(board: Board, tar: Path) -> None:
 @pytest.mark.parametrize(
     ("days", "complaint"), [(-1, "has expired: enrol it again"), (10, "expires in 10 days: enrol it again")]
 )
-def test_certificates_that_end(days: int, complaint: str, orchard: fleet.Fleet, board: Board, tar: Path) -> None:
+def test_certificates_that_end(days: int, complaint: str, orchard: fleet.Fleet, board: Startup, tar: Path) -> None:
     put(board, tar)
     started(board)
     (board.home / "device.key").unlink()
     until = datetime.now(UTC) + timedelta(days=days, hours=1)
     certificates.device(orchard.authority(), "a", 0, until=until).write(board.home / "device")
-    assert any(complaint in line for line in started(board).wrong)
+    assert any(complaint in line for line in started(board).problems)
 
 
-def test_wifi_and_keys(board: Board) -> None:
+def test_wifi_and_keys(board: Startup) -> None:
     (board.card / "wifi.conf").write_bytes(SECRET)
     (board.card / "authorized_keys").write_text("ssh-ed25519 AAAA")
     started(board)
@@ -215,20 +215,20 @@ def test_wifi_and_keys(board: Board) -> None:
     assert (board.own / "wifi.conf").stat().st_mode & 0o777 == 0o600
     assert list(board.card.iterdir()) == []
     (board.card / "wifi.conf").write_text("\n")
-    assert "wifi.conf on the card is empty" in started(board).wrong
+    assert "wifi.conf on the card is empty" in started(board).problems
     assert (board.own / "wifi.conf").read_bytes() == SECRET
 
 
-def test_what_is_wrong_is_shown(board: Board) -> None:
+def test_what_is_wrong_is_shown(board: Startup) -> None:
     (board.root / "sys/class/leds/ACT/trigger").touch()
-    found = started(board)
-    device.show(found)
+    startup = started(board)
+    device.show(startup)
     status = (board.card / "murmur-status.txt").read_text()
     assert "image rpi4 1" in status
     assert "PUT RIGHT: not enrolled" in status
     assert (board.root / "sys/class/leds/ACT/trigger").read_text() == "timer"
-    found.wrong.clear()
-    device.show(found)
+    startup.problems.clear()
+    device.show(startup)
     assert (board.root / "sys/class/leds/ACT/trigger").read_text() == "heartbeat"
 
 
@@ -239,9 +239,9 @@ def test_certificates_are_good_from_the_day_before() -> None:
 
 @pytest.mark.parametrize("name", boards.names())
 def test_every_board(name: str) -> None:
-    found = boards.load(name)
-    assert found.console
-    assert found.boot or found.raw or name == "virt"
+    spec = boards.load(name)
+    assert spec.console
+    assert spec.boot or spec.raw or name == "virt"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker import certificates, fleet, mosquitto
+from broker import certificates, fleet, mosquitto, rules
 from broker.fleet import Fleet
 from broker.process import free_port
 from edge.errors import BundleError, ConfigError, MessageError
@@ -35,22 +35,22 @@ ABC = split(b"abc")[0]
 @pytest.fixture(scope="module")
 def orchard(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     folder = tmp_path_factory.mktemp("field") / "orchard"
-    made = fleet.init(folder, "orchard", ["127.0.0.1"], free_port(None), peers=["a", "b"])
+    orchard = fleet.init(folder, "orchard", ["127.0.0.1"], free_port(None), peers=["a", "b"])
     (folder / "node.toml").write_text(pair.configuration(100_000, 5.0, 1))
     pair.model(folder / "model-1", "mlp:16")
     pair.model(folder / "model-2", "mlp:24")
     export(zoo.build("mlp:16", shape=(1, 8, 8), classes=3), folder / "other-classes")
     for name in ("a", "b", "operator"):
-        home = fleet.enrol(made, name, 10)
+        home = fleet.enrol(orchard, name, 10)
         pair.model(home / "bundle", "mlp:16")
         pair.digits(home / "digits.npz", 300)
-    return made
+    return orchard
 
 
 @pytest.fixture(scope="module")
 def running(orchard: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("broker")
-    with mosquitto.run(fleet.configuration(orchard.at, orchard.port, "127.0.0.1"), folder, orchard.port):
+    with mosquitto.run(rules.configuration(orchard.at, orchard.port, "127.0.0.1"), folder, orchard.port):
         started = []
         for name in ("a", "b"):
             words = [
@@ -75,12 +75,12 @@ def running(orchard: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Fleet, *words: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], orchard: Fleet, *words: str
 ) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["field", *words, "--fleet", str(made.folder)])
+    monkeypatch.setattr(sys, "argv", ["field", *words, "--fleet", str(orchard.folder)])
     code = command.main()
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def test_a_field_test(
@@ -89,10 +89,10 @@ def test_a_field_test(
     """Inventory, a new model in two stages, refusals of two kinds, and what was measured in between."""
     before = device.fingerprint(running.folder / "model-1")
     code, out, _ = call(monkeypatch, capsys, running, "inventory", "--json")
-    found = json.loads(out)["devices"]
+    rows = json.loads(out)["devices"]
     assert code == 0
-    assert {found[name]["bundle"] for name in "ab"} == {before}
-    assert all(found[name]["round"] >= 1 and found[name]["memory_mb"] > 10 for name in "ab")
+    assert {rows[name]["bundle"] for name in "ab"} == {before}
+    assert all(rows[name]["round"] >= 1 and rows[name]["memory_mb"] > 10 for name in "ab")
     code, out, _ = call(monkeypatch, capsys, running, "inventory")
     assert "orchard: 2 devices" in out
     assert before[:8] in out
@@ -107,8 +107,8 @@ def test_a_field_test(
     assert "stage 1 of 2: a" in err
     assert "2 of 2 devices have it" in out
     code, out, _ = call(monkeypatch, capsys, running, "inventory", "--json")
-    found = json.loads(out)["devices"]
-    assert {found[name]["bundle"] for name in "ab"} == {device.fingerprint(running.folder / "model-2")}
+    rows = json.loads(out)["devices"]
+    assert {rows[name]["bundle"] for name in "ab"} == {device.fingerprint(running.folder / "model-2")}
     home = running.folder / "devices" / "a"
     assert device.fingerprint(home / "bundle.before") == before
     assert (home / "state.before").is_dir()
@@ -135,8 +135,8 @@ class Silent:
         self.sent.append((receiver, kind, payload))
 
     def receive(self) -> list[Delivery]:
-        found, self.brought = self.brought, []
-        return found
+        deliveries, self.brought = self.brought, []
+        return deliveries
 
     def wait(self, seconds: float) -> bool:
         return bool(self.brought)
@@ -187,7 +187,7 @@ def signed(orchard: Fleet, pair: certificates.Pair, about: dict[str, object], mo
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return operating.sealed(out.getvalue(), pair)
+    return operating.sign(out.getvalue(), pair)
 
 
 def test_power_cuts_while_installing(
@@ -195,7 +195,7 @@ def test_power_cuts_while_installing(
 ) -> None:
     """After each of them the next start comes to the same."""
     home = bench.installer.folder
-    assert bench.brings(operating.packed(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
+    assert bench.brings(operating.package(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
     for number in (6, 7):
         checkpoint_files.write(home / "state", number, {"x": np.zeros(1)})
     (home / "state" / "log.txt").touch()
@@ -233,7 +233,7 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
     home = bench.installer.folder
     before = device.fingerprint(home / "bundle")
     signer = certificates.read(orchard.folder / "signer")
-    good = operating.packed(orchard.folder / "model-2", orchard, "model-2", 5)
+    good = operating.package(orchard.folder / "model-2", orchard, "model-2", 5)
     neighbour = certificates.read(orchard.folder / "devices" / "b" / "device")
     stranger = certificates.signer(certificates.authority("orchard", 1), "signer", 1)
     about: dict[str, object] = {"fleet": "orchard", "name": "x", "made": 5}
@@ -243,7 +243,7 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
         (good[:5000] + bytes([good[5000] ^ 1]) + good[5001:], "refused: not signed for this fleet"),
         (signed(orchard, neighbour, about, {}), "refused: not signed for this fleet"),
         (signed(orchard, stranger, about, {}), "refused: not signed for this fleet"),
-        (operating.sealed(b"no archive", signer), "refused: "),
+        (operating.sign(b"no archive", signer), "refused: "),
         (signed(orchard, signer, {**about, "fleet": "other"}, {}), "refused: a package for other, this is orchard"),
         (signed(orchard, signer, {**about, "made": 0}, {}), "refused: x is older than what is installed"),
         (signed(orchard, signer, about, {"../../evil": b"x"}), "refused: '../../evil' is nothing that belongs in it"),
@@ -264,8 +264,8 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
 
 
 def test_an_older_package_cannot_come_back(orchard: Fleet, bench: Bench) -> None:
-    old = operating.packed(orchard.folder / "model-1", orchard, "old", 5)
-    new = operating.packed(orchard.folder / "model-2", orchard, "new", 6)
+    old = operating.package(orchard.folder / "model-1", orchard, "old", 5)
+    new = operating.package(orchard.folder / "model-2", orchard, "new", 6)
     assert bench.brings(new) == "installed"
     device.finish(bench.installer.bundle, None)
     assert bench.brings(old) == "refused: old is older than what is installed; make the package again"

@@ -71,8 +71,8 @@ SYSTEM = {"path": "/dev/nvme0n1", "rm": False, "hotplug": False, "tran": "nvme",
     ],
 )
 def test_what_is_written_and_what_is_not(changes: dict[str, Any], why: str | None) -> None:
-    found = disks.refusal(disks.parsed(lsblk(**changes)), 2000)
-    assert found is None if why is None else why in str(found)
+    reason = disks.refusal(disks.parsed(lsblk(**changes)), 2000)
+    assert reason is None if why is None else why in str(reason)
 
 
 def test_a_card_is_called_by_its_model_and_size() -> None:
@@ -80,10 +80,12 @@ def test_a_card_is_called_by_its_model_and_size() -> None:
 
 
 def test_all_of_it_is_written_and_read_back(image: Path, card: Path) -> None:
-    told: dict[str, int] = {}
-    digest = flash.flash(image, disks.describe(card), lambda what, n: told.update({what: told.get(what, 0) + n}))
+    progress: dict[str, int] = {}
+    digest = flash.flash(
+        image, disks.describe(card), lambda what, n: progress.update({what: progress.get(what, 0) + n})
+    )
     assert card.read_bytes() == image.read_bytes() + b"\xaa" * 4096
-    assert told == {"writing": SIZE, "comparing": SIZE}
+    assert progress == {"writing": SIZE, "comparing": SIZE}
     assert len(digest) == 64
 
 
@@ -94,10 +96,10 @@ def test_only_what_the_block_map_names_is_written(image: Path, card: Path, monke
         "<BlockMap><Range> 0-1 </Range><Range> 5 </Range><Range> 3074-3075 </Range></BlockMap></bmap>"
     )
     flash.flash(image, disks.describe(card))
-    found, whole = card.read_bytes(), image.read_bytes()
+    written, whole = card.read_bytes(), image.read_bytes()
     for begin, end in ((0, 8192), (5 * 4096, 6 * 4096), (3074 * 4096, SIZE)):
-        assert found[begin:end] == whole[begin:end]
-    assert set(found[8192 : 5 * 4096]) == {0xAA}
+        assert written[begin:end] == whole[begin:end]
+    assert set(written[8192 : 5 * 4096]) == {0xAA}
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_a_block_map_of_something_else(text: str, complaint: str, image: Path, c
 def test_a_card_that_lies_is_found_out(at: int, image: Path, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = flash.write
 
-    def forgets(source: Path, target: Path, told: flash.Told) -> None:
-        whole(source, target, told)
+    def forgets(source: Path, target: Path, advance: flash.Advance) -> None:
+        whole(source, target, advance)
         with target.open("r+b") as file:
             file.seek(at)
             byte = file.read(1)
@@ -137,15 +139,15 @@ def test_a_card_that_lies_is_found_out(at: int, image: Path, card: Path, monkeyp
 def test_it_asks(image: Path, card: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
     assert call(monkeypatch, image, card) == 2
-    said = capsys.readouterr()
-    assert "nothing was written" in said.err
-    assert f"Everything on {card}, a file, 0.0 GB will be lost. Type {card} to go on:" in said.err
+    printed = capsys.readouterr()
+    assert "nothing was written" in printed.err
+    assert f"Everything on {card}, a file, 0.0 GB will be lost. Type {card} to go on:" in printed.err
     assert set(card.read_bytes()) == {0xAA}
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{card}\n"))
     assert call(monkeypatch, image, card, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["written"]
-    assert told["bytes"] == SIZE
+    result = json.loads(capsys.readouterr().out)
+    assert result["written"]
+    assert result["bytes"] == SIZE
     assert card.read_bytes().startswith(image.read_bytes())
 
 

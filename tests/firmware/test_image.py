@@ -3,7 +3,6 @@
 The real parts, and all that runs on them, are the business of `make image-test`.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
+from edge.storage.digests import sha256
 from firmware_scripts import board as boards
 from firmware_scripts import build, flash, image, initrd, rootfs, virtual
 from firmware_scripts.rootfs import Slot
@@ -32,9 +32,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slot_for(name: str, folder: Path) -> Slot:
     """With made-up files wherever the board wants some."""
-    found = boards.load(name)
+    spec = boards.load(name)
     boot = folder / "boot"
-    for number, path in enumerate([*found.boot.values(), *found.raw.values()]):
+    for number, path in enumerate([*spec.boot.values(), *spec.raw.values()]):
         (boot / path).parent.mkdir(parents=True, exist_ok=True)
         (boot / path).write_bytes(f"{path} ".encode() * (1000 + number))
     boot.mkdir(exist_ok=True)
@@ -42,16 +42,11 @@ def slot_for(name: str, folder: Path) -> Slot:
     return Slot(folder / "rootfs.img", boot)
 
 
-def made(name: str, folder: Path) -> Path:
+def assembled(name: str, folder: Path) -> Path:
     folder.mkdir()
     slot = slot_for(name, folder)
     image.assemble(boards.load(name), slot, DISK, folder / "card.img", EPOCH)
     return folder / "card.img"
-
-
-def digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def listed(card: Path) -> set[str]:
@@ -61,34 +56,34 @@ def listed(card: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["rpi4", "rock64"])
 def test_layout(name: str, tmp_path: Path) -> None:
-    card, found = made(name, tmp_path / "one"), boards.load(name)
+    card, spec = assembled(name, tmp_path / "one"), boards.load(name)
     table = json.loads(subprocess.run(["sfdisk", "--json", card], capture_output=True, check=True).stdout)
     parts = table["partitiontable"]["partitions"]
     assert [part["size"] * 512 >> 20 for part in parts] == [40, 16, 16, 64]
     assert parts[0]["start"] * 512 == boards.LOADERS
     assert parts[0]["bootable"]
-    assert listed(card) == {"boot.scr", *found.boot, *found.text}
+    assert listed(card) == {"boot.scr", *spec.boot, *spec.text}
     with card.open("rb") as content:
-        for at, path in found.raw.items():
+        for at, path in spec.raw.items():
             content.seek(at)
             assert content.read(len(path)) == path.encode()
         content.seek(parts[1]["start"] * 512)
         assert content.read(8) == b"a system"
     mapped = sum(end - begin for begin, end in flash.ranges(card))
     assert mapped < 20 << 20 < card.stat().st_size
-    again = made(name, tmp_path / "two")
-    assert digest(again) == digest(card)
-    assert digest(again.with_name("card.img.bmap")) == digest(card.with_name("card.img.bmap"))
+    again = assembled(name, tmp_path / "two")
+    assert sha256(again) == sha256(card)
+    assert sha256(again.with_name("card.img.bmap")) == sha256(card.with_name("card.img.bmap"))
 
 
 def test_uboot_takes_the_other_slot_after_three_tries(tmp_path: Path) -> None:
     """The real U-Boot, with slots that hold nothing that starts: A three times, B three times, and all over again."""
-    card = made("virt", tmp_path / "image")
+    card = assembled("virt", tmp_path / "image")
     with virtual.inserted(card, tmp_path) as board:
         board.on()
-        said = board.until("all over again", 120)
-        said += board.until("slot A, tries left: A 2, B 3", 60)
-    tries = re.findall(r"murmur: slot ([AB]), tries left: A (\d), B (\d)", said)
+        output = board.until("all over again", 120)
+        output += board.until("slot A, tries left: A 2, B 3", 60)
+    tries = re.findall(r"murmur: slot ([AB]), tries left: A (\d), B (\d)", output)
     left = [(2, 3), (1, 3), (0, 3), (0, 2), (0, 1), (0, 0), (2, 3)]
     assert [(slot, int(a), int(b)) for slot, a, b in tries] == [
         (slot, *count) for slot, count in zip("AAABBBA", left, strict=True)
@@ -97,7 +92,7 @@ def test_uboot_takes_the_other_slot_after_three_tries(tmp_path: Path) -> None:
 
 def test_uboot_with_a_torn_environment(tmp_path: Path) -> None:
     """As a power cut leaves it: its checksum is wrong, and the defaults hold."""
-    card = made("virt", tmp_path / "image")
+    card = assembled("virt", tmp_path / "image")
     (tmp_path / "torn").write_bytes(b"BOOT_ORDER=B A\0" + bytes(0x3000) + b"\xff" * 0x0FF1)
     with virtual.inserted(card, tmp_path) as board:
         board.put(tmp_path / "torn", "murmur.env")
@@ -107,26 +102,26 @@ def test_uboot_with_a_torn_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", boards.names())
 def test_nothing_is_left_to_fill_in(name: str, tmp_path: Path) -> None:
-    found = boards.load(name)
-    assert not re.search("@[A-Z_]+@", image.script(found))
+    spec = boards.load(name)
+    assert not re.search("@[A-Z_]+@", image.script(spec))
     overlay = tmp_path / "overlay.tar"
-    overlay.write_bytes(rootfs.overlay(found, name, "1", DISK, EPOCH))
+    overlay.write_bytes(rootfs.overlay(spec, name, "1", DISK, EPOCH))
     shutil.unpack_archive(overlay, tmp_path / "root", filter="data")
     for path in (tmp_path / "root").rglob("*"):
         if path.is_file():
             assert not re.search("@[A-Z_]+@", path.read_text()), path
     about = json.loads((tmp_path / "root/etc/murmur/image.json").read_text())
-    assert about["compatible"] == found.compatible
+    assert about["compatible"] == spec.compatible
     assert f"compatible=murmur-{name}\n" in (tmp_path / "root/etc/rauc/system.conf").read_text()
 
 
 def test_an_update_finds_the_slots_of_an_older_card(tmp_path: Path) -> None:
     """Whatever version it is of: a card keeps the partition table that it was written with."""
-    found = boards.load("rpi4")
+    spec = boards.load("rpi4")
     disk, texts = build.signature("rpi4"), []
     for version in ("1", "2"):
         overlay = tmp_path / f"{version}.tar"
-        overlay.write_bytes(rootfs.overlay(found, "rpi4", version, disk, EPOCH))
+        overlay.write_bytes(rootfs.overlay(spec, "rpi4", version, disk, EPOCH))
         shutil.unpack_archive(overlay, tmp_path / version, filter="data")
         texts.append((tmp_path / version / "etc/rauc/system.conf").read_text())
     assert texts[0] == texts[1]
@@ -217,5 +212,5 @@ def test_an_ext4_file_is_the_same_for_the_same_folder(tmp_path: Path) -> None:
         uuid = "11111111-1111-4111-8111-111111111111"
         script = rootfs.HERE / "ext4.py"
         subprocess.run([sys.executable, script, folder, file, "8", uuid, str(EPOCH)], check=True)
-        digests.append(digest(file))
+        digests.append(sha256(file))
     assert digests[0] == digests[1]

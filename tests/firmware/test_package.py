@@ -63,11 +63,11 @@ def root_with(text: str, folder: Path) -> Path:
 
 
 def test_systemd_knows_every_key_of_the_unit(tmp_path: Path) -> None:
-    def said(text: str, folder: str) -> str:
+    def errors(text: str, folder: str) -> str:
         return analyze("verify", f"--root={root_with(text, tmp_path / folder)}", "murmur-node.service").stderr
 
-    assert "nknown" not in said(UNIT.read_text(), "right")
-    assert "ProtectEverything" in said(UNIT.read_text().replace("ProtectHome=", "ProtectEverything="), "wrong")
+    assert "nknown" not in errors(UNIT.read_text(), "right")
+    assert "ProtectEverything" in errors(UNIT.read_text().replace("ProtectHome=", "ProtectEverything="), "wrong")
 
 
 def test_the_unit_is_as_closed_as_it_can_be(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker import fleet, mosquitto
+from broker import fleet, mosquitto, probe, rules
 from broker.fleet import Fleet
+from broker.probe import ProbeClient
 from broker.process import free_port
-from broker.visitor import Papers, Visitor, visit
+from edge.transports.mqtt import Credentials
 from firmware_scripts import build, operating, virtual, wheelhouse
-from firmware_scripts.virtual import HOST, Virtual
+from firmware_scripts.virtual import HOST, VirtualBoard
 from tests import pair
 
 KEPT = wheelhouse.ROOT / ".image-test"
@@ -33,7 +34,7 @@ class Field:
     """A fleet with a broker that runs, one device here, and one on an emulated board."""
 
     fleet: Fleet
-    monitor: Visitor
+    monitor: ProbeClient
     folder: Path
     update: Path
     image: Path
@@ -41,12 +42,12 @@ class Field:
 
     def last(self, device: str) -> dict[str, float]:
         """Its last row of telemetry."""
-        found = [json.loads(said) for topic, said in self.monitor.heard if topic.endswith(f"/telemetry/{device}")]
-        return dict(found[-1]) if found else {}
+        rows = [json.loads(row) for topic, row in self.monitor.messages if topic.endswith(f"/telemetry/{device}")]
+        return dict(rows[-1]) if rows else {}
 
     def rounds(self, device: str, more: int, seconds: float = START) -> tuple[float, float]:
         """Wait until it has done so many rounds from now on; the first of them, and the last."""
-        del self.monitor.heard[:]
+        del self.monitor.messages[:]
         assert self.monitor.until(lambda: bool(self.last(device)), seconds), f"{device} says nothing"
         first = self.last(device)["round"]
         assert self.monitor.until(lambda: self.last(device)["round"] >= first + more, seconds), f"{device} got stuck"
@@ -58,37 +59,40 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     KEPT.mkdir(exist_ok=True)
     folder = tmp_path_factory.mktemp("site")
     port = free_port(None)
-    made = fleet.init(folder / "orchard", "orchard", [HOST, "127.0.0.1"], port)
-    (made.folder / "node.toml").write_text(pair.configuration(100_000, 60.0, 10))
+    orchard = fleet.init(folder / "orchard", "orchard", [HOST, "127.0.0.1"], port)
+    (orchard.folder / "node.toml").write_text(pair.configuration(100_000, 60.0, 10))
     for device in ("a", "b", "monitor", "operator"):
-        fleet.enrol(made, device, 10)
+        fleet.enrol(orchard, device, 10)
     pair.digits(folder / "digits.npz", 500)
     bundle = pair.model(folder / "bundle", "mlp:32")
     pair.model(folder / "larger", "mlp:48")
     more = {"bundle": bundle.path, "digits.npz": folder / "digits.npz"}
-    fleet.card(made, "a", more, folder / "murmur.tar")
-    here = made.folder / "devices" / "b"
+    fleet.provision(orchard, "a", more, folder / "murmur.tar")
+    here = orchard.folder / "devices" / "b"
     for name, path in more.items():
         shutil.copytree(path, here / name) if path.is_dir() else shutil.copy(path, here / name)
     text = (here / "node.toml").read_text().replace(HOST, "127.0.0.1")
     (here / "node.toml").write_text(text)
-    built = build.build("virt", folder / "virt.img", KEPT / "packages.tar", made.folder, print)
+    built = build.build("virt", folder / "virt.img", KEPT / "packages.tar", orchard.folder, print)
     assert built.update is not None
-    watcher = Papers(made.folder / "authority.crt", made.folder / "devices" / "monitor" / "device")
-    rules = fleet.configuration(made.at, port, "127.0.0.1")
-    with mosquitto.run(rules, folder, port), visit("127.0.0.1", port, watcher, "monitor") as monitor:
-        assert monitor.subscribe(f"fleet/{made.name}/telemetry/+").startswith("Granted")
-        yield Field(made, monitor, folder, Path(built.update), Path(built.image))
+    watcher = Credentials.of_folder(orchard.folder / "devices" / "monitor")
+    settings = rules.configuration(orchard.at, port, "127.0.0.1")
+    with (
+        mosquitto.run(settings, folder, port),
+        probe.connect("127.0.0.1", port, watcher, "monitor") as monitor,
+    ):
+        assert monitor.subscribe(f"fleet/{orchard.name}/telemetry/+").startswith("Granted")
+        yield Field(orchard, monitor, folder, Path(built.update), Path(built.image))
 
 
 @pytest.fixture(scope="module")
-def board(site: Field) -> Iterator[Virtual]:
-    with virtual.inserted(site.image, site.folder) as made:
+def board(site: Field) -> Iterator[VirtualBoard]:
+    with virtual.inserted(site.image, site.folder) as board:
         try:
-            yield made
+            yield board
         finally:
-            made.off()
-            shutil.copy(made.serial, KEPT / "serial.log")
+            board.off()
+            shutil.copy(board.serial, KEPT / "serial.log")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +107,7 @@ def neighbour(site: Field) -> Iterator[None]:
             process.wait()
 
 
-def test_a_board_without_enrolment_says_so(board: Virtual) -> None:
+def test_a_board_without_enrolment_says_so(board: VirtualBoard) -> None:
     board.on()
     board.until("murmur: slot A, tries left: A 2, B 3", START)
     board.until("PUT RIGHT: not enrolled: put murmur.tar", START)
@@ -112,7 +116,7 @@ def test_a_board_without_enrolment_says_so(board: Virtual) -> None:
     assert "not enrolled" in (board.text("murmur-status.txt") or "")
 
 
-def test_a_truncated_enrolment_is_refused_and_stays(site: Field, board: Virtual) -> None:
+def test_a_truncated_enrolment_is_refused_and_stays(site: Field, board: VirtualBoard) -> None:
     half = site.folder / "half.tar"
     half.write_bytes((site.folder / "murmur.tar").read_bytes()[:60_000])
     board.put(half, "murmur.tar")
@@ -123,7 +127,7 @@ def test_a_truncated_enrolment_is_refused_and_stays(site: Field, board: Virtual)
     assert board.text("murmur.tar") is not None
 
 
-def test_first_start(site: Field, board: Virtual, neighbour: None) -> None:
+def test_first_start(site: Field, board: VirtualBoard, neighbour: None) -> None:
     """It enrols, connects, trains, and tells; its neighbour learns with it."""
     board.put(site.folder / "murmur.tar", "murmur.tar")
     board.on()
@@ -135,7 +139,7 @@ def test_first_start(site: Field, board: Virtual, neighbour: None) -> None:
     assert site.last("a")["disk_free_mb"] > 250, "the last partition has not taken the rest of the card"
 
 
-def test_power_cuts(site: Field, board: Virtual) -> None:
+def test_power_cuts(site: Field, board: VirtualBoard) -> None:
     """It goes on from its checkpoint, without a clock that keeps the time too; its secrets are off the card."""
     for clock in ("utc", "1970-01-01", "utc"):
         before = site.last("a")["round"]
@@ -148,17 +152,17 @@ def test_power_cuts(site: Field, board: Virtual) -> None:
         assert site.last("a")["clock_unset"] == 1  # it has no time server here
 
 
-def test_a_model_over_the_broker(site: Field, board: Virtual) -> None:
+def test_a_model_over_the_broker(site: Field, board: VirtualBoard) -> None:
     """Into the node's closed service: signed, tried there, and at work; its neighbour goes on with another model."""
     with operating.connected(site.fleet, "127.0.0.1", site.fleet.port, START) as operator:
-        found = operating.inventory(operator, START)
-        assert (found["a"]["board"], found["a"]["outcome"]) == ("virt", "")
+        rows = operating.inventory(operator, START)
+        assert (rows["a"]["board"], rows["a"]["outcome"]) == ("virt", "")
         operating.rollout(operator, site.folder / "larger", [["a"]], 2, START, print)
         print(f"resident memory of the node: {operator.rows['a']['memory_mb']} MB")
     assert site.rounds("b", 1)
 
 
-def test_an_update_of_somebody_else_is_refused(site: Field, board: Virtual) -> None:
+def test_an_update_of_somebody_else_is_refused(site: Field, board: VirtualBoard) -> None:
     other = fleet.init(site.folder / "other", "other", ["x"], 1)
     foreign = _bundle(site, other, "foreign")
     board.off()
@@ -169,7 +173,7 @@ def test_an_update_of_somebody_else_is_refused(site: Field, board: Virtual) -> N
     site.rounds("a", 1)
 
 
-def test_an_update(site: Field, board: Virtual) -> None:
+def test_an_update(site: Field, board: VirtualBoard) -> None:
     board.off()
     before = site.last("a")["round"]
     board.put(site.update, "update.raucb")
@@ -183,7 +187,7 @@ def test_an_update(site: Field, board: Virtual) -> None:
     assert board.text("update.raucb") is None
 
 
-def test_an_update_that_does_not_start_falls_back(site: Field, board: Virtual) -> None:
+def test_an_update_that_does_not_start_falls_back(site: Field, board: VirtualBoard) -> None:
     broken = _bundle(site, site.fleet, "broken")
     board.put(broken, "update.raucb")
     board.on()
@@ -205,8 +209,8 @@ def _bundle(site: Field, signed: Fleet, name: str) -> Path:
     return target
 
 
-def test_nothing_failed(board: Virtual) -> None:
+def test_nothing_failed(board: VirtualBoard) -> None:
     """Of all that systemd tells on the serial line, over all starts."""
-    said = board.said()
-    assert "rdering cycle" not in said
-    assert "Failed to start" not in said
+    output = board.output()
+    assert "rdering cycle" not in output
+    assert "Failed to start" not in output

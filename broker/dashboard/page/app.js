@@ -18,14 +18,14 @@ const COLUMNS = [
   ["round", "round", number(0)],
   ["accuracy_all", "accuracy", number(3)],
   ["loss", "loss", number(3)],
-  ["disagreement", "disagreement", number(4)],
+  ["consensus_distance", "consensus", number(4)],
   ["timeouts", "timeouts", number(0)],
   ["payload_bytes_sent", "sent", bytes],
   ["memory_mb", "memory", (v) => (v === null ? "" : `${v.toFixed(0)} MB`)],
   ["temperature", "temperature", (v) => (v === null ? "" : `${v.toFixed(0)} \u00b0C`)],
   ["ago", "last seen", ago],
 ];
-const CURVES = { accuracy_all: ["accuracy", number(3)], loss: ["loss", number(3)], disagreement: ["disagreement (consensus)", number(4)] };
+const CURVES = { accuracy_all: ["accuracy", number(3)], loss: ["loss", number(3)], consensus_distance: ["consensus distance", number(4)] };
 const OWN = { ...CURVES, payload_bytes_sent: ["sent", bytes], memory_mb: ["memory, MB", number(0)], temperature: ["temperature, \u00b0C", number(0)] };
 
 let sorted = { key: "id", down: false };

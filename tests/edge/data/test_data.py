@@ -13,18 +13,18 @@ from edge.interfaces import Array
 
 
 def test_digits() -> None:
-    found = data.load("digits", 0)
-    assert found.x_train.shape == (1347, 1, 8, 8)
-    assert found.x_test.shape == (450, 1, 8, 8)
-    assert found.classes == 10
-    assert found.x_train.dtype == np.float32
-    assert found.y_train.dtype == np.int64
-    assert found.x_train.min() == 0
-    assert found.x_train.max() == 1
-    shares = np.bincount(found.y_test) / np.bincount(np.concatenate([found.y_train, found.y_test]))
+    dataset = data.load("digits", 0)
+    assert dataset.x_train.shape == (1347, 1, 8, 8)
+    assert dataset.x_test.shape == (450, 1, 8, 8)
+    assert dataset.classes == 10
+    assert dataset.x_train.dtype == np.float32
+    assert dataset.y_train.dtype == np.int64
+    assert dataset.x_train.min() == 0
+    assert dataset.x_train.max() == 1
+    shares = np.bincount(dataset.y_test) / np.bincount(np.concatenate([dataset.y_train, dataset.y_test]))
     assert np.ptp(shares) < 0.02  # stratified
-    np.testing.assert_array_equal(found.x_test, data.load("digits", 0).x_test)
-    assert not np.array_equal(found.x_test, data.load("digits", 1).x_test)
+    np.testing.assert_array_equal(dataset.x_test, data.load("digits", 0).x_test)
+    assert not np.array_equal(dataset.x_test, data.load("digits", 1).x_test)
 
 
 def saved(folder: Path, **arrays: Any) -> str:
@@ -51,24 +51,24 @@ def images(n: int, *shape: int) -> Array:
 )
 def test_npz_in_standard_form(x: Array, shape: tuple[int, ...], tmp_path: Path) -> None:
     y = np.arange(20) % 2
-    found = data.load(saved(tmp_path, x=x, y=y, user=np.arange(20)), 0)
-    assert found.x_train.shape == (16, *shape)
-    assert found.x_test.shape == (4, *shape)
-    assert found.x_train.dtype == np.float32
-    assert 0 <= found.x_train.min() <= found.x_train.max() <= 1
-    assert len(found.columns["user"]) == 16
-    rows = found.columns["user"].astype(int)
-    np.testing.assert_array_equal(found.y_train, y[rows])  # columns stay with their rows
+    dataset = data.load(saved(tmp_path, x=x, y=y, user=np.arange(20)), 0)
+    assert dataset.x_train.shape == (16, *shape)
+    assert dataset.x_test.shape == (4, *shape)
+    assert dataset.x_train.dtype == np.float32
+    assert 0 <= dataset.x_train.min() <= dataset.x_train.max() <= 1
+    assert len(dataset.columns["user"]) == 16
+    rows = dataset.columns["user"].astype(int)
+    np.testing.assert_array_equal(dataset.y_train, y[rows])  # columns stay with their rows
 
 
 def test_npz_with_both_parts_and_names(tmp_path: Path) -> None:
     y = np.array(["cat", "dog", "cat", "emu"])
     spec = saved(tmp_path, x_train=images(4, 3, 3), y_train=y, x_test=images(2, 3, 3), y_test=y[:2], room=np.arange(4))
-    found = data.load(spec, 0)
-    assert found.names == ("cat", "dog", "emu")
-    np.testing.assert_array_equal(found.y_train, [0, 1, 0, 2])
-    np.testing.assert_array_equal(found.y_test, [0, 1])
-    assert list(found.columns) == ["room"]
+    dataset = data.load(spec, 0)
+    assert dataset.names == ("cat", "dog", "emu")
+    np.testing.assert_array_equal(dataset.y_train, [0, 1, 0, 2])
+    np.testing.assert_array_equal(dataset.y_test, [0, 1])
+    assert list(dataset.columns) == ["room"]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def idx_folder(folder: Path, end: str = "") -> None:
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_idx(end: str, tmp_path: Path) -> None:
     idx_folder(tmp_path, end)
-    found = data.load(f"idx:{tmp_path}", 0)
-    assert found.x_train.shape == (30, 1, 4, 4)
-    np.testing.assert_allclose(found.x_test[:, 0], images(10, 4, 4) / 255, atol=1e-6)
-    assert found.classes == 5
+    dataset = data.load(f"idx:{tmp_path}", 0)
+    assert dataset.x_train.shape == (30, 1, 4, 4)
+    np.testing.assert_allclose(dataset.x_test[:, 0], images(10, 4, 4) / 255, atol=1e-6)
+    assert dataset.classes == 5
 
 
 def test_idx_that_does_not_fit(tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_the_digest_is_of_values_and_shape() -> None:
 
 
 def test_a_stream_changes_its_concept_and_keeps_its_margin() -> None:
-    found = data.load("margin-stream:4000:5:2:0.4", 3)
-    assert found.x_train.shape == (4000, 5)
-    x, y = found.x_train.astype(np.float64), 2 * found.y_train - 1
+    dataset = data.load("margin-stream:4000:5:2:0.4", 3)
+    assert dataset.x_train.shape == (4000, 5)
+    x, y = dataset.x_train.astype(np.float64), 2 * dataset.y_train - 1
 
     def plane(rows: slice) -> Array:
         """By least squares; the direction along which labels change."""
@@ -210,7 +210,7 @@ def test_a_stream_changes_its_concept_and_keeps_its_margin() -> None:
     assert np.abs(x[:2000] @ first).min() > 0.2  # 0.4 for the true plane, of which this is an estimate
     assert abs(x[:2000].mean()) < 0.05
     again = data.load("margin-stream:4000:5:2:0.4", 3)
-    np.testing.assert_array_equal(found.x_train, again.x_train)
+    np.testing.assert_array_equal(dataset.x_train, again.x_train)
     assert data.load("margin-stream", 0).x_train.shape == (20_000, 20)
 
 

@@ -118,10 +118,10 @@ def test_uniform_weights_sum_to_one_by_row() -> None:
 
 
 def test_islands_are_complete_and_apart() -> None:
-    found = topology.build("islands:3", [f"n{i}" for i in range(9)], 0)
-    assert len(found.edges) == 3 * 3
-    assert found.neighbours("n4") == ("n3", "n5")
-    assert mixing.second_eigenvalue(mixing.matrix(mixing.metropolis(found), found.nodes)) == pytest.approx(1)
+    islands = topology.build("islands:3", [f"n{i}" for i in range(9)], 0)
+    assert len(islands.edges) == 3 * 3
+    assert islands.neighbours("n4") == ("n3", "n5")
+    assert mixing.second_eigenvalue(mixing.matrix(mixing.metropolis(islands), islands.nodes)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("spec", ["islands", "islands:1", "islands:4", "islands:x", "islands:10"])

@@ -69,8 +69,8 @@ def test_a_lost_message_is_forgotten_with_the_next_keyframe(tmp_path: Path) -> N
             lose = number == 2  # of the next round
             device.transport.send = (lambda *_: None) if lose else send  # type: ignore[method-assign]
             refused.append(whole.centre.row["rejected_invalid"])
-            codes_here = device.protocol.state()["said"]
-            there = whole.centre.protocol.state()["heard"][0]
+            codes_here = device.protocol.state()["sent"]
+            there = whole.centre.protocol.state()["received"][0]
             if number not in (3, 4):
                 np.testing.assert_array_equal(codes_here, there)
         assert refused == [0, 0, 0, 1, 0, 0, 0, 0, 0]  # round 3 is missing, 4 changes what it said, 5 says all

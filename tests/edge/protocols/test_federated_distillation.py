@@ -35,7 +35,7 @@ def test_a_label_that_only_some_have_is_their_mean() -> None:
     np.testing.assert_array_equal(taught["d0"][1], found["d2"][1])
     np.testing.assert_array_equal(taught["d2"][1], 0)  # nobody else has it: nothing to learn
     np.testing.assert_allclose(taught["d1"][2], found["d2"][2])
-    assert fd.outputs(taught["d2"])
+    assert fd.plausible(taught["d2"])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_an_honest_table_looks_like(change: dict[int, float], fine: bool) -
     rows = tables(1, 5)["d0"]
     for row, value in change.items():
         rows[row] = value
-    assert fd.outputs(rows) is fine
+    assert fd.plausible(rows) is fine
 
 
 def play(folder: Path, protocol: str, **changes: Any) -> Fleet:

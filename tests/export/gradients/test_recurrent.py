@@ -1,4 +1,4 @@
-"""Rules of export/gradients/recurrent.py over their attribute grid."""
+"""Rules of export/gradients/gru.py and lstm.py over their attribute grid."""
 
 from typing import Any
 
