@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Extension, Module, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -23,6 +23,10 @@ LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
 
 class Examples(Extension):
     """Show an example in a docstring as code, wherever it stands."""
+
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """Griffe does not count a top-level package among the objects."""
+        self.on_object(obj=pkg)
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Fence the lines from ">>>" to the next blank one."""
