@@ -115,8 +115,8 @@ def secret(home: Path | None) -> int:
     """Read or draw the device's own key of the noise.
 
     Args:
-        home: the folder of its checkpoint, where the key is kept, so that a round that is sent again after a power cut is
-            sent with the same noise; None to keep it nowhere.
+        home: the folder of its checkpoint, where the key is kept, so that a round that is sent again after a power cut
+            has the same noise; None to keep it nowhere.
 
     Returns:
         128 random bits.
