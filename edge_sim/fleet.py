@@ -1,7 +1,6 @@
-"""The nodes of an emulation, made of a device's own parts; and how they are played in step."""
+"""The nodes of an emulation, made of a device's own parts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,7 +15,6 @@ from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge_sim import attacks
-from edge_sim.network import Network
 from edge_sim.world import Bundles, World
 
 Steps = Iterator[Waiting | Row]
@@ -159,39 +157,3 @@ class Maker:
     def resume(self, emulated: Device, first: int) -> None:
         """From now on it plays from round `first`."""
         emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
-
-
-def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
-    """Make every device of the fleet, and then its centre, if the algorithm has one. network: where messages go."""
-    make = Maker(world, algorithm, bundles)
-    for i, me in enumerate(make.names):
-        yield make.device(i, network.attach(me), network.now)
-
-
-def play(fleet: Sequence[Device], network: Network, workers: int = 1) -> Iterator[None]:
-    """Run all loops in step; yields after each round, when every device has its `row`.
-
-    workers: devices that have their turn at the same time, in threads. What they say arrives when all have had it, in
-    the order of the devices (over a broker: when it does), so that the number of workers changes no result.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        turns = pool.map if workers > 1 else map
-        while True:
-            pending = list(fleet)
-            before: list[Waiting] = []
-            while pending:
-                steps = list(turns(lambda device: next(device.steps, None), pending))
-                if None in steps:
-                    return
-                waiting: list[tuple[Device, Waiting]] = []
-                for device, step in zip(pending, steps, strict=True):
-                    if isinstance(step, Waiting):
-                        waiting.append((device, step))
-                    else:
-                        assert step is not None
-                        device.row = step
-                pending, now = [device for device, _ in waiting], [step for _, step in waiting]
-                if not network.release() and now and now == before:  # a whole pass changed nothing
-                    network.idle([device.transport for device in pending], min(now, key=lambda step: step.until))
-                before = now
-            yield

@@ -23,12 +23,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.config import checked, read_toml
+from edge.config import checked, merged, read_toml
 from edge.errors import ConfigError
 from edge_sim import scenario as scenarios
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from edge_sim.tables import KEYS, merged
 
 Measure = Literal[
     "mean_accuracy", "worst_accuracy", "mean_accuracy_own", "payload_bytes_per_device", "virtual_seconds", "rounds"
@@ -87,8 +86,8 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
         ConfigError: everything that is wrong with any point, or with an expectation, in one line.
     """
     values = read_toml(path)
-    keys = checked(_Keys, {k: v for k, v in values.items() if k in KEYS}, str(path))
-    base = scenarios.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
+    keys = checked(_Keys, {k: v for k, v in values.items() if k in scenarios.QUESTION}, str(path))
+    base = scenarios.current({k: v for k, v in values.items() if k not in scenarios.QUESTION}, str(path))
     points = _points(path, keys, base, flags)
     if problems := [*_impossible(points), *_unknown(keys.expect, points)]:
         raise ConfigError(" | ".join(f"{path}{problem}" for problem in problems))
