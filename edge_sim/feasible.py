@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge import robust
+from edge.engines import ENGINES
 from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
-from edge.specs import ENGINES, PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim import attacks, boards, replay
 from edge_sim.conditions import choose
 

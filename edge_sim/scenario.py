@@ -11,7 +11,7 @@ from edge import algorithm, config
 from edge.algorithm import Algorithm
 from edge.config import RunConfig, checked, merged, read_toml
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim import attacks, feasible
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 

@@ -105,7 +105,7 @@ def test_soft_labels_are_much_smaller_than_fifty_thousand_weights() -> None:
 def test_it_learns_what_it_has_never_seen() -> None:
     """Half of the rounds of the demonstration; the full figures are in docs/results.md."""
     settings = {"local_steps": 10, "learning_rate": 0.1}
-    labels = {**settings, "pull": 20.0, "reference_batch": 128}
+    labels = {**settings, "distillation_weight": 20.0, "reference_batch": 128}
     found = run(
         Scenario(
             split="classes:4",
@@ -158,7 +158,7 @@ def test_a_graph_and_data_from_files(tmp_path: Path) -> None:
         reference="60",
         compare=(),
         rounds=60,
-        settings={"d-distillation": {"learning_rate": 0.1, "pull": 10.0}},
+        settings={"d-distillation": {"learning_rate": 0.1, "distillation_weight": 10.0}},
     )
     assert [d["accuracy_own"] for d in found["devices"]] == pytest.approx([1, 1, 1], abs=0.1)
     assert found["mean_accuracy"] > 0.8  # each has seen one class of three
@@ -174,12 +174,12 @@ TINY = ["--devices", "3", "--rounds", "2", "--model", "zoo:mlp:4"]
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
-    assert call(monkeypatch, *TINY, "--compare", "isolated", "--set", "pull=2", "--json", str(out)) == 0
+    assert call(monkeypatch, *TINY, "--compare", "isolated", "--set", "distillation_weight=2", "--json", str(out)) == 0
     said = capsys.readouterr().out
     assert "d-distillation" in said
     assert "isolated" in said
     found = json.loads(out.read_text())
-    assert found["scenario"]["settings"] == {"d-distillation": {"pull": 2}}
+    assert found["scenario"]["settings"] == {"d-distillation": {"distillation_weight": 2}}
     assert [s["protocol"] for s in found["comparison"]] == ["d-distillation", "isolated"]
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
     assert call(monkeypatch, *TINY, "--json", "-") == 0
