@@ -1,4 +1,4 @@
-"""What MkDocs cannot do by itself: pages from outside docs/, and an API reference of every public module.
+"""What MkDocs cannot do by itself: pages from outside docs/, an API reference of every public module, and its examples.
 
 Links in the repository are relative paths. README.md becomes the site's home page; CONTRIBUTING.md and CHANGELOG.md
 become pages. A link to any other file outside docs/ leads to a copy of that file under source/.
@@ -7,7 +7,9 @@ become pages. A link to any other file outside docs/ leads to a copy of that fil
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
+from griffe import Extension, Module, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -15,7 +17,22 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 OUTSIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 PACKAGES = ("edge", "edge_sim", "export", "broker", "edge_report", "edge_bench")
+EXAMPLE = re.compile(r"^( *)>>> .*\n(?:\1.+\n)*", re.MULTILINE)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
+
+
+class Examples(Extension):
+    """Show an example in a docstring as code, wherever it stands."""
+
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """Griffe does not count a top-level package among the objects."""
+        self.on_object(obj=pkg)
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        """Fence the lines from ">>>" to the next blank one."""
+        if obj.docstring and "Examples:" not in obj.docstring.value:
+            text = EXAMPLE.sub(r"\1```pycon\n\g<0>\1```\n", f"{obj.docstring.value}\n")
+            obj.docstring.value = text.rstrip("\n")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

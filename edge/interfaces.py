@@ -1,9 +1,9 @@
 """The nouns of the device side, and what each one promises.
 
     engine    runs the exported training step; owns the parameters
-    protocol  one algorithm: what to train towards, what to say, how to mix what was heard
+    protocol  one algorithm: what to train towards, what to send, how to mix what arrives
     transport moves bytes between this device and its neighbours
-    message   what one device says about one round
+    message   what one device sends about one round
 
 Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P parameters.
 """
@@ -56,7 +56,7 @@ def everybody(tables: Mapping[NodeId, Floats], _own: Floats | None) -> dict[Node
 
 @dataclass(frozen=True)
 class Message:
-    """What one device says about one round. The sender is not in it: only the topic says who spoke.
+    """What one device sends about one round. The sender is not in it: only the topic says who that is.
 
     digest: 8 bytes naming what the values are about (the reference set, the model's parameter
     table). Two devices whose digests differ do not understand each other.
@@ -116,7 +116,7 @@ class MessageKind:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One act of communication within a round: what to tell whom, and whose words to wait for, by kind."""
+    """One act of communication within a round: what to send to whom, and whose messages to wait for, by kind."""
 
     send: Mapping[NodeId, Sequence[Message]]
     wait_for: Mapping[NodeId, Sequence[str]]
@@ -135,7 +135,7 @@ class ExchangeResult:
 
     def of(self, kind: str) -> dict[NodeId, Floats]:
         """Sender -> values of what was received of this kind, in the senders' order."""
-        return {j: said[kind].values for j, said in sorted(self.received.items()) if kind in said}
+        return {j: by_kind[kind].values for j, by_kind in sorted(self.received.items()) if kind in by_kind}
 
 
 class Engine(Interface):
@@ -192,10 +192,10 @@ class Protocol(Interface):
     """
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
-        """All that this device may be told, by sender; anything else is refused."""
+        """All that this device may be sent, by sender; anything else is refused."""
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """One round, as a generator: train, `yield` each exchange, mix what was heard.
+        """One round, as a generator: train, `yield` each exchange, mix what arrived.
 
         The caller performs the exchange and sends back a `ExchangeResult`. Returns the round's metrics.
         """
@@ -273,7 +273,7 @@ class Transport(Interface):
 
 @dataclass(frozen=True)
 class ProtocolContext:
-    """What a protocol is told about the device it runs on.
+    """What a protocol knows about the device it runs on.
 
     fleet: all devices, in the order that all agree on; the centre is not among them.
     role: "device", or what the algorithm calls its centre ("server", "coordinator").
@@ -283,8 +283,8 @@ class ProtocolContext:
     model_digest: 8 bytes of the bundle's parameter table. parameters: P, of that table. classes: K.
     features_shape: of the embedding of a sample; () if the model names none.
     seed: all randomness of the device comes from it. shared_seed: the same on all devices.
-    perturb, aggregate: the settings `privacy` and `robust`, for a protocol whose messages are made of distributions
-    but are none themselves; to messages of class DISTRIBUTION the loop applies both.
+    perturb, aggregate: the settings `privacy` and `aggregation`, for a protocol whose messages are made of
+    distributions but are none themselves; to messages of class DISTRIBUTION the loop applies both.
     """
 
     me: NodeId

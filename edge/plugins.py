@@ -166,8 +166,8 @@ def _file(name: str) -> str:
 
 def _modules(package: str) -> set[str]:
     """The public modules of a package, as names in a configuration."""
-    found = iter_modules(import_module(package).__path__)
-    return {_named(module.name) for module in found if not module.name.startswith("_")}
+    modules = iter_modules(import_module(package).__path__)
+    return {_named(module.name) for module in modules if not module.name.startswith("_")}
 
 
 def files() -> list[str]:

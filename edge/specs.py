@@ -47,7 +47,7 @@ def _never(_settings: Any) -> bool:
 class ProtocolSpec(Generic[S]):
     """A distributed learning algorithm (`edge.protocols`).
 
-    Args:
+    Attributes:
         settings: a frozen dataclass of the algorithm's own knobs, with defaults; it raises ValueError for what cannot
             be.
         objective: settings -> the terms that a device's bundle must have been exported with.
@@ -90,7 +90,7 @@ class ProtocolSpec(Generic[S]):
 class EngineSpec:
     """A runtime for a bundle's training step (`edge.engines`).
 
-    Args:
+    Attributes:
         create: (bundle, *, threads, seed, home) -> an engine at the bundle's starting point. threads: None for what
             suits; seed: of the masks of Dropout; home: the device's folder, for what is kept between starts, or None.
         tune: (bundle, home, rows, report) -> trials, the chosen one first: finds out what suits this device, and keeps
@@ -124,7 +124,7 @@ class EngineSpec:
 class Coding:
     """How the body of a message becomes bytes and back.
 
-    Args:
+    Attributes:
         id: in the header, 1 to 255.
         size: (rows, columns) -> bytes of a body; None if that depends on the values.
         encode: values (rows, columns) float32 -> bytes. Raises ValueError: values it cannot take. With `bases` it is
@@ -151,7 +151,7 @@ class Coding:
 class CodecSpec:
     """A family of codings (`edge.codec`).
 
-    Args:
+    Attributes:
         codings: what follows the family's name and a colon in a setting -> the coding; "" for the name alone.
         kinds: names of the kinds of message that it can carry; None for any.
     """
@@ -164,7 +164,7 @@ class CodecSpec:
 class AggregationSpec:
     """A rule of which neighbours' messages are mixed (`edge.robust`).
 
-    Args:
+    Attributes:
         rule: what follows the colon in the setting -> the rule. Raises ConfigError.
         applies: the classes of messages it is for.
     """
@@ -177,7 +177,7 @@ class AggregationSpec:
 class NoiseSpec:
     """A distribution of noise (`edge.privacy`).
 
-    Args:
+    Attributes:
         draw: (scale, shape, random) -> float64 of that shape.
         sensitivity: rows -> how far so many distributions can move, in the norm that the noise is calibrated to.
         applies: the classes of messages it is for.
@@ -192,7 +192,7 @@ class NoiseSpec:
 class DataSpec(Generic[D]):
     """A data set, or a format of data sets (`edge.data`).
 
-    Args:
+    Attributes:
         load: (argument, seed) -> an `edge.data.Dataset`. argument: what follows the colon in the setting. Raises
             DataError: what is wrong with the data, and where.
         samples: path -> (n, ...) float32, samples without labels in standard form, for a reference set; None if it
@@ -207,7 +207,7 @@ class DataSpec(Generic[D]):
 class SplitSpec:
     """A way of dividing data among devices (`edge.split`).
 
-    Args:
+    Attributes:
         split: (argument, y, columns, devices, random) -> row numbers per device, disjoint. argument: what follows the
             colon in the setting; y: (n,) labels; columns: further arrays (n,) by name. Raises ConfigError.
     """

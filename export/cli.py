@@ -15,7 +15,8 @@ from typing import Any
 from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.plugins import load, names
+from edge.plugins import names
+from edge.specs import PROTOCOLS
 from export import load as loading
 from export import zoo
 from export.errors import ExportError
@@ -217,10 +218,9 @@ def _costs(model: Model, objective: str, update: Update) -> dict[str, Any]:
 
 def _objective(text: str) -> str:
     """The terms; the name of a protocol stands for those it needs."""
-    if text in names("edge.protocols"):
-        module = load("edge.protocols", text)
-        terms: tuple[str, ...] = module.objective(module.Settings())
-        return " + ".join(terms)
+    if text in PROTOCOLS.names():
+        spec = PROTOCOLS.load(text)
+        return " + ".join(spec.objective(spec.settings()))
     return text
 
 

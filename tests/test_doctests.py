@@ -17,6 +17,12 @@ WITH_EXAMPLE = (
     "edge.storage",
     "edge.operations",
     "edge.transports",
+    "edge_report.document",
+    "edge_report.finding",
+    "edge_report.specs",
+    "edge_bench.claims",
+    "edge_bench.commands",
+    "edge_sim.study",
 )
 
 

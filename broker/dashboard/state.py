@@ -18,12 +18,21 @@ from broker import reports
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
-SHOWN = ("round", "loss", "accuracy_all", "payload_bytes_sent", "memory_mb", "temperature", "timeouts", "disagreement")
+SHOWN = (
+    "round",
+    "loss",
+    "accuracy_all",
+    "payload_bytes_sent",
+    "memory_mb",
+    "temperature",
+    "timeouts",
+    "consensus_distance",
+)
 """of a device's row, in the table"""
-CURVES = ("loss", "accuracy_all", "disagreement", "payload_bytes_sent", "memory_mb", "temperature")
+CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "memory_mb", "temperature")
 """of a device that are kept"""
-OF_FLEET = ("loss", "accuracy_all", "disagreement")
-REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "doubted")
+OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
+REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "rejected_by_aggregator")
 QUIET = 20.0
 RISE = 3.0
 Curve = list[tuple[float, float]]

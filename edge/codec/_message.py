@@ -16,7 +16,7 @@ _PIECE = CHUNK - HEADER
 def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list[bytes]:
     """Header and body, in as few payloads as fit.
 
-    bases: what was said before to the same receiver, as it decodes it, the newest first; a coding may send the change.
+    bases: what was sent before to the same receiver, as it decodes it, the newest first; a coding may send the change.
 
     Raises:
         ConfigError: an unknown coding.
@@ -44,7 +44,7 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
 
 
 def join(chunks: Sequence[Chunk], bases: Sequence[Message] = ()) -> Message:
-    """The message whose chunks these are, in any order. bases: what the same sender said before.
+    """The message whose chunks these are, in any order. bases: what the same sender sent before.
 
     Raises:
         BaseMissing: it is coded as the change since a message that is not among the bases.

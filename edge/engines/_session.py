@@ -63,17 +63,17 @@ def _session(path: Path, digest: str, options: Options, cache: Path | None) -> o
 
 def settings(options: Options) -> ort.SessionOptions:
     """The same in the runtime's own words."""
-    found = ort.SessionOptions()
-    found.intra_op_num_threads = options.threads
-    found.inter_op_num_threads = 1
-    found.log_severity_level = 3
-    found.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
-    found.enable_mem_pattern = options.pattern
-    found.enable_cpu_mem_arena = options.arena
+    chosen = ort.SessionOptions()
+    chosen.intra_op_num_threads = options.threads
+    chosen.inter_op_num_threads = 1
+    chosen.log_severity_level = 3
+    chosen.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    chosen.enable_mem_pattern = options.pattern
+    chosen.enable_cpu_mem_arena = options.arena
     if options.arena:
         _one_arena()
-        found.add_session_config_entry("session.use_env_allocators", "1")
-    return found
+        chosen.add_session_config_entry("session.use_env_allocators", "1")
+    return chosen
 
 
 @cache

@@ -75,7 +75,7 @@ def best(trials: list[Trial]) -> Trial:
 
 
 def tuned(bundle: Bundle, home: Path) -> Options | None:
-    """What `tune` found in this home, if it was for this bundle, runtime and machine."""
+    """What `tune` kept in this home, if it was for this bundle, runtime and machine."""
     try:
         kept = json.loads((home / FILE).read_text())
         return Options(**kept["options"]) if kept["of"] == _of(bundle) else None

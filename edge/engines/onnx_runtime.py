@@ -35,7 +35,7 @@ def create(bundle: Bundle, *, threads: int | None = None, seed: int = 0, home: P
     """An engine at the bundle's starting point. Engines of one bundle share their sessions.
 
     threads: as tuned, or 1, unless given. seed: of the masks of Dropout, where the bundle has any.
-    home: the device's folder, for what is kept from one start to the next: what `edge-node tune` found out, and the
+    home: the device's folder, for what is kept from one start to the next: what `edge-node tune` chose, and the
     optimised graphs.
     """
     options = (tuned(bundle, home) if home else None) or Options()

@@ -63,8 +63,8 @@ class OrtTraining(Base):
         given = [batch[i.name] for i in self._manifest.inputs] + [masks[n.name] for n in self._manifest.noise]
         self._optimizer.set_learning_rate(scalars[RATE])
         try:
-            found = self._module(*(np.ascontiguousarray(v) for v in given))
-            metrics = {name: float(value) for name, value in zip(self._results, found, strict=True)}
+            losses = self._module(*(np.ascontiguousarray(v) for v in given))
+            metrics = {name: float(value) for name, value in zip(self._results, losses, strict=True)}
             check.loss(metrics, scalars[RATE])
             self._optimizer.step()
         finally:
@@ -79,8 +79,8 @@ class OrtTraining(Base):
         self.work["predict", len(x), 0] += 1
         read = {i.name for i in opened.get_inputs()}
         parameters = {k: v for k, v in self._parameters().items() if k in read}
-        found: list[Floats] = opened.run(list(wanted), {"x": np.ascontiguousarray(x), **parameters})
-        return found
+        outputs: list[Floats] = opened.run(list(wanted), {"x": np.ascontiguousarray(x), **parameters})
+        return outputs
 
     def parameters(self) -> dict[str, Array]:
         """See `Engine.parameters`."""

@@ -58,17 +58,19 @@ class Tflite(Base):
         self._fits(batch)
         scalars = check.hyper(self._manifest, hyper)
         masks = self._masks(batch)
-        found = self._train(
+        outputs = self._train(
             **{k: _narrow(v) for k, v in {**batch, **masks}.items()},
             **{k: np.array([v], np.float32) for k, v in scalars.items()},
             **{k: np.atleast_1d(v) for k, v in self._values.items()},
         )
         # Files of before scalars came in as vectors of one give some of them back as such.
-        metrics = {k: float(np.reshape(v, ())) for k, v in found.items() if not k.startswith(names.NEXT)}
+        metrics = {k: float(np.reshape(v, ())) for k, v in outputs.items() if not k.startswith(names.NEXT)}
         moved = {
-            k: np.reshape(found[names.NEXT + k], v.shape) for k, v in self._values.items() if names.NEXT + k in found
+            k: np.reshape(outputs[names.NEXT + k], v.shape)
+            for k, v in self._values.items()
+            if names.NEXT + k in outputs
         }
-        # This runtime's ReLU and maxima turn NaN into a number, so the loss alone does not tell.
+        # This runtime's ReLU and maxima turn NaN into a number, so the loss alone does not show it.
         if not all(np.isfinite(value).all() for value in moved.values()):
             metrics[names.TOTAL] = np.nan
         check.loss(metrics, scalars.get("learning_rate"))
@@ -82,15 +84,15 @@ class Tflite(Base):
         self.work["predict", len(x), 0] += 1
         size = self._rows["N"]
         parameters = {k: np.atleast_1d(v) for k, v in self._values.items() if k.startswith(names.PARAMETER)}
-        found: list[list[Floats]] = [[] for _ in wanted]
+        pieces: list[list[Floats]] = [[] for _ in wanted]
         for first in range(0, max(1, len(x)), size):
             rows = x[first : first + size]
             filled = np.zeros((size, *x.shape[1:]), np.float32)
             filled[: len(rows)] = rows
             results = self._predict(x=filled, **parameters)
-            for parts, name in zip(found, wanted, strict=True):
+            for parts, name in zip(pieces, wanted, strict=True):
                 parts.append(results[name][: len(rows)])
-        return [np.concatenate(parts) for parts in found]
+        return [np.concatenate(parts) for parts in pieces]
 
     def parameters(self) -> dict[str, Array]:
         """See `Engine.parameters`."""

@@ -1,4 +1,4 @@
-"""What a device does to its soft labels before it says them: temperature, then noise, one distribution a file.
+"""What a device does to its distributions before it sends them: temperature, then noise, one kind of noise a file.
 
 A file has `SPEC = NoiseSpec(draw=..., sensitivity=...)`; `edge-bench privacy` turns the sensitivity into (epsilon,
 delta). The loop does it to messages of class DISTRIBUTION; a protocol whose messages are only made of distributions
@@ -6,7 +6,7 @@ does it to those (`ProtocolContext.perturb`).
 
 What is protected is everything a device holds: whatever its data, a row of probabilities moves by at most 2 in the sum
 of absolute differences, and by the square root of 2 in the Euclidean norm. D-Distillation's z is the device's own
-softmax plus what follows from all that was said before, so that the same holds for it. Which labels a device has (rows
+softmax plus what follows from all that was sent before, so that the same holds for it. Which labels a device has (rows
 of zeros in class-outputs), that it is there, and when it speaks are not protected.
 """
 
@@ -120,5 +120,5 @@ def secret(home: Path | None) -> int:
 def _shares(p: Array) -> Array:
     """Rows divided by their sums; uniform where nothing is above 0."""
     total = p.sum(axis=1, keepdims=True)
-    found: Array = np.where(total > 0, p / np.where(total > 0, total, 1), 1 / p.shape[1])
-    return found
+    shares: Array = np.where(total > 0, p / np.where(total > 0, total, 1), 1 / p.shape[1])
+    return shares

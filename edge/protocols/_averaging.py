@@ -27,7 +27,7 @@ class AveragingSettings(LocalSettings):
 
     sync_interval: rounds from one averaging to the next. fraction: of the devices whose weights are averaged, drawn
     anew each time from the seed that all share; the average goes to all of them.
-    weighted: by the number of private samples, instead of equally; devices then tell theirs.
+    weighted: by the number of private samples, instead of equally; devices then send theirs, too.
     """
 
     sync_interval: int = 1
@@ -73,16 +73,16 @@ class AveragingLearner(Stateless):
             return metrics
         parameters = engine.parameters()
         form = weights(self.context)
-        said = [message(form, number, flatten(parameters))]
+        messages = [message(form, number, flatten(parameters))]
         if self.settings.weighted:
-            said.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
-        heard = yield Exchange({self.centre: said} if taking_part else {}, {self.centre: (form.kind,)})
-        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of(form.kind))}
+            messages.append(message(control(self.context, STATUS), number, [[len(self.context.x)]]))
+        result = yield Exchange({self.centre: messages} if taking_part else {}, {self.centre: (form.kind,)})
+        return metrics | {"rejected_invalid": adopt(engine, parameters, result.of(form.kind))}
 
 
 @dataclass
 class Averager(Stateless):
-    """The centre: averages what came in time, and tells everybody."""
+    """The centre: averages what came in time, and sends the average to everybody."""
 
     context: ProtocolContext
     settings: AveragingSettings
@@ -99,16 +99,16 @@ class Averager(Stateless):
         form = weights(self.context)
         kinds = (form.kind, STATUS.name) if self.settings.weighted else (form.kind,)
         asked = drawn(self.context, self.settings, number)
-        heard = yield Exchange({}, dict.fromkeys(asked, kinds))
-        rows = heard.of(form.kind)
-        believed = agreeing(rows)
-        samples = {j: float(n[0, 0]) for j, n in heard.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
+        result = yield Exchange({}, dict.fromkeys(asked, kinds))
+        rows = result.of(form.kind)
+        valid = agreeing(rows)
+        samples = {j: float(n[0, 0]) for j, n in result.of(STATUS.name).items() if 0 < n[0, 0] < 1e9}
         if self.settings.weighted:
-            believed = {j: w for j, w in believed.items() if j in samples}
-        if believed:
-            mean = average(believed, samples if self.settings.weighted else None)
+            valid = {j: w for j, w in valid.items() if j in samples}
+        if valid:
+            mean = average(valid, samples if self.settings.weighted else None)
             yield Exchange(dict.fromkeys(self.context.neighbours, (message(form, number, mean),)), {})
-        return {"averaged": float(len(believed)), "rejected_invalid": float(len(rows) - len(believed))}
+        return {"averaged": float(len(valid)), "rejected_invalid": float(len(rows) - len(valid))}
 
 
 def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) -> tuple[NodeId, ...]:

@@ -80,8 +80,8 @@ def message(form: Format, number: int, values: Any) -> Message:
 def near(rows: Mapping[NodeId, Array], mine: Array) -> dict[NodeId, Array]:
     """Those weights (1, P), as float64, that are not absurdly longer than `mine`."""
     limit = PLAUSIBLE * (1 + np.linalg.norm(mine))
-    found = {j: row.astype(np.float64) for j, row in rows.items()}
-    return {j: row for j, row in found.items() if np.linalg.norm(row) <= limit}
+    exact = {j: row.astype(np.float64) for j, row in rows.items()}
+    return {j: row for j, row in exact.items() if np.linalg.norm(row) <= limit}
 
 
 def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[NodeId, Array]) -> float:
@@ -89,10 +89,10 @@ def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[Nod
 
     parameters: the engine's present ones.
     """
-    believed = near(received, flatten(parameters))
-    for row in believed.values():
+    valid = near(received, flatten(parameters))
+    for row in valid.values():
         engine.load_parameters(unflatten(row, parameters))
-    return float(len(received) - len(believed))
+    return float(len(received) - len(valid))
 
 
 def few_enough(context: ProtocolContext, most: int) -> None:

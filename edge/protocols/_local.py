@@ -104,11 +104,11 @@ def train(
         if of_public is not None and public is not None:
             of = next(of_public)
             batch |= {"reference_x": context.reference_x[of], **public(of)}
-        found = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
+        losses = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
         if after_step is not None:
             after_step()
         rows += len(at)
-        for key, value in found.items():
+        for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + value
     correct = sums.pop("correct", 0.0)
     return {key: value / settings.local_steps for key, value in sums.items()} | {"accuracy": correct / rows}

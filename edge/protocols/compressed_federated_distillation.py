@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edge import quantiser
 from edge.interfaces import (
     DEVICE,
     Array,
@@ -37,7 +38,6 @@ from edge.interfaces import (
 from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
 from edge.protocols._local import LocalSettings, batches, generator, train
-from edge.quantiser import codes
 from edge.specs import ProtocolSpec
 
 KIND = CODES.name
@@ -99,16 +99,16 @@ class CodeChannel:
         if self.bits == 1:
             first: Array = rows.argmax(axis=1)[:, None].astype(np.int64)
             return first
-        return codes(rows, self.units)
+        return quantiser.codes(rows, self.units)
 
-    def rows(self, found: Array, classes: int) -> Array | None:
+    def rows(self, codes: Array, classes: int) -> Array | None:
         """The distributions (R, K) float32 that codes stand for; None if they stand for none."""
         if self.bits == 1:
-            known = (found >= 0).all() and (found < classes).all()
-            return np.array(np.eye(classes, dtype=np.float32)[found[:, 0]]) if known else None
-        if (found.sum(axis=1) != self.units).any():
+            known = (codes >= 0).all() and (codes < classes).all()
+            return np.array(np.eye(classes, dtype=np.float32)[codes[:, 0]]) if known else None
+        if (codes.sum(axis=1) != self.units).any():
             return None
-        distributions: Array = (found / self.units).astype(np.float32)
+        distributions: Array = (codes / self.units).astype(np.float32)
         return distributions
 
     def change(self, new: Array, old: Array | None, classes: int) -> Array:
@@ -125,7 +125,7 @@ class CodeChannel:
         return classes if self.bits == 1 else self.units + 1
 
 
-def channel(context: ProtocolContext, bits: int) -> CodeChannel:
+def channel_of(context: ProtocolContext, bits: int) -> CodeChannel:
     """For soft labels of the reference set in `bits` bits."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
     width = 1 if bits == 1 else context.classes
@@ -141,18 +141,18 @@ class _CfdEnd(Stateful):
 
     def __post_init__(self) -> None:
         self.up, self.down = (
-            channel(self.context, self.settings.up_bits),
-            channel(self.context, self.settings.down_bits),
+            channel_of(self.context, self.settings.up_bits),
+            channel_of(self.context, self.settings.down_bits),
         )
 
 
 @dataclass
 class CfdDevice(_CfdEnd):
-    """See `edge.interfaces.Protocol`. said: our last codes. heard: the server's. labels: (R, K), what those mean."""
+    """See `edge.interfaces.Protocol`. sent: our last codes. received: the server's. labels: (R, K), what those mean."""
 
-    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "labels")
-    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    heard: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    STATE: ClassVar[tuple[str, ...]] = ("sent", "received", "labels")
+    sent: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    received: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
     labels: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
@@ -160,7 +160,7 @@ class CfdDevice(_CfdEnd):
         return {self.context.neighbours[0]: (self.down.form,)}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train towards labels and the server's labels, tell ours, take the server's next."""
+        """Train towards labels and the server's labels, send ours, take the server's next."""
         context, (server,) = self.context, self.context.neighbours
         target = self.labels if len(self.labels) else np.zeros((len(context.reference_x), context.classes), np.float32)
         metrics = train(
@@ -174,60 +174,62 @@ class CfdDevice(_CfdEnd):
         )
         key = is_key(number, self.settings)
         new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
-        change = self.up.change(new, None if key or not len(self.said) else self.said, context.classes)
-        self.said = new
-        heard = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
-        received = heard.of(KIND)
-        found = take(self.down, received.get(server), None if key else self.heard, context.classes)
-        if found:
-            self.heard, self.labels = found
-        return metrics | {"rejected_invalid": float(len(received)) - float(found is not None)}
+        change = self.up.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        self.sent = new
+        result = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
+        arrived = result.of(KIND)
+        table = take(self.down, arrived.get(server), None if key else self.received, context.classes)
+        if table:
+            self.received, self.labels = table
+        return metrics | {"rejected_invalid": float(len(arrived)) - float(table is not None)}
 
 
 @dataclass
 class CfdServer(_CfdEnd):
-    """The centre. said: our last codes. heard: (devices, R, K or 1), theirs; known: (devices,) whether we have them."""
+    """The centre.
 
-    STATE: ClassVar[tuple[str, ...]] = ("said", "heard", "known")
-    said: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    heard: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
+    sent: our last codes. received: (devices, R, K or 1), theirs. known: (devices,) whether we have them.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("sent", "received", "known")
+    sent: Array = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    received: Array = field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
     known: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.known = np.zeros(len(self.context.neighbours), np.int64)
-        self.heard = np.zeros((len(self.context.neighbours), *self.up.form.shape), np.int64)
+        self.received = np.zeros((len(self.context.neighbours), *self.up.form.shape), np.int64)
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's labels."""
         return dict.fromkeys(self.context.neighbours, (self.up.form,))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, average, distil, tell all."""
+        """Collect, average, distil, send to all."""
         context, settings, names = self.context, self.settings, self.context.neighbours
-        received = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
+        arrived = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
         key = is_key(number, settings)
         tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
-            old = None if key or not self.known[i] else self.heard[i]
-            found = take(self.up, received.get(j), old, context.classes)
-            self.known[i] = found is not None
-            if found:
-                self.heard[i] = found[0]
-                tables[j] = found[1]
-        metrics: Metrics = {"rejected_invalid": float(len(received) - len(tables))}
+            old = None if key or not self.known[i] else self.received[i]
+            table = take(self.up, arrived.get(j), old, context.classes)
+            self.known[i] = table is not None
+            if table:
+                self.received[i], tables[j] = table
+        metrics: Metrics = {"rejected_invalid": float(len(arrived) - len(tables))}
         if not tables:
             return metrics
         aggregated = context.aggregate(tables, None)
         if context.aggregate is not everybody:
-            metrics["doubted"] = float(len(tables) - len(aggregated))
+            metrics["rejected_by_aggregator"] = float(len(tables) - len(aggregated))
         mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
         if settings.dual:
             metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(context.reference_x)
         new = self.down.quantise(mean)
-        change = self.down.change(new, None if key or not len(self.said) else self.said, context.classes)
-        self.said = new
+        change = self.down.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        self.sent = new
         yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
         return metrics
 
@@ -250,15 +252,15 @@ def is_key(number: int, settings: CfdSettings) -> bool:
     return (number - 1) % settings.keyframe_every == 0
 
 
-def take(delta: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
+def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
     """(codes, distributions) of a message, or None if there is none, or if it changes something we do not have."""
     if sent is None or not ((sent >= 0) & (sent <= 255)).all():
         return None
     if old is not None and not len(old):
-        old = None  # all we can do is hope it is a whole one; its rows will tell
-    found = delta.apply(sent, old, classes)
-    rows = delta.rows(found, classes)
-    return None if rows is None else (found, rows)
+        old = None  # it may be a whole one; its rows will show
+    codes = channel.apply(sent, old, classes)
+    rows = channel.rows(codes, classes)
+    return None if rows is None else (codes, rows)
 
 
 def create(context: ProtocolContext, settings: CfdSettings) -> Protocol:

@@ -1,4 +1,4 @@
-"""D-Distillation: neighbours exchange what they believe about the reference set, never weights.
+"""D-Distillation: neighbours exchange soft labels of the reference set, never weights.
 
 Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurIPS 2020. With s_n
 (R, K) the softmax outputs of device n on the reference set, and W the mixing weights:
@@ -98,7 +98,7 @@ class DDistillation(Stateful):
 
     s: (R, K) float64, our softmax outputs when z was last updated. z: (R, K) float64, our estimate of
     everybody's mean. Its rows sum to 1, its entries may leave [0, 1] for a while.
-    answered: 1 once a neighbour has been heard; until then there is nothing to be pulled towards.
+    answered: 1 once a neighbour has answered; until then there is nothing to be pulled towards.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("z", "s", "answered")
@@ -130,30 +130,30 @@ class DDistillation(Stateful):
         return np.sort(shared(self.context, number).choice(total, wanted, replace=False))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Tell z, train while it travels, listen, update z."""
+        """Send z, train while it travels, collect, update z."""
         every, rows, form = self.settings.reinitialise_every, self.rows(number), self.form
         if not self.z.size or (every and number % every == 0):
             self.s = self._outputs(engine)
             self.z = self.s.copy()
         plain = self.settings.mixing == "plain"
-        said = message(form, number, (self.s if plain else self.z)[rows])
+        update = message(form, number, (self.s if plain else self.z)[rows])
         neighbours = self.context.neighbours
-        told = yield Exchange(dict.fromkeys(neighbours, (said,)), {})
+        outgoing = yield Exchange(dict.fromkeys(neighbours, (update,)), {})
 
         metrics = self._train(number, engine)
         s = self._outputs(engine)
 
-        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        believed = {j: values for j, values in heard.items() if plausible(values)}
+        received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        valid = {j: values for j, values in received.items() if plausible(values)}
         z = self.s.copy() if plain else self.z.copy()
-        for j, values in believed.items():
-            z[rows] += self.context.weights[j] * (values.astype(np.float64) - told.sent[j][form.kind].values)
+        for j, values in valid.items():
+            z[rows] += self.context.weights[j] * (values.astype(np.float64) - outgoing.sent[j][form.kind].values)
         if not plain:
             z += s - self.s
-        metrics["disagreement"] = float(np.abs(z - s).mean())
-        metrics["rejected_invalid"] = float(len(heard) - len(believed))
+        metrics["consensus_distance"] = float(np.abs(z - s).mean())
+        metrics["rejected_invalid"] = float(len(received) - len(valid))
         self.z, self.s = z, s
-        self.answered = np.maximum(self.answered, float(bool(believed)))
+        self.answered = np.maximum(self.answered, float(bool(valid)))
         return metrics
 
     def _train(self, number: int, engine: Engine) -> Metrics:
@@ -191,7 +191,7 @@ class PushSum(DDistillation):
         return MASS.format(self.context.reference_digest, (len(self.context.reference_x) + 1, self.context.classes))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Give, tell the total, train while it travels, take, update z."""
+        """Give, send the total, train while it travels, take, update z."""
         context, form = self.context, self.form
         neighbours = context.neighbours
         if not self.z.size:
@@ -205,26 +205,25 @@ class PushSum(DDistillation):
         total = (self.given + share).astype(np.float32).astype(np.float64)
         self.mass = self.mass - len(neighbours) * (total - self.given)
         self.given = total
-        said = message(form, number, total)
-        yield Exchange(dict.fromkeys(neighbours, (said,)), {})
+        yield Exchange(dict.fromkeys(neighbours, (message(form, number, total),)), {})
 
         metrics = self._train(number, engine)
         s = self._shared(number, engine)
 
-        heard = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        believed = 0
+        received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
+        valid = 0
         for i, j in enumerate(neighbours):
-            if j in heard and plausible_mass(arrived := heard[j].astype(np.float64) - self.taken[i], number):
+            if j in received and plausible_mass(arrived := received[j].astype(np.float64) - self.taken[i], number):
                 self.mass = self.mass + arrived
                 self.taken[i] += arrived
-                believed += 1
+                valid += 1
         self.mass[:-1] += s - self.s
         if self.mass[-1, 0] > SMALLEST:
             self.z = self.mass[:-1] / self.mass[-1]
         self.s = s
-        self.answered = np.maximum(self.answered, float(believed > 0))
-        metrics["disagreement"] = float(np.abs(self.z - s).mean())
-        metrics["rejected_invalid"] = float(len(heard) - believed)
+        self.answered = np.maximum(self.answered, float(valid > 0))
+        metrics["consensus_distance"] = float(np.abs(self.z - s).mean())
+        metrics["rejected_invalid"] = float(len(received) - valid)
         return metrics
 
     def _shared(self, number: int, engine: Engine) -> Array:
@@ -236,14 +235,14 @@ def plausible(rows: Array) -> bool:
     """Whether rows (R, K) can be an honest z: sums of 1, and not far outside the simplex.
 
     z differs from a mean of distributions by differences of distributions, so that 2 beyond either
-    end is generous; a neighbour that says 1e30 would otherwise end our training with one message.
+    end is generous; a neighbour that sends 1e30 would otherwise end our training with one message.
     """
     total = rows.sum(axis=1, dtype=np.float64)
     return bool(np.abs(total - 1).max() < 1e-2 and rows.min() >= -2 and rows.max() <= 3)
 
 
 def plausible_mass(arrived: Array, number: int) -> bool:
-    """Whether an honest neighbour can have given us this much since we last heard: a weight, and as much in every row.
+    """Whether an honest neighbour can have given this much since its last message: a weight, and as much in every row.
 
     By round t a device cannot have held more weight than there are devices, of which it gives a part a round.
     """

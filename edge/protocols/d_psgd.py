@@ -80,20 +80,20 @@ class DPSGD(Stateful):
         metrics = self._train(number, engine)
         parameters = engine.parameters()
         mine = flatten(parameters)
-        said = message(weights(self.context), number, mine)
+        update = message(weights(self.context), number, mine)
         neighbours = self.context.neighbours
-        heard = yield Exchange(dict.fromkeys(neighbours, (said,)), dict.fromkeys(neighbours, (said.kind,)))
-        theirs = heard.of(said.kind)
+        result = yield Exchange(dict.fromkeys(neighbours, (update,)), dict.fromkeys(neighbours, (update.kind,)))
+        theirs = result.of(update.kind)
         mixed = mine.astype(np.float64)
-        believed = near(theirs, mixed)
-        for j in believed:
-            mixed += self.context.weights[j] * (believed[j] - mine)
+        valid = near(theirs, mixed)
+        for j in valid:
+            mixed += self.context.weights[j] * (valid[j] - mine)
         if before is not None:
             moved = (before - mixed) / (self.settings.rate(number) * self.settings.local_steps)
             mu = self.settings.momentum
             self.buffer = mu * (self.buffer if self.buffer.size else 0) + (1 - mu) * moved
         engine.load_parameters(unflatten(mixed, parameters))
-        return metrics | {"rejected_invalid": float(len(theirs) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(theirs) - len(valid))}
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         if not self.buffer.size:

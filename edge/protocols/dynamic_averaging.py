@@ -10,8 +10,8 @@ sends weights. Otherwise the coordinator balances:
     everyone in B continues from mean_B;  if B == all: r = mean_B, v = 0
 
 The reference moves only on a full synchronisation. Beside 2 |B| models of P scalars, a check costs a few
-numbers each way, which the paper's synchronous rounds leave out: every learner tells its distance, and is told
-to go on, to send its weights, or what became of them.
+numbers each way, which the paper's synchronous rounds leave out: every learner sends its distance, and learns
+whether to go on, to send its weights, or what became of them.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -39,7 +39,7 @@ from edge.protocols._base import Stateful, control, flatten, message, near, unfl
 from edge.protocols._local import LocalSettings, shared, train
 from edge.specs import ProtocolSpec
 
-Told = dict[NodeId, Sequence[Message]]
+Outgoing = dict[NodeId, Sequence[Message]]
 
 GO_ON, SEND, TAKE = 0.0, 1.0, 2.0
 """Verdicts: keep training; send your weights and wait for the mean; wait for the reference."""
@@ -94,8 +94,8 @@ class DynamicLearner(Stateful):
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The coordinator's verdict on each check; after a balancing, the mean and what it stands for."""
-        told = [control(self.context, VERDICT), control(self.context, OUTCOME), weights(self.context)]
-        return {self.context.neighbours[0]: told}
+        forms = [control(self.context, VERDICT), control(self.context, OUTCOME), weights(self.context)]
+        return {self.context.neighbours[0]: forms}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Train; every so often, check the local condition, and take part in a balancing if need be."""
@@ -114,27 +114,27 @@ class DynamicLearner(Stateful):
         violated = away > settings.threshold
         metrics |= {"distance": away, "violated": float(violated)}
         if violated:
-            heard = yield Exchange({centre: (status, model)}, {centre: (OUTCOME.name, form.kind)})
+            result = yield Exchange({centre: (status, model)}, {centre: (OUTCOME.name, form.kind)})
         else:
-            heard = yield Exchange({centre: (status,)}, {centre: (VERDICT.name,)})
-            verdict = number_of(heard, VERDICT.name, centre, GO_ON)
+            result = yield Exchange({centre: (status,)}, {centre: (VERDICT.name,)})
+            verdict = number_of(result, VERDICT.name, centre, GO_ON)
             if verdict == GO_ON:
                 return metrics
-            heard = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: (OUTCOME.name, form.kind)})
-        received = heard.of(form.kind)
-        believed = near(received, mine)
-        for mean in believed.values():
-            if (outcome := number_of(heard, OUTCOME.name, centre, np.nan)) != outcome:
-                break  # weights without a word on what they are: not used
+            result = yield Exchange({centre: (model,)} if verdict == SEND else {}, {centre: (OUTCOME.name, form.kind)})
+        received = result.of(form.kind)
+        valid = near(received, mine)
+        for mean in valid.values():
+            if (outcome := number_of(result, OUTCOME.name, centre, np.nan)) != outcome:
+                break  # weights whose meaning did not arrive: not used
             engine.load_parameters(unflatten(mean, parameters))
             if outcome != PARTIAL:
                 self.reference, self.version = mean.astype(np.float32), np.array([outcome])
-        return metrics | {"rejected_invalid": float(len(received) - len(believed))}
+        return metrics | {"rejected_invalid": float(len(received) - len(valid))}
 
 
 @dataclass
 class Coordinator(Stateful):
-    """The centre. reference: (1, P) float32, the last common model. violations: v of the paper."""
+    """The centre. reference: (1, P) float32, r, the last common model. violations: (1,) v. version: as of a learner."""
 
     STATE = ("reference", "version", "violations")
     context: ProtocolContext
@@ -145,108 +145,108 @@ class Coordinator(Stateful):
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Distance, reference version and samples seen, at each check; weights, when they are needed."""
-        told = (control(self.context, STATUS, 3), weights(self.context))
-        return dict.fromkeys(self.context.neighbours, told)
+        forms = (control(self.context, STATUS, 3), weights(self.context))
+        return dict.fromkeys(self.context.neighbours, forms)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Hear how far everybody is; balance if somebody is too far."""
-        context, settings = self.context, self.settings
+        """Collect ||w_i - r||^2 of all learners i; balance if it exceeds Delta for one of them."""
+        context, Delta = self.context, self.settings.threshold
         if not self.reference.size:
             self.reference = flatten(engine.parameters())
-        if number % settings.sync_interval:
+        if number % self.settings.sync_interval:
             return {}
-        heard = yield Exchange({}, dict.fromkeys(context.neighbours, (STATUS.name,)))
-        said = {j: row[0] for j, row in heard.of(STATUS.name).items()}
-        status = {j: row for j, row in said.items() if self._possible(row, number)}
-        stale = {j for j, row in status.items() if row[1] != self.version[0]}
-        fresh = [j for j in status if j not in stale]
-        balance = _Balance(self, number, {j: float(status[j][2]) for j in status})
-        for j in fresh:
-            (balance.violators if status[j][0] > settings.threshold else balance.others).append(j)
-        if balance.violators:
-            yield from balance.settle()
-        yield Exchange(balance.told | self._resync(stale, status, number), {})
-        refused = len(said) - len(status) + balance.refused
+        result = yield Exchange({}, dict.fromkeys(context.neighbours, (STATUS.name,)))
+        received = {i: row[0] for i, row in result.of(STATUS.name).items()}
+        status = {i: row for i, row in received.items() if self._possible(row, number)}
+        stale = {i for i, (_, version, _) in status.items() if version != self.version[0]}
+        violators = [i for i, (distance, _, _) in status.items() if i not in stale and distance > Delta]
+        others = [i for i in status if i not in stale and i not in violators]
+        balancing = Balancing(self, number, {i: float(row[2]) for i, row in status.items()}, others)
+        if violators:
+            yield from balancing.run(violators)
+        yield Exchange(balancing.messages() | self._resync(stale, status, number), {})
         return {
-            "violators": float(len(balance.violators)),
-            "balanced": float(len(balance.models)),
-            "rejected_invalid": float(refused),
+            "violators": float(len(violators)),
+            "balanced": float(len(balancing.B)),
+            "rejected_invalid": float(len(received) - len(status) + balancing.rejected),
         }
 
     def _possible(self, row: Array, number: int) -> bool:
-        """Whether a learner can have said this: a distance, the round of a synchronisation, a number of samples."""
+        """Whether a learner can have sent this: a distance, the round of a synchronisation, a number of samples."""
         return bool((row >= 0).all() and row[1] <= number and 0 < row[2] < SAMPLES)
 
-    def _resync(self, stale: set[NodeId], status: Mapping[NodeId, Array], number: int) -> Told:
-        """Who missed a synchronisation, or has joined since, starts from the reference."""
-        said: Told = {}
-        for j in sorted(stale):
+    def _resync(self, stale: set[NodeId], status: Mapping[NodeId, Array], number: int) -> Outgoing:
+        """Send r to whoever missed a synchronisation, or has joined since."""
+        outgoing: Outgoing = {}
+        for i in sorted(stale):
             take = [message(control(self.context, VERDICT), number, [[TAKE]])]
             outcome = message(control(self.context, OUTCOME), number, [self.version])
-            violated = status[j][0] > self.settings.threshold
-            said[j] = [*([] if violated else take), outcome, message(weights(self.context), number, self.reference)]
-        return said
+            violated = status[i][0] > self.settings.threshold
+            outgoing[i] = [*([] if violated else take), outcome, message(weights(self.context), number, self.reference)]
+        return outgoing
 
 
 @dataclass
-class _Balance:
-    """One balancing. models: the weights of its members. told: what everybody is told at the end."""
+class Balancing:
+    """One balancing: Algorithm 2 of the paper.
+
+    B: learner -> its weights (1, P). others: the learners outside B, none of them a violator. samples: seen by each.
+    rejected: models that were absurd.
+    """
 
     centre: Coordinator
     number: int
     samples: Mapping[NodeId, float]
-    violators: list[NodeId] = field(default_factory=list)
-    others: list[NodeId] = field(default_factory=list)
-    models: dict[NodeId, Array] = field(default_factory=dict)
-    refused: int = 0
+    others: list[NodeId]
+    B: dict[NodeId, Array] = field(default_factory=dict)
+    rejected: int = 0
 
-    def settle(self) -> Generator[Exchange, ExchangeResult, None]:
-        """Collect members until their mean is near the reference, or all are in."""
-        centre, settings = self.centre, self.centre.settings
-        everybody = len(self.violators) + len(self.others)
-        yield from self._collect(self.violators, ask=False)
-        centre.violations = centre.violations + len(self.violators)
+    def run(self, violators: Sequence[NodeId]) -> Generator[Exchange, ExchangeResult, None]:
+        """Grow B until ||mean_B w - r||^2 <= Delta, or all are in it."""
+        centre, augment = self.centre, self.centre.settings.augment
+        m = len(violators) + len(self.others)
+        yield from self._add(violators, ask=False)
+        centre.violations = centre.violations + len(violators)
         waiting = [self.others[i] for i in shared(centre.context, self.number, 2).permutation(len(self.others))]
-        if centre.violations[0] >= everybody:
-            yield from self._collect(waiting, ask=True)
+        if centre.violations[0] >= m:
+            yield from self._add(waiting, ask=True)
             waiting = []
-        while waiting and not self._near():
-            yield from self._collect(waiting[: settings.augment], ask=True)
-            waiting = waiting[settings.augment :]
+        while waiting and not self._balanced():
+            yield from self._add(waiting[:augment], ask=True)
+            waiting = waiting[augment:]
         self.others = waiting
-        if not waiting and self.models:
+        if not waiting and self.B:
             centre.reference = self.mean().astype(np.float32)
             centre.version, centre.violations = np.array([float(self.number)]), np.zeros(1)
 
     def mean(self) -> Array:
-        """(1, P) float64."""
-        return average(self.models, self.samples if self.centre.settings.weighted else None)
+        """mean_B w, (1, P) float64."""
+        return average(self.B, self.samples if self.centre.settings.weighted else None)
 
-    @property
-    def told(self) -> Told:
-        """Members: the mean and whether it is the new reference; the others: go on."""
+    def messages(self) -> Outgoing:
+        """What everybody is sent at the end: B the mean, and whether it is the new r; the others: go on."""
         context = self.centre.context
         go_on = message(control(context, VERDICT), self.number, [[GO_ON]])
-        said: dict[NodeId, Sequence[Message]] = dict.fromkeys(self.others, (go_on,))
-        if self.models:
+        outgoing: Outgoing = dict.fromkeys(self.others, (go_on,))
+        if self.B:
             full = self.centre.version[0] == self.number
             outcome = message(control(context, OUTCOME), self.number, [[self.number if full else PARTIAL]])
-            said |= dict.fromkeys(self.models, (outcome, message(weights(context), self.number, self.mean())))
-        return said
+            outgoing |= dict.fromkeys(self.B, (outcome, message(weights(context), self.number, self.mean())))
+        return outgoing
 
-    def _near(self) -> bool:
-        """Whether the members' mean fulfils the condition."""
-        return bool(self.models) and (
-            squared_distance(self.mean(), self.centre.reference) <= self.centre.settings.threshold
-        )
+    def _balanced(self) -> bool:
+        """Whether ||mean_B w - r||^2 <= Delta."""
+        r, Delta = self.centre.reference, self.centre.settings.threshold
+        return bool(self.B) and squared_distance(self.mean(), r) <= Delta
 
-    def _collect(self, members: Sequence[NodeId], *, ask: bool) -> Generator[Exchange, ExchangeResult, None]:
+    def _add(self, learners: Sequence[NodeId], *, ask: bool) -> Generator[Exchange, ExchangeResult, None]:
+        """Collect the weights of more learners. ask: they do not send them by themselves."""
         verdict = message(control(self.centre.context, VERDICT), self.number, [[SEND]])
-        asked = dict.fromkeys(members, (verdict,)) if ask else {}
-        heard = yield Exchange(asked, dict.fromkeys(members, (WEIGHTS.name,)))
-        together = {**self.models, **heard.of(WEIGHTS.name)}
-        self.models = agreeing(together)
-        self.refused += len(together) - len(self.models)
+        asked = dict.fromkeys(learners, (verdict,)) if ask else {}
+        result = yield Exchange(asked, dict.fromkeys(learners, (WEIGHTS.name,)))
+        together = {**self.B, **result.of(WEIGHTS.name)}
+        self.B = agreeing(together)
+        self.rejected += len(together) - len(self.B)
 
 
 def squared_distance(a: Array, b: Array) -> float:
@@ -254,9 +254,9 @@ def squared_distance(a: Array, b: Array) -> float:
     return float(((a.astype(np.float64) - b) ** 2).sum())
 
 
-def number_of(heard: ExchangeResult, kind: str, sender: NodeId, otherwise: float) -> float:
+def number_of(result: ExchangeResult, kind: str, sender: NodeId, otherwise: float) -> float:
     """The one number of a control message, or what stands for its absence."""
-    values = heard.of(kind)
+    values = result.of(kind)
     return float(values[sender][0, 0]) if sender in values else otherwise
 
 

@@ -95,9 +95,9 @@ class FaugDevice(fd.FdDevice):
         """In the first round give seeds and take the pool; then federated distillation."""
         if number == 1:
             form = seeds_format(self.context, self.settings, 1)
-            said = message(form, number, self._seeds())
-            heard = yield Exchange({self.server: (said,)}, {self.server: (SEEDS,)})
-            for rows in heard.of(SEEDS).values():
+            seeds = message(form, number, self._seeds())
+            result = yield Exchange({self.server: (seeds,)}, {self.server: (SEEDS,)})
+            for rows in result.of(SEEDS).values():
                 if labelled(rows, self.context.classes):
                     self.pool = rows
             self._level()
@@ -144,14 +144,14 @@ class FaugServer(fd.FdServer):
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's seeds and table."""
-        told = (fd.table(self.context), seeds_format(self.context, self.settings, 1))
-        return dict.fromkeys(self.context.neighbours, told)
+        forms = (fd.table(self.context), seeds_format(self.context, self.settings, 1))
+        return dict.fromkeys(self.context.neighbours, forms)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """In the first round pass on to each device the others' seeds; then federated distillation."""
         if number == 1:
-            heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SEEDS,)))
-            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, self.context.classes)}
+            result = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SEEDS,)))
+            seeds = {j: rows for j, rows in result.of(SEEDS).items() if labelled(rows, self.context.classes)}
             form = seeds_format(self.context, self.settings, len(self.context.fleet))
             pools = {i: [rows for j, rows in seeds.items() if j != i] for i in seeds}
             pooled = {i: (message(form, number, np.concatenate(rows)),) for i, rows in pools.items() if rows}

@@ -112,7 +112,7 @@ class FdDevice(Stateful):
         return {self.server: (table(self.context),)}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train towards labels and teacher, tell the mean outputs, take the next teacher."""
+        """Train towards labels and teacher, send the mean outputs, take the next teacher."""
         context, seen = self.context, Observed(self.context, engine)
         if not self.teacher.size:
             self.teacher = np.zeros((context.classes, context.classes), np.float32)
@@ -124,13 +124,13 @@ class FdDevice(Stateful):
             private=lambda at: {**seen(at), "target": self.teacher[context.y[at]]},
             hyper={f"weight/{TERM}": self.settings.gamma if self.teacher.any() else 0.0},
         )
-        said = message(table(context), number, seen.means)
-        heard = yield Exchange({self.server: (said,)}, {self.server: (KIND,)})
-        received = heard.of(KIND)
-        believed = [rows for rows in received.values() if outputs(rows)]
-        if believed:
-            self.teacher = believed[0]
-        return metrics | {"rejected_invalid": float(len(received) - len(believed))}
+        outputs = message(table(context), number, seen.means)
+        result = yield Exchange({self.server: (outputs,)}, {self.server: (KIND,)})
+        received = result.of(KIND)
+        valid = [rows for rows in received.values() if plausible(rows)]
+        if valid:
+            self.teacher = valid[0]
+        return metrics | {"rejected_invalid": float(len(received) - len(valid))}
 
 
 @dataclass
@@ -145,10 +145,10 @@ class FdServer(Stateless):
         return dict.fromkeys(self.context.neighbours, (table(self.context),))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, and tell each device what the others do."""
-        heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (KIND,)))
-        received = heard.of(KIND)
-        tables = {j: rows.astype(np.float64) for j, rows in received.items() if outputs(rows)}
+        """Collect, and send each device what the others do."""
+        result = yield Exchange({}, dict.fromkeys(self.context.neighbours, (KIND,)))
+        received = result.of(KIND)
+        tables = {j: rows.astype(np.float64) for j, rows in received.items() if plausible(rows)}
         yield Exchange(self.teachers(tables, number), {})
         return {"rejected_invalid": float(len(received) - len(tables))}
 
@@ -158,7 +158,7 @@ class FdServer(Stateless):
         return {j: (message(form, number, rows),) for j, rows in leave_one_out(tables).items()}
 
 
-def outputs(rows: Array) -> bool:
+def plausible(rows: Array) -> bool:
     """Whether every row is a distribution, or the zeros that stand for none."""
     total = rows.sum(axis=1, dtype=np.float64)
     fits = (np.abs(total - 1) < 1e-2) | ~rows.any(axis=1)
@@ -172,13 +172,13 @@ def leave_one_out(tables: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
     """
     names = sorted(tables)
     has = {j: tables[j].any(axis=1) for j in names}
-    found = {}
+    means = {}
     for i in names:
         others = [j for j in names if j != i]
         count = sum((has[j].astype(np.float64) for j in others), np.zeros(len(tables[i])))
         total = sum((tables[j] for j in others), np.zeros_like(tables[i]))
-        found[i] = total / np.maximum(count, 1)[:, None]
-    return found
+        means[i] = total / np.maximum(count, 1)[:, None]
+    return means
 
 
 def create(context: ProtocolContext, settings: FdSettings) -> Protocol:

@@ -109,7 +109,7 @@ def centres() -> Array:
 
 @dataclass
 class Agent(Stateful):
-    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last said."""
+    """A device. values: (STATES,) the critic. memory: (n, 1 + A) what the server last sent."""
 
     STATE: ClassVar[tuple[str, ...]] = ("values", "memory")
     context: ProtocolContext
@@ -123,7 +123,7 @@ class Agent(Stateful):
         return {self.context.neighbours[0]: (table(self.context), weights(self.context))}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Play and learn; tell what was done in each proxy state; take the memory."""
+        """Play and learn; send what was done in each proxy state; take the memory."""
         (server,) = self.context.neighbours
         sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
         lengths, losses = [], []
@@ -140,13 +140,13 @@ class Agent(Stateful):
         if self.settings.share == "weights":
             return metrics | (yield from self._average(number, engine, server))
         been = np.flatnonzero(counts)
-        said = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
-        heard = (yield Exchange({server: (said,)}, {server: (KIND,)})).of(KIND)
-        believed = [rows for rows in heard.values() if plausible(rows)]
-        if believed:
-            self.memory = believed[0]
+        visited = message(table(self.context), number, np.column_stack([been, sums[been] / counts[been, None]]))
+        received = (yield Exchange({server: (visited,)}, {server: (KIND,)})).of(KIND)
+        valid = [rows for rows in received.values() if plausible(rows)]
+        if valid:
+            self.memory = valid[0]
         return metrics | {
-            "rejected_invalid": float(len(heard) - len(believed)),
+            "rejected_invalid": float(len(received) - len(valid)),
             "memory": float(len(self.memory)),
             "visited": float(len(been)),
         }
@@ -186,8 +186,7 @@ class Agent(Stateful):
         proxies, wanted = self._remembered(random)
         batch = {"x": states, "target": target, "reference_x": proxies, "reference_target": wanted}
         beta = settings.beta * bool(len(self.memory))
-        found = engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})
-        return found["loss"]
+        return engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})["loss"]
 
     def _remembered(self, random: np.random.Generator) -> tuple[Array, Array]:
         """Proxy states of the memory and the policies there, and interpolations of pairs."""
@@ -203,9 +202,9 @@ class Agent(Stateful):
 
     def _average(self, number: int, engine: Engine, server: NodeId) -> Generator[Exchange, ExchangeResult, Metrics]:
         parameters = engine.parameters()
-        said = message(weights(self.context), number, flatten(parameters))
-        heard = yield Exchange({server: (said,)}, {server: (said.kind,)})
-        return {"rejected_invalid": adopt(engine, parameters, heard.of(said.kind))}
+        model = message(weights(self.context), number, flatten(parameters))
+        result = yield Exchange({server: (model,)}, {server: (model.kind,)})
+        return {"rejected_invalid": adopt(engine, parameters, result.of(model.kind))}
 
 
 @dataclass
@@ -220,21 +219,21 @@ class FrdServer(Stateless):
         return dict.fromkeys(self.context.neighbours, (table(self.context), weights(self.context)))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, average, tell all."""
+        """Collect, average, send to all."""
         devices, share = self.context.neighbours, self.settings.share
         if share == "nothing":
             return {}
         kind = KIND if share == "proxies" else WEIGHTS.name
         received = (yield Exchange({}, dict.fromkeys(devices, (kind,)))).of(kind)
         if share == "weights":
-            believed = agreeing(received)
-            said = message(weights(self.context), number, average(believed)) if believed else None
+            valid = agreeing(received)
+            mean = message(weights(self.context), number, average(valid)) if valid else None
         else:
-            believed = {j: rows for j, rows in received.items() if plausible(rows)}
-            said = message(table(self.context), number, memory_of(believed)) if believed else None
-        if said:
-            yield Exchange(dict.fromkeys(devices, (said,)), {})
-        return {"rejected_invalid": float(len(received) - len(believed))}
+            valid = {j: rows for j, rows in received.items() if plausible(rows)}
+            mean = message(table(self.context), number, memory_of(valid)) if valid else None
+        if mean:
+            yield Exchange(dict.fromkeys(devices, (mean,)), {})
+        return {"rejected_invalid": float(len(received) - len(valid))}
 
 
 def memory_of(tables: Mapping[NodeId, Array]) -> Array:

@@ -101,7 +101,7 @@ def uploads(context: ProtocolContext, settings: FedGktSettings) -> tuple[Format,
 
 @dataclass
 class FedGktDevice(Stateful):
-    """The edge. teacher: (n, K) float32, the server's logits of the private samples; empty before its first word."""
+    """The edge. teacher: (n, K) float32, the server's logits of the private samples; empty before its first answer."""
 
     STATE = ("teacher",)
     context: ProtocolContext
@@ -126,7 +126,7 @@ class FedGktDevice(Stateful):
         return [own, centre.predict(features)]
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train, tell features and logits of everything, take the server's logits."""
+        """Train, send features and logits of everything, take the server's logits."""
         (server,) = self.context.neighbours
         metrics: Metrics = {}
         if not self.settings.asynchronous:
@@ -134,15 +134,15 @@ class FedGktDevice(Stateful):
         features, logits = engine.outputs(self.context.x, bundle.EMBEDDING, bundle.LOGITS)
         parts = features, logits, self.context.y
         forms = uploads(self.context, self.settings)
-        said = [message(form, number, part) for form, part in zip(forms, parts, strict=True)]
-        yield Exchange({server: said}, {})
+        uploaded = [message(form, number, part) for form, part in zip(forms, parts, strict=True)]
+        yield Exchange({server: uploaded}, {})
         if self.settings.asynchronous:
             metrics = self._train(number, engine)
-        heard = (yield Exchange({}, {server: (LOGITS.name,)})).of(LOGITS.name)
-        believed = [rows for rows in heard.values() if np.abs(rows).max() < LARGEST]
-        if believed:
-            self.teacher = believed[0]
-        return metrics | {"rejected_invalid": float(len(heard) - len(believed))}
+        received = (yield Exchange({}, {server: (LOGITS.name,)})).of(LOGITS.name)
+        valid = [rows for rows in received.values() if np.abs(rows).max() < LARGEST]
+        if valid:
+            self.teacher = valid[0]
+        return metrics | {"rejected_invalid": float(len(received) - len(valid))}
 
     def _train(self, number: int, engine: Engine) -> Metrics:
         settings, none = self.settings, not len(self.teacher)
@@ -170,10 +170,10 @@ class FedGktServer(Stateful):
         return dict.fromkeys(self.context.neighbours, uploads(self.context, self.settings))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Collect, train, and tell each device what the large model makes of its samples."""
+        """Collect, train, and send each device what the large model makes of its samples."""
         kinds = (FEATURES.name, LOGITS.name, LABELS.name)
-        heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, kinds))
-        sent = {j: tuple(heard.of(kind).get(j) for kind in kinds) for j in heard.received}
+        result = yield Exchange({}, dict.fromkeys(self.context.neighbours, kinds))
+        sent = {j: tuple(result.of(kind).get(j) for kind in kinds) for j in result.received}
         whole = {j: _rows(*parts) for j, parts in sent.items()}
         data = {j: rows for j, rows in sorted(whole.items()) if rows is not None}
         metrics = {"rejected_invalid": float(len(sent) - len(data))}
@@ -181,12 +181,12 @@ class FedGktServer(Stateful):
             return metrics
         x = {j: rows[0].reshape(-1, *self.context.features_shape) for j, rows in data.items()}
         metrics |= self._train(number, engine, x, data)
-        said = {}
+        answers = {}
         for j, features in x.items():
             (logits,) = engine.outputs(features, bundle.LOGITS)
             form = LOGITS.format(self.context.model_digest, (len(logits), self.context.classes))
-            said[j] = (message(form, number, logits),)
-        yield Exchange(said, {})
+            answers[j] = (message(form, number, logits),)
+        yield Exchange(answers, {})
         return metrics
 
     def _train(self, number: int, engine: Engine, x: Mapping[NodeId, Array], data: Mapping[NodeId, "_Rows"]) -> Metrics:

@@ -88,7 +88,7 @@ def seeds_format(context: ProtocolContext, settings: Mix2FldSettings) -> Format:
 
 @dataclass
 class Mix2FldDevice(Stateless):
-    """Trains on its labels, tells its mean outputs, and goes on from the server's weights."""
+    """Trains on its labels, sends its mean outputs, and goes on from the server's weights."""
 
     context: ProtocolContext
     settings: Mix2FldSettings
@@ -98,16 +98,16 @@ class Mix2FldDevice(Stateless):
         return {self.context.neighbours[0]: (weights(self.context),)}
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Train, tell, load."""
+        """Train, send, load."""
         seen = fd.Observed(self.context, engine)
         metrics = train(engine, self.context, self.settings, number, private=seen)
-        said = [message(fd.table(self.context), number, seen.means)]
+        messages = [message(fd.table(self.context), number, seen.means)]
         if number == 1:
             mixed = mixed_up(self.context.x, self.context.y, self.settings, generator(self.context, 0, 6))
-            said += [message(seeds_format(self.context, self.settings), number, mixed)] if len(mixed) else []
+            messages += [message(seeds_format(self.context, self.settings), number, mixed)] if len(mixed) else []
         parameters, (server,) = engine.parameters(), self.context.neighbours
-        heard = yield Exchange({server: said}, {server: (WEIGHTS.name,)})
-        return metrics | {"rejected_invalid": adopt(engine, parameters, heard.of(WEIGHTS.name))}
+        result = yield Exchange({server: messages}, {server: (WEIGHTS.name,)})
+        return metrics | {"rejected_invalid": adopt(engine, parameters, result.of(WEIGHTS.name))}
 
 
 @dataclass
@@ -122,25 +122,25 @@ class Mix2FldServer(Stateful):
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """Everybody's table and seeds."""
-        told = (fd.table(self.context), seeds_format(self.context, self.settings))
-        return dict.fromkeys(self.context.neighbours, told)
+        forms = (fd.table(self.context), seeds_format(self.context, self.settings))
+        return dict.fromkeys(self.context.neighbours, forms)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, convert outputs to a model, send it to all."""
         context, settings = self.context, self.settings
         kinds = (fd.KIND, SEEDS) if number == 1 else (fd.KIND,)
-        heard = yield Exchange({}, dict.fromkeys(context.neighbours, kinds))
-        received = heard.of(fd.KIND)
-        tables = {j: rows.astype(np.float64) for j, rows in received.items() if fd.outputs(rows)}
+        result = yield Exchange({}, dict.fromkeys(context.neighbours, kinds))
+        received = result.of(fd.KIND)
+        tables = {j: rows.astype(np.float64) for j, rows in received.items() if fd.plausible(rows)}
         if number == 1:
-            seeds = {j: rows for j, rows in heard.of(SEEDS).items() if labelled(rows, context.classes)}
+            seeds = {j: rows for j, rows in result.of(SEEDS).items() if labelled(rows, context.classes)}
             x, self.y = unmixed(seeds, settings.mixup_lambda)
             self.x = x.reshape(len(x), *context.reference_x.shape[1:])
         metrics = {"rejected_invalid": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
             metrics["loss"] = self._convert(number, engine, tables)
-            said = message(weights(context), number, flatten(engine.parameters()))
-            yield Exchange(dict.fromkeys(context.neighbours, (said,)), {})
+            model = message(weights(context), number, flatten(engine.parameters()))
+            yield Exchange(dict.fromkeys(context.neighbours, (model,)), {})
         return metrics
 
     def _convert(self, number: int, engine: Engine, tables: Mapping[NodeId, Array]) -> float:

@@ -111,10 +111,10 @@ class MultiHeadedDistillation(Stateful):
         """Predictions, and embeddings where they count."""
         context, rows, heads = self.context, len(self.context.reference_x), self.settings.heads
         digest = sha256(context.reference_digest + bytes([heads])).digest()[:8]
-        told = [SOFT_LABELS.format(digest, (heads * rows, context.classes))]
+        forms = [SOFT_LABELS.format(digest, (heads * rows, context.classes))]
         if self.settings.embedding_weight:
-            told.append(FEATURES.format(digest, (rows, context.features)))
-        return tuple(told)
+            forms.append(FEATURES.format(digest, (rows, context.features)))
+        return tuple(forms)
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' heads."""
@@ -125,25 +125,25 @@ class MultiHeadedDistillation(Stateful):
         return engine.outputs(x, *(head_name(PROBABILITIES, k) for k in range(self.settings.heads + 1)))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Tell all heads, train on what the pool says while it travels, and refresh the pool."""
+        """Send all heads, train on what is in the pool while they travel, and refresh the pool."""
         neighbours, forms = self.context.neighbours, self.forms
         names = [head_name(PROBABILITIES, k) for k in range(self.settings.heads)]
         more = [EMBEDDING] if self.settings.embedding_weight else []
-        found = engine.outputs(self.context.reference_x, *names, *more)
-        own = found[: len(names)]
+        outputs = engine.outputs(self.context.reference_x, *names, *more)
+        own = outputs[: len(names)]
         exchanging = number % self.settings.refresh_every == 0
         if exchanging:
-            parts = [np.concatenate(own), *found[len(names) :]]
-            said = tuple(message(form, number, part) for form, part in zip(forms, parts, strict=True))
-            yield Exchange(dict.fromkeys(neighbours, said), {})
+            parts = [np.concatenate(own), *outputs[len(names) :]]
+            update = tuple(message(form, number, part) for form, part in zip(forms, parts, strict=True))
+            yield Exchange(dict.fromkeys(neighbours, update), {})
         metrics = self._train(number, engine, np.stack(own))
         if exchanging:
-            heard = yield Exchange({}, dict.fromkeys(neighbours, tuple(form.kind for form in forms)))
-            metrics["rejected_invalid"] = float(self._refresh(heard))
+            result = yield Exchange({}, dict.fromkeys(neighbours, tuple(form.kind for form in forms)))
+            metrics["rejected_invalid"] = float(self._refresh(result))
         return metrics
 
     def _train(self, number: int, engine: Engine, own: Array) -> Metrics:
-        """Own: (H, R, K), what our heads said at the start of the round."""
+        """Own: (H, R, K), what our heads gave at the start of the round."""
         settings, pool = self.settings, self.pool
         random = generator(self.context, number, 5)
         hyper = {f"weight/{auxiliary(k)}": settings.aux_weight * bool(len(pool)) for k in range(1, settings.heads + 1)}
@@ -170,18 +170,18 @@ class MultiHeadedDistillation(Stateful):
             hyper=hyper,
         )
 
-    def _refresh(self, heard: ExchangeResult) -> int:
-        """Put what was heard into the pool, in the order of names; returns how much of it was refused."""
-        labels, features = heard.of(SOFT_LABELS.name), heard.of(FEATURES.name)
-        believed = [j for j in labels if distributions(labels[j])]
+    def _refresh(self, result: ExchangeResult) -> int:
+        """Put what arrived into the pool, in the order of names; returns how much of it was refused."""
+        labels, features = result.of(SOFT_LABELS.name), result.of(FEATURES.name)
+        valid = [j for j in labels if distributions(labels[j])]
         if self.settings.embedding_weight:
-            believed = [j for j in believed if j in features and np.abs(features[j]).max() < LONGEST]
+            valid = [j for j in valid if j in features and np.abs(features[j]).max() < LONGEST]
         size = self.settings.pool or len(self.context.neighbours)
-        if believed:
-            self.pool = _renewed(self.pool, [labels[j] for j in believed], size)
+        if valid:
+            self.pool = _renewed(self.pool, [labels[j] for j in valid], size)
             if self.settings.embedding_weight:
-                self.embeddings = _renewed(self.embeddings, [features[j] for j in believed], size)
-        return len(labels) - len(believed)
+                self.embeddings = _renewed(self.embeddings, [features[j] for j in valid], size)
+        return len(labels) - len(valid)
 
 
 def targets(theirs: Sequence[Array], own: Array, settings: MultiHeadedSettings) -> Array:

@@ -79,10 +79,10 @@ class PooledDevice(Stateless):
         """Send, once."""
         if number == 1:
             rows = self.context.x.reshape(len(self.context.x), -1), self.context.y[:, None]
-            said = [
+            messages = [
                 message(form, number, part) for form, part in zip(forms(self.context, self.settings), rows, strict=True)
             ]
-            yield Exchange({self.context.neighbours[0]: said}, {})
+            yield Exchange({self.context.neighbours[0]: messages}, {})
         return {}
 
 
@@ -104,8 +104,8 @@ class PooledServer(Stateful):
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Collect, once; then train."""
         if number == 1:
-            heard = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SAMPLES.name, LABELS.name)))
-            x, labels = heard.of(SAMPLES.name), heard.of(LABELS.name)
+            result = yield Exchange({}, dict.fromkeys(self.context.neighbours, (SAMPLES.name, LABELS.name)))
+            x, labels = result.of(SAMPLES.name), result.of(LABELS.name)
             fit = [j for j in x if j in labels and honest(x[j], labels[j], self.context.classes)]
             if fit:
                 shape = self.context.reference_x.shape[1:]

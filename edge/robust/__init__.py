@@ -28,7 +28,7 @@ def find(setting: str) -> AggregationSpec:
 def load(setting: str) -> Aggregation:
     """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be.
 
-    Of one voice alone, a centre's or an only neighbour's, nobody can tell: no rule is applied to it.
+    A single message, a centre's or an only neighbour's, cannot be compared with others: no rule is applied to it.
     """
     rule = find(setting).rule(setting.partition(":")[2])
     if rule is everybody:
@@ -43,11 +43,13 @@ def number(spec: str, argument: str, low: float, high: float) -> float:
     except ValueError:
         value = np.nan
     if not low <= value < high:
-        raise ConfigError(f"robust '{spec}:{argument}': expected {spec}:X with X from {low:g} to less than {high:g}")
+        raise ConfigError(
+            f"aggregation '{spec}:{argument}': expected {spec}:X with X from {low:g} to less than {high:g}"
+        )
     return value
 
 
-def said(tables: Mapping[NodeId, Floats], own: Floats | None) -> Array:
+def stack(tables: Mapping[NodeId, Floats], own: Floats | None) -> Array:
     """(tables, R, K) float64 of all, our own included; NaN in rows that are about nothing."""
     stacked = np.stack([*tables.values(), *([] if own is None else [own])]).astype(np.float64)
     stacked[~stacked.any(axis=2)] = np.nan
@@ -64,8 +66,8 @@ def trimmed(stacked: Array, share: float) -> Array:
     cut = np.minimum(np.ceil(share * count), (count - 1) // 2)
     place = np.arange(len(ordered))[:, None, None]
     kept = (place >= cut) & (place < count - cut)
-    found: Array = np.where(kept, ordered, 0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
-    return found
+    mean: Array = np.where(kept, ordered, 0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
+    return mean
 
 
 def everywhere(tables: Mapping[NodeId, Floats], shared: Array) -> dict[NodeId, Floats]:

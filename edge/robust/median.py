@@ -1,4 +1,4 @@
-"""The coordinate-wise median of what all said, ours included (Yin et al., ICML 2018).
+"""The coordinate-wise median of what all sent, ours included (Yin et al., ICML 2018).
 
 Holds as long as fewer than half of those we hear, ourselves included, lie.
 """
@@ -7,20 +7,20 @@ from collections.abc import Mapping
 
 from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Floats, NodeId
-from edge.robust import everywhere, said, trimmed
+from edge.robust import everywhere, stack, trimmed
 from edge.specs import AggregationSpec
 
 
 def rule(argument: str) -> Aggregation:
     """Takes no argument."""
     if argument:
-        raise ConfigError(f"robust 'median:{argument}': median takes no argument")
-    return believed
+        raise ConfigError(f"aggregation 'median:{argument}': median takes no argument")
+    return aggregate
 
 
-def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
+def aggregate(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
     """The median, from every neighbour."""
-    return everywhere(tables, trimmed(said(tables, own), 0.5)) if tables else {}
+    return everywhere(tables, trimmed(stack(tables, own), 0.5)) if tables else {}
 
 
 SPEC = AggregationSpec(rule=rule)

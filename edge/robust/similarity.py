@@ -1,4 +1,4 @@
-"""`similarity:X`: who contradicts us where we are sure is not heard.
+"""`similarity:X`: whoever contradicts us where we are sure is left out.
 
 Agreement with a neighbour is the mean overlap sum_k min(p_k, q_k) of its rows with ours, each row weighted by how much
 surer than a guess we are of it. Who agrees less than X times as much as the one who agrees most is left out. A device
@@ -15,10 +15,10 @@ from edge.specs import AggregationSpec
 
 
 def rule(argument: str) -> Aggregation:
-    """X, from 0 to less than 1; 0.7 if it is not said."""
+    """X, from 0 to less than 1; 0.7 if none is given."""
     least = number("similarity", argument or "0.7", 0, 1)
 
-    def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
+    def aggregate(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
         if not tables:
             return {}
         ours = own if own is not None else np.median(np.stack(list(tables.values())), axis=0).astype(np.float32)
@@ -26,7 +26,7 @@ def rule(argument: str) -> Aggregation:
         most = max(agreed.values())
         return {j: table for j, table in tables.items() if agreed[j] >= least * most}
 
-    return believed
+    return aggregate
 
 
 def agreement(ours: Floats, theirs: Floats) -> float:

@@ -6,18 +6,18 @@ Of n that we hear, ourselves included, ceil(X n) are left out at either end, but
 from collections.abc import Mapping
 
 from edge.interfaces import Aggregation, Floats, NodeId
-from edge.robust import everywhere, number, said, trimmed
+from edge.robust import everywhere, number, stack, trimmed
 from edge.specs import AggregationSpec
 
 
 def rule(argument: str) -> Aggregation:
-    """X, from 0 to less than 0.5; 0.25 if it is not said."""
+    """X, from 0 to less than 0.5; 0.25 if none is given."""
     share = number("trimmed-mean", argument or "0.25", 0, 0.5)
 
-    def believed(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
-        return everywhere(tables, trimmed(said(tables, own), share)) if tables else {}
+    def aggregate(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
+        return everywhere(tables, trimmed(stack(tables, own), share)) if tables else {}
 
-    return believed
+    return aggregate
 
 
 SPEC = AggregationSpec(rule=rule)

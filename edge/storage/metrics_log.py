@@ -22,6 +22,8 @@ RENAMED = {
     "missed": "timeouts",
     "waited": "wait_seconds",
     "implausible": "rejected_invalid",
+    "doubted": "rejected_by_aggregator",
+    "disagreement": "consensus_distance",
     "refused_baseless": "refused_missing_base",
 }
 """keys of telemetry of nodes up to the release before this one -> their names now"""

@@ -251,7 +251,7 @@ def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
         try:
             eventually(lambda: len(ask(f"{url}api/fleet")[1]["curves"].get("accuracy_all", [])) > 5, 60)
             page = seen(url, tmp_path / "profile")
-            for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "disagreement (consensus)"):
+            for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "consensus distance"):
                 assert word in page, word
             assert page.count('class="link"') == 5
             assert page.count('class="curve"') == 3

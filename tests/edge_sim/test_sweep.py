@@ -56,7 +56,7 @@ def test_a_grid_over_variants_with_what_was_expected(
     assert asked(monkeypatch, *words, "--json", str(tmp_path / "first.json")) == 0
     said = capsys.readouterr().out
     assert "Is more learnt together?" in said
-    assert "1 of 2 hold" in said
+    assert "1 of 2 checks passed" in said
     found = json.loads((tmp_path / "first.json").read_text())
     (answer,) = found["answers"]
     assert [point["label"].split("=")[-1] for point in answer["points"]] == ["2", "4"] * 2
@@ -138,5 +138,5 @@ def test_progress_has_every_run(tmp_path: Path) -> None:
     path.write_text(FILE)
     args = type("Args", (), {"files": [path], "seeds": 1, "rounds": 2, "out": None, "workers": 1})()
     seen: list[tuple[int, int]] = []
-    sweep.run(args, lambda done, total, _: seen.append((done, total)))
+    sweep.SPEC.run(args, lambda done, total, _: seen.append((done, total)))
     assert seen == [(n, 4) for n in range(5)]
