@@ -14,11 +14,11 @@ from edge.config import write_text
 from edge.errors import ConfigError
 from edge.specs import ENGINES
 from edge_report import delivery
-from edge_sim import boards, sweep, watching
-from edge_sim import scenario as scenarios
+from edge_sim import boards, scenario_files, sweep, watching
 from edge_sim.display import Display, report
 from edge_sim.result import Result
 from edge_sim.run import both, run
+from edge_sim.scenario import Scenario
 
 
 def main() -> int:
@@ -128,9 +128,9 @@ def _emulate(args: argparse.Namespace) -> int:
     if args.compare is not None:
         flags["compare"] = [name for name in args.compare.split(",") if name]
     if args.set:
-        named = args.protocol or (args.scenario and scenarios.read(args.scenario, flags).protocol)
-        flags["settings"] = {named or scenarios.Scenario().protocol: dict(map(_setting, args.set))}
-    scenario = scenarios.read(args.scenario, flags)
+        named = args.protocol or (args.scenario and scenario_files.read(args.scenario, flags).protocol)
+        flags["settings"] = {named or Scenario().protocol: dict(map(_setting, args.set))}
+    scenario = scenario_files.read(args.scenario, flags)
     if args.json and args.json != "-" and not Path(args.json).parent.is_dir():
         raise ConfigError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
 

@@ -13,6 +13,7 @@ import numpy as np
 from broker import embedded
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
+from edge_sim import requirements
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
@@ -62,7 +63,8 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     Raises:
         MurmurError: anything that does not fit, before the first round; a broker that is not there.
     """
-    algorithms = [scenario.algorithm(name) for name in scenario.protocols]  # refused before anything is loaded
+    requirements.require(scenario, "scenario")
+    algorithms = [scenario.algorithm(name) for name in scenario.protocols]
     world = worlds.build(scenario)
     results: list[Result] = []
     with ExitStack() as stack:

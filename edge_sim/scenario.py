@@ -1,17 +1,16 @@
 """What to emulate: the keys of a scenario file, which are the flags of `edge-sim`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from edge import algorithm, config
+from edge import algorithm
 from edge.algorithm import Algorithm
-from edge.config import RunConfig, checked, read_toml
+from edge.config import RunConfig
 from edge.errors import ConfigError
-from edge_sim import feasible, lies, tables
+from edge_sim import lies
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -120,7 +119,7 @@ class Scenario(RunConfig):
         return found
 
     def evaluated(self, number: int) -> bool:
-        """Whether devices are examined after that round."""
+        """Whether devices are evaluated after that round."""
         return number % self.evaluate_every == 0 or number in (1, self.rounds)
 
     @property
@@ -141,31 +140,3 @@ class Scenario(RunConfig):
         if self.liars:
             found.refuse_attack(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
         return found
-
-
-def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
-    """A scenario from a file (if any), with the flags given on the command line on top.
-
-    What the file says of a question (`edge_sim.study`) is for `edge-sim sweep`.
-
-    Raises:
-        ConfigError: naming every bad key.
-    """
-    values = read_toml(path) if path else {}
-    own = {key: value for key, value in values.items() if key not in tables.KEYS}
-    origin = str(path) if path else "edge-sim"
-    return validated(tables.merged(current(own, origin), current(flags, "flags")), origin)
-
-
-def current(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """A scenario's plain values under today's keys, so that tables of different ages can be merged."""
-    return config.current(values, Scenario.RENAMED, origin)
-
-
-def validated(values: Mapping[str, Any], origin: str) -> Scenario:
-    """A scenario that can be tried. Raises ConfigError: with all that cannot be."""
-    scenario = checked(Scenario, values, origin)
-    if found := feasible.problems(scenario):
-        count = f"{origin}: {len(found)} problems: " if len(found) > 1 else ""
-        raise ConfigError(count + "; ".join(found))
-    return scenario

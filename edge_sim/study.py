@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config import checked, read_toml
 from edge.errors import ConfigError
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from edge_sim.tables import KEYS, merged
+from edge_sim.scenario_files import KEYS, merged
 
 Measure = Literal[
     "mean_accuracy", "worst_accuracy", "mean_accuracy_own", "payload_bytes_per_device", "virtual_seconds", "rounds"
@@ -84,18 +84,18 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
     """
     values = read_toml(path)
     keys = checked(_Keys, {k: v for k, v in values.items() if k in KEYS}, str(path))
-    base = scenarios.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
+    base = scenario_files.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
     points: dict[str, dict[str, Any]] = {}
     for variant, changes in (keys.variants or {"": {}}).items():
         for combination in product(*keys.grid.values()):
             chosen = dict(zip(keys.grid, combination, strict=True))
-            layers = [scenarios.current(layer, str(path)) for layer in (changes, _nested(chosen), flags)]
+            layers = [scenario_files.current(layer, str(path)) for layer in (changes, _nested(chosen), flags)]
             label = ", ".join([*([variant] if variant else []), *(f"{k}={v}" for k, v in chosen.items())])
             points[label or path.stem] = reduce(merged, layers, base)
     problems: dict[str, list[str]] = {}
     for label, point in points.items():
         try:
-            scenarios.validated(point, "scenario")
+            scenario_files.validated(point, "scenario")
         except ConfigError as reason:
             problems.setdefault(str(reason), []).append(label)
     wrong = []

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from edge_sim import cli, conditions, on_ray
-from edge_sim import scenario as scenarios
+from edge_sim import cli, conditions, on_ray, scenario_files
 from edge_sim.boards import load, names
 from edge_sim.result import Result
 from edge_sim.rounds import Spread
@@ -213,7 +212,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         """
     )
     with pytest.raises(ConfigError) as raised:
-        scenarios.read(path, {})
+        scenario_files.read(path, {})
     said = str(raised.value)
     assert said.startswith(f"{path}: 12 problems: ")
     for word in (
@@ -277,8 +276,13 @@ def test_a_cluster_changes_nothing_and_a_lost_worker_neither(monkeypatch: pytest
     assert made[-1].replaced == 2
 
 
+CUT = {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}
+
+
 def test_what_cannot_be_spread_is_refused() -> None:
     with pytest.raises(ConfigError, match="engine: devices of fedgkt"):
-        scenarios.read(None, {"engine": "ray", "protocol": "fedgkt", "split_at": "Relu_5", "model": "zoo:mlp:16-8"})
+        scenario_files.read(
+            None, {"engine": "ray", "protocol": "fedgkt", "split_at": "Relu_5", "model": "zoo:mlp:16-8"}
+        )
     with pytest.raises(ConfigError, match="leave out mqtt"):
-        scenarios.read(None, {"engine": "ray", "transport": "mqtt"})
+        scenario_files.read(None, {"engine": "ray", "transport": "mqtt"})
