@@ -29,9 +29,9 @@ from edge.messaging.broker_url import parse
 from edge.transports.mqtt import Credentials, MqttTransport
 from edge_bench.tcp import HEADERS, Carried, carried
 from edge_report.finding import Finding, Progress
-from edge_sim import fleet as fleets
 from edge_sim import world as worlds
-from edge_sim.network import over_mqtt
+from edge_sim.fleet import Maker
+from edge_sim.realtime import connected
 from edge_sim.scenario import Scenario
 
 FLEET, DAYS = "bytes", 1
@@ -130,25 +130,31 @@ def _play(
     credentials: Callable[[NodeId], Credentials | None],
     progress: Progress,
 ) -> list[Recorder]:
-    """All rounds, until nothing has moved for QUIET seconds."""
+    """Run all rounds in real time; the devices' transports."""
     world, algorithm = worlds.build(scenario), scenario.algorithm(scenario.protocol)
     recorders: list[Recorder] = []
 
-    def connect(*, url: str, fleet: str, me: NodeId, **_: object) -> Transport:
-        recorders.append(Recorder(url, fleet, me, credentials(me)))
+    def connect(me: NodeId) -> Transport:
+        recorders.append(Recorder(url, FLEET, me, credentials(me)))
         return recorders[-1]
 
-    with TemporaryDirectory() as folder, over_mqtt(FLEET, url, time.monotonic, connect) as network:
-        members = list(fleets.devices(world, algorithm, worlds.Bundles(world, Path(folder)), network))
-        for done, _ in enumerate(fleets.play(members, network), start=1):
-            progress(done, scenario.rounds, "TLS" if parse(url).tls else "plain")
-        while True:
-            before = [recorder.wire for recorder in recorders]
-            for recorder in recorders:
-                recorder.wire = carried(recorder.connection())
-            if before == [recorder.wire for recorder in recorders]:
-                return recorders
-            time.sleep(QUIET)
+    with TemporaryDirectory() as folder:
+        make = Maker(world, algorithm, worlds.Bundles(world, Path(folder)))
+        with connected(make, connect) as fleet:
+            for done, _ in enumerate(fleet.rounds(), start=1):
+                progress(done, scenario.rounds, "TLS" if parse(url).tls else "plain")
+            return _settled(recorders)
+
+
+def _settled(recorders: list[Recorder]) -> list[Recorder]:
+    """With what their connections have carried, once nothing has moved for QUIET seconds."""
+    while True:
+        before = [recorder.wire for recorder in recorders]
+        for recorder in recorders:
+            recorder.wire = carried(recorder.connection())
+        if before == [recorder.wire for recorder in recorders]:
+            return recorders
+        time.sleep(QUIET)
 
 
 def _line(recorder: Recorder, everybody: list[Recorder]) -> Line:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +13,10 @@ from edge.interfaces import DEVICE
 from edge.specs import ENGINES, PROTOCOLS
 from edge_sim import boards, lies, replay
 from edge_sim.conditions import choose
-
-if TYPE_CHECKING:
-    from edge_sim.scenario import Scenario
+from edge_sim.scenario import Scenario
 
 
-def problems(scenario: "Scenario") -> list[str]:
+def problems(scenario: Scenario) -> list[str]:
     """In words, for people; none if it can be tried."""
     found = []
     for check in _checks(scenario):
@@ -31,7 +28,7 @@ def problems(scenario: "Scenario") -> list[str]:
     return [*found, *_together(scenario), *_files(scenario)]
 
 
-def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
+def _checks(scenario: Scenario) -> Iterator[Callable[[], object]]:
     """What raises ConfigError if something is wrong."""
     names = [f"device-{i}" for i in range(scenario.devices)]
     for name in scenario.protocols:
@@ -57,7 +54,7 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
         yield partial(_chosen, where, of, scenario.devices)
 
 
-def _replayed(folder: Path, scenario: "Scenario") -> None:
+def _replayed(folder: Path, scenario: Scenario) -> None:
     found = len(replay.read(folder))
     if found != scenario.devices:
         raise ConfigError(f"replay: {folder} has rows of {found} devices, the scenario has {scenario.devices}")
@@ -72,7 +69,7 @@ def _chosen(where: str, of: str, devices: int) -> list[int]:
         raise ConfigError(f"{where}: {reason}") from None
 
 
-def _together(scenario: "Scenario") -> Iterator[str]:
+def _together(scenario: Scenario) -> Iterator[str]:
     """What is impossible in this company."""
     known = PROTOCOLS.names()
     yield from (
@@ -109,7 +106,7 @@ def _together(scenario: "Scenario") -> Iterator[str]:
             yield f"absences[{i}]: nobody would be left"
 
 
-def _files(scenario: "Scenario") -> Iterator[str]:
+def _files(scenario: Scenario) -> Iterator[str]:
     """Files that are not there."""
     for key, spec in (("data", scenario.data), ("reference", scenario.reference)):
         kind, _, path = spec.partition(":")

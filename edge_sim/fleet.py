@@ -1,7 +1,6 @@
-"""The nodes of an emulation, made of a device's own parts; and how they are played in step."""
+"""The nodes of an emulation, made of a device's own parts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,14 +15,13 @@ from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge_sim import lies
-from edge_sim.network import Network
 from edge_sim.world import Bundles, World
 
 Steps = Iterator[Waiting | Row]
 
 
 @dataclass
-class Device:
+class EmulatedNode:
     """One emulated node.
 
     Attributes:
@@ -123,7 +121,7 @@ class Maker:
         """Of all nodes."""
         return [*self.world.names, *([self.algorithm.centre] if self.algorithm.centre else [])]
 
-    def device(self, i: int, transport: Transport, now: Callable[[], float]) -> Device:
+    def device(self, i: int, transport: Transport, now: Callable[[], float]) -> EmulatedNode:
         """Node number i, ready for its first round. now: its clock, in seconds."""
         world, algorithm, me = self.world, self.algorithm, self.names[i]
         is_centre = me == algorithm.centre
@@ -132,11 +130,11 @@ class Maker:
         context = world.context(algorithm, me, model, world.scenario.seed)
         engine = edge.device.engine(world.scenario, bundle, context)
         own = np.empty(0) if is_centre else world.own(i)
-        emulated = Device(self._node(i, context, engine, transport, now), bundle, own)
+        emulated = EmulatedNode(self._node(i, context, engine, transport, now), bundle, own)
         self.resume(emulated, 1)
         return emulated
 
-    def revive(self, i: int, emulated: Device, number: int, values: Mapping[str, Array]) -> None:
+    def revive(self, i: int, emulated: EmulatedNode, number: int, values: Mapping[str, Array]) -> None:
         """A process that was killed starts again from what it kept after round `number`."""
         old = emulated.node
         emulated.node = self._node(i, old.context, old.engine, old.transport, old.mailbox.now)
@@ -156,42 +154,6 @@ class Maker:
             create = lies.liar(create, lie) if i < count else create
         return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 
-    def resume(self, emulated: Device, first: int) -> None:
+    def resume(self, emulated: EmulatedNode, first: int) -> None:
         """From now on it plays from round `first`."""
         emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
-
-
-def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
-    """Make every device of the fleet, and then its centre, if the algorithm has one. network: where messages go."""
-    make = Maker(world, algorithm, bundles)
-    for i, me in enumerate(make.names):
-        yield make.device(i, network.attach(me), network.now)
-
-
-def play(fleet: Sequence[Device], network: Network, workers: int = 1) -> Iterator[None]:
-    """Run all loops in step; yields after each round, when every device has its `row`.
-
-    workers: devices that have their turn at the same time, in threads. What they say arrives when all have had it, in
-    the order of the devices (over a broker: when it does), so that the number of workers changes no result.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        turns = pool.map if workers > 1 else map
-        while True:
-            pending = list(fleet)
-            before: list[Waiting] = []
-            while pending:
-                steps = list(turns(lambda device: next(device.steps, None), pending))
-                if None in steps:
-                    return
-                waiting: list[tuple[Device, Waiting]] = []
-                for device, step in zip(pending, steps, strict=True):
-                    if isinstance(step, Waiting):
-                        waiting.append((device, step))
-                    else:
-                        assert step is not None
-                        device.row = step
-                pending, now = [device for device, _ in waiting], [step for _, step in waiting]
-                if not network.release() and now and now == before:  # a whole pass changed nothing
-                    network.idle([device.transport for device in pending], min(now, key=lambda step: step.until))
-                before = now
-            yield

@@ -8,7 +8,7 @@ from edge_bench.traffic import Bytes, Run
 from edge_report import figures
 from edge_report.document import Cell, Section, fixed, size
 from edge_report.finding import Progress
-from edge_sim.scenario import read
+from edge_sim.scenario_files import read
 
 TEXT = "What learning costs on the network, layer by layer: messages, MQTT, TLS, TCP."
 FINDING = Bytes

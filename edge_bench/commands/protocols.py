@@ -10,7 +10,7 @@ from edge_report.document import Cell, Number, Section, count, fixed, size
 from edge_report.figures import Point
 from edge_report.finding import Progress
 from edge_report.flags import words
-from edge_sim.scenario import read
+from edge_sim.scenario_files import read
 from export.report.cost import PHASES
 
 TEXT = "All protocols on one job, on equal terms."

@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge_sim import cli, conditions, on_ray
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.boards import load, names
 from edge_sim.result import Result
 from edge_sim.rounds import Spread
