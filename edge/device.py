@@ -228,7 +228,7 @@ def build(
         ConfigError: a setting that cannot be.
     """
     publish = config.privacy.publisher(context.role, noise_key)
-    aggregate = robust.load(config.robust)
+    aggregate = robust.load(config.aggregation)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
     mailbox = Mailbox(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)

@@ -2,11 +2,11 @@
 
 from edge.bundle import Bundle
 from edge_sim import work
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from export.report.cost import LayerCost
 
 
-def macs(device: Device) -> float:
+def macs(device: EmulatedNode) -> float:
     """Multiply-accumulates of all training steps and predictions so far, evaluations by the emulator included not."""
     if device.bundle is None:
         return 0.0
@@ -16,7 +16,7 @@ def macs(device: Device) -> float:
 PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
 
 
-def memory(device: Device) -> dict[str, float]:
+def memory(device: EmulatedNode) -> dict[str, float]:
     """Bytes a step needs at its highest, by plan: PARTS, parameters and optimizer state as they are, twice.
 
     The runtime and the interpreter come on top (`edge-bench memory`).

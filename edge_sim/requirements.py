@@ -61,8 +61,8 @@ SCENARIO: tuple[Rule[Scenario], ...] = (
         "workers: {it.engine} computes for one device at a time; leave it at 1",
     ),
     Rule(
-        lambda s: s.liars and _count(s.liars) >= s.devices,
-        "liars '{it.liars}': of {it.devices} devices one at least has to be honest",
+        lambda s: s.byzantine and _count(s.byzantine) >= s.devices,
+        "byzantine '{it.byzantine}': of {it.devices} devices one at least has to be honest",
     ),
     Rule(
         lambda s: s.on_ray and (s.transport == "mqtt" or s.convergence),
@@ -175,11 +175,11 @@ def _loads(scenario: Scenario) -> Iterator[Load]:
     names = [f"device-{i}" for i in range(scenario.devices)]
     yield partial(topology.build, scenario.topology, names, scenario.seed)
     yield scenario.coding.by_kind
-    yield partial(robust.load, scenario.robust)
+    yield partial(robust.load, scenario.aggregation)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
-    if scenario.liars:
-        yield partial(lies.parse, scenario.liars)
+    if scenario.byzantine:
+        yield partial(lies.parse, scenario.byzantine)
     for board in dict.fromkeys([scenario.board, *(table.board for table in scenario.boards)]):
         if board:
             yield partial(boards.load, board)
@@ -247,7 +247,7 @@ def _of_kind(spec: str, *kinds: str) -> bool:
     return spec.partition(":")[0] in kinds
 
 
-def _count(liars: str) -> int:
+def _count(byzantine: str) -> int:
     """How many there are; 0 if it does not say."""
-    count = liars.partition(":")[2]
+    count = byzantine.partition(":")[2]
     return int(count) if count.isdigit() else 0

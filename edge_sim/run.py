@@ -18,7 +18,7 @@ from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
 from edge_sim.evaluation import Evaluation
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.result import Accuracy, Result, RoundResult
 from edge_sim.rounds import Node, Rounds
 from edge_sim.scenario import Scenario
@@ -119,7 +119,7 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:
-                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, Device)]))
+                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, EmulatedNode)]))
                 accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
                 watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
     except KeyboardInterrupt:

@@ -15,49 +15,58 @@ from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
 class Scenario(RunConfig):
-    """One emulation. Unknown keys and impossible values are errors with the key's path."""
+    """What is emulated around the nodes: a file of `edge-sim`.
 
-    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss"}
+    Four defaults differ from a node's. `split` is iid and not none, because one data set has to be divided among
+    emulated devices, where a board has its own. `threads` is 1 and not as tuned: a result must not depend on who tuned
+    what. `broker` and `fleet` are absent, because a fleet in memory has none, and one over a broker gets its own.
+    """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss", "liars": "byzantine"}
     devices: int = Field(default=8, ge=2)
-    """how many"""
+    """number of devices"""
     compare: tuple[str, ...] = ()
-    """protocols to run afterwards on the same data, for a table side by side"""
+    """further protocols to run on the same data, for a table side by side"""
     rows: int | None = Field(default=None, ge=2)
-    """use at most so many rows of the training part, and as many of the test part, drawn by the seed; all if absent"""
+    """at most so many rows of the training part and of the test part, drawn by the seed; all if absent"""
     split: str = "iid"
-    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN.
-    A node's file leaves it out where the device already holds its own data; an emulated fleet always divides one set"""
     model: str | tuple[str, ...] = "zoo:mlp"
-    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; of several, device i has the (i mod their number)-th"""
+    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; the zoo has for anything mlp, linear, for images
+    small-cnn, lenet, resnet8, resnet20, resnet56, resnet110, gkt-edge, mobilenet-v2, tiny-transformer, for spectrograms
+    ds-cnn, for sensor windows tcn, gru, tiny-transformer; of a list, device i has the (i mod length)-th"""
     split_at: str | None = None
-    """the value at which a protocol that cuts the model in two (fedgkt) does it"""
+    """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
-    """with split_at: the devices' model, if it is not the first part of `model`"""
+    """with `split_at`: the devices' model, if it is not the first part of `model`"""
     optimizer: str = "sgd"
+    """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"
+    """memory (virtual time, reproducible), or mqtt (a real broker)"""
     broker: str | None = None
-    """mqtt://HOST:PORT of a broker that runs already; one is started for the occasion if absent"""
+    """mqtt://HOST:PORT of a running broker; if absent, a temporary one is started"""
     fleet: str | None = None
-    """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
+    """the fleet's name in topics, with mqtt, for subscribers such as `edge-broker dashboard`; random if absent"""
     settings: dict[str, dict[str, Any]] = Field(default={})
-    """protocol -> its settings"""
-    liars: str | None = None
-    """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
+    """a table for each protocol (docs/protocols.md)"""
+    byzantine: str | None = None
+    """label-flip:N, random:N: the first N devices send something else than they should; accuracies are of the others"""
     engine: str = "onnx-runtime"
-    """what runs the step; ray, or ray:ENGINE, spreads the devices over a Ray cluster"""
+    """what runs the training step: onnx-runtime, tflite, ort-training (docs/engines.md); ray, or ray:ENGINE, spreads
+    the devices over a Ray cluster (docs/emulator.md)"""
     threads: int = Field(default=1, ge=1)
-    """of the engine, for one operator; 1 and not "as tuned", because a result should not depend on who tuned what"""
+    """threads of the engine, for one operator"""
     workers: int = Field(default=1, ge=1)
-    """devices that compute at the same time, in threads; results are the same with any number. Two, on two cores, gave
-    1.2 to 1.5 times the rounds with convolutions, and no more, or fewer, with small MLPs, which are mostly Python"""
+    """devices that compute at the same time, in threads; results are the same with any number. Pays for convolutions
+    (1.2 to 1.5 times the rounds on two cores), not for small MLPs; ONNX Runtime only"""
     uplink: float | None = Field(default=None, gt=0)
-    """kbit/s from a device to the broker; endless if absent (with the memory transport)"""
+    """kbit/s from a device to the broker, with memory; endless if absent. A message then takes its time (`link_seconds`
+    of a round)"""
     downlink: float | None = Field(default=None, gt=0)
-    """kbit/s from the broker to a device"""
+    """kbit/s from the broker to a device, likewise; a centre's links are always endless"""
     latency: float = Field(default=0.0, ge=0)
-    """seconds from sender to receiver, beside the time the bytes take; this and all that follows with memory only"""
+    """seconds from sender to receiver, beside the time that the bytes take; like all that follows, with memory"""
     jitter: float = Field(default=0.0, ge=0)
-    """seconds at most, drawn evenly, on top"""
+    """additional seconds, uniform from 0 to this"""
     packet_loss: float = Field(default=0.0, ge=0, lt=1)
     """fraction of the messages that never arrive"""
     duplication: float = Field(default=0.0, ge=0, lt=1)
@@ -67,11 +76,11 @@ class Scenario(RunConfig):
     partitions: tuple[Partition, ...] = ()
     """times in which groups of devices cannot reach one another"""
     board: str | None = None
-    """what devices compute on, a name of edge_sim/boards; computing takes no time if absent"""
+    """what devices compute on: pi-zero-2-w, pi-3, pi-4, pi-5; computing takes no time if absent"""
     boards: tuple[On, ...] = ()
     """other boards of some devices; the later table counts"""
     replay: str | None = None
-    """folder of a field test's metrics (firmware_scripts.field collect): devices compute as long as they did then"""
+    """folder of a field test's metrics (firmware_scripts.field collect): devices compute as long as its boards did"""
     absences: tuple[Absence, ...] = ()
     """devices that join late, crash, sleep, or leave"""
     convergence: int = Field(default=0, ge=0)
@@ -112,11 +121,11 @@ class Scenario(RunConfig):
 
     def boards_by_device(self) -> dict[int, str]:
         """Device number -> its board, of those that have one. Raises ConfigError."""
-        found = dict.fromkeys(range(self.devices), self.board) if self.board else {}
+        boards = dict.fromkeys(range(self.devices), self.board) if self.board else {}
         for number, table in enumerate(self.boards):
             chance = np.random.default_rng([self.seed, 14, number])
-            found |= dict.fromkeys(choose(table.of, self.devices, chance), table.board)
-        return found
+            boards |= dict.fromkeys(choose(table.of, self.devices, chance), table.board)
+        return boards
 
     def evaluated(self, number: int) -> bool:
         """Whether devices are evaluated after that round."""
@@ -129,14 +138,14 @@ class Scenario(RunConfig):
 
     def algorithm(self, protocol: str) -> Algorithm:
         """The protocol with its checked settings, and fit for these models."""
-        found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
-        if found.spec.same_model and len(self.models) > 1:
+        chosen = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
+        if chosen.spec.same_model and len(self.models) > 1:
             raise ConfigError(f"model: {protocol} exchanges weights, so that all devices need the same model")
-        if found.spec.data not in (None, self.data):
-            raise ConfigError(f"data: {protocol} runs on '{found.spec.data}' only, not on '{self.data}'")
-        if found.split and self.split_at is None:
+        if chosen.spec.data not in (None, self.data):
+            raise ConfigError(f"data: {protocol} runs on '{chosen.spec.data}' only, not on '{self.data}'")
+        if chosen.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
-        found.refuse_inapplicable(self.privacy, self.robust, self.coding)
-        if self.liars:
-            found.refuse_attack(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
-        return found
+        chosen.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
+        if self.byzantine:
+            chosen.refuse_attack(f"byzantine '{self.byzantine}'", lies.load(self.byzantine.partition(":")[0]).applies)
+        return chosen

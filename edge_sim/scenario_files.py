@@ -1,6 +1,6 @@
-"""Scenario files: read, merged with flags, and checked.
+"""Scenarios from files and flags: read, put together, and checked.
 
-`edge-sim` and `edge-bench` read scenarios here; Python has `Scenario` itself, which `edge_sim.run` checks alike.
+Python has `Scenario` itself, which `edge_sim.run` checks alike.
 """
 
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edge import config
-from edge.config import checked, read_toml
+from edge.config import checked, merged, read_toml
+from edge.specs import PROTOCOLS
 from edge_sim import requirements
 from edge_sim.scenario import Scenario
 
-KEYS = ("question", "variants", "grid", "expect", "seeds")
-"""of a scenario file that are about its question (`edge_sim.study`)"""
+QUESTION = ("question", "variants", "grid", "expect", "seeds")
+"""keys of a scenario file that are about its question (`edge_sim.study`)"""
 
 
 def read(path: Path | None, flags: Mapping[str, Any]) -> Scenario:
@@ -25,23 +26,24 @@ def read(path: Path | None, flags: Mapping[str, Any]) -> Scenario:
         ConfigError: naming every bad key.
     """
     values = read_toml(path) if path else {}
-    own = {key: value for key, value in values.items() if key not in KEYS}
+    own = {key: value for key, value in values.items() if key not in QUESTION}
     origin = str(path) if path else "edge-sim"
     return validated(merged(current(own, origin), current(flags, "flags")), origin)
 
 
 def current(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Put a scenario's plain values under today's keys, so that tables of different ages can be merged."""
-    return config.current(values, Scenario.RENAMED, origin)
-
-
-def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on top: tables are merged, everything else is replaced."""
-    result = dict(values)
-    for key, value in over.items():
-        inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    result = config.current(values, Scenario.RENAMED, origin)
+    if isinstance(settings := result.get("settings"), Mapping):
+        result["settings"] = {name: _current_settings(name, table, origin) for name, table in settings.items()}
     return result
+
+
+def _current_settings(protocol: str, table: Any, origin: str) -> Any:
+    """The same for the settings of a protocol; what is none is refused later, with everything else."""
+    if protocol not in PROTOCOLS.names() or not isinstance(table, Mapping):
+        return table
+    return config.current(table, PROTOCOLS.load(protocol).renamed, f"{origin}: settings.{protocol}")
 
 
 def validated(values: Mapping[str, Any], origin: str) -> Scenario:

@@ -23,12 +23,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.config import checked, read_toml
+from edge.config import checked, merged, read_toml
 from edge.errors import ConfigError
-from edge_sim import scenario_files
+from edge_sim import scenario_files as scenarios
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
-from edge_sim.scenario_files import KEYS, merged
 
 Measure = Literal[
     "mean_accuracy", "worst_accuracy", "mean_accuracy_own", "payload_bytes_per_device", "virtual_seconds", "rounds"
@@ -83,25 +82,25 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
         ConfigError: what is wrong with any point, or an expectation of none.
     """
     values = read_toml(path)
-    keys = checked(_Keys, {k: v for k, v in values.items() if k in KEYS}, str(path))
-    base = scenario_files.current({k: v for k, v in values.items() if k not in KEYS}, str(path))
+    keys = checked(_Keys, {k: v for k, v in values.items() if k in scenarios.QUESTION}, str(path))
+    base = scenarios.current({k: v for k, v in values.items() if k not in scenarios.QUESTION}, str(path))
     points: dict[str, dict[str, Any]] = {}
     for variant, changes in (keys.variants or {"": {}}).items():
         for combination in product(*keys.grid.values()):
             chosen = dict(zip(keys.grid, combination, strict=True))
-            layers = [scenario_files.current(layer, str(path)) for layer in (changes, _nested(chosen), flags)]
+            layers = [scenarios.current(layer, str(path)) for layer in (changes, _nested(chosen), flags)]
             label = ", ".join([*([variant] if variant else []), *(f"{k}={v}" for k, v in chosen.items())])
             points[label or path.stem] = reduce(merged, layers, base)
     problems: dict[str, list[str]] = {}
     for label, point in points.items():
         try:
-            scenario_files.validated(point, "scenario")
-        except ConfigError as reason:
-            problems.setdefault(str(reason), []).append(label)
+            scenarios.validated(point, "scenario")
+        except ConfigError as problem:
+            problems.setdefault(str(problem), []).append(label)
     wrong = []
-    for said, labels in problems.items():
+    for reason, labels in problems.items():
         where = "" if len(labels) == len(points) else f" ({'; '.join(labels)})"
-        wrong.append(f"{path}{where}: {said}")
+        wrong.append(f"{path}{where}: {reason}")
     for number, one in enumerate(keys.expect):
         odd = [label for label in (one.of, one.than) if label is not None and label not in points]
         wrong += [f"{path}: expect[{number}]: there is no '{label}'; there are: {'; '.join(points)}" for label in odd]
@@ -113,7 +112,7 @@ def read(path: Path, flags: Mapping[str, Any]) -> Study:
 def measures(results: list[Result]) -> dict[str, float]:
     """Means over the seeds of what an expectation can be about."""
     lines = [r.summary() for r in results]
-    found = {
+    columns = {
         "mean_accuracy": [line.mean_accuracy for line in lines],
         "worst_accuracy": [line.worst_accuracy for line in lines],
         "mean_accuracy_own": [line.mean_accuracy_own for line in lines],
@@ -121,22 +120,22 @@ def measures(results: list[Result]) -> dict[str, float]:
         "virtual_seconds": [r.virtual_seconds or 0.0 for r in results],
         "rounds": [float(len(r.rounds)) for r in results],
     }
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    return {key: sum(values) / len(values) for key, values in columns.items()}
 
 
 def scenario(point: Mapping[str, Any], seed: int) -> Scenario:
     """A point's scenario, `seed` after its own."""
-    made = Scenario(**point)
-    return made.model_copy(update={"seed": made.seed + seed})
+    own = Scenario(**point)
+    return own.model_copy(update={"seed": own.seed + seed})
 
 
 def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     """ "settings.isolated.local_steps" -> a table in a table in a table."""
-    found: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
     for key, value in dotted.items():
         *path, last = key.split(".")
-        at = found
+        at = tables
         for part in path:
             at = at.setdefault(part, {})
         at[last] = value
-    return found
+    return tables

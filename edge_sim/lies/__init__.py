@@ -52,7 +52,7 @@ def parse(spec: str) -> tuple[str, int]:
     name, _, count = spec.partition(":")
     load(name)
     if not count.isdigit() or int(count) < 1:
-        raise ConfigError(f"liars '{spec}': expected {name}:N with N devices, at least 1")
+        raise ConfigError(f"byzantine '{spec}': expected {name}:N with N devices, at least 1")
     return name, int(count)
 
 

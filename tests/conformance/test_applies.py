@@ -32,11 +32,11 @@ CHANGES: dict[str, dict[str, Any]] = {
     **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in NOISES.names()},
     "temperature": {"privacy": {"temperature": 3.0}},
     **{
-        f"robust {name}": {"robust": {"similarity": "similarity:0.9999"}.get(name, name)}
+        f"aggregation {name}": {"aggregation": {"similarity": "similarity:0.9999"}.get(name, name)}
         for name in AGGREGATIONS.names()
         if name != "mean"
     },
-    **{f"liars {name}": {"liars": f"{name}:1"} for name in ATTACKS.names()},
+    **{f"byzantine {name}": {"byzantine": f"{name}:1"} for name in ATTACKS.names()},
 }
 
 
@@ -81,13 +81,13 @@ def test_a_setting_changes_something_or_is_refused(protocol: str, settings: str,
 
 APPLIED = {
     ("d-distillation", "noise gaussian"),
-    ("d-distillation", "robust median"),
+    ("d-distillation", "aggregation median"),
     ("multi-headed-distillation", "temperature"),
-    ("federated-distillation", "liars random"),
+    ("federated-distillation", "byzantine random"),
     ("federated-distillation", "noise laplace"),
     ("compressed-federated-distillation", "noise gaussian"),
-    ("compressed-federated-distillation", "robust similarity"),
-    ("compressed-federated-distillation", "liars label-flip"),
+    ("compressed-federated-distillation", "aggregation similarity"),
+    ("compressed-federated-distillation", "byzantine label-flip"),
 }
 
 
@@ -96,7 +96,7 @@ def test_what_can_apply_is_not_refused(protocol: str, setting: str) -> None:
     sent(protocol, {}, **CHANGES[setting])
 
 
-@pytest.mark.parametrize("setting", ["noise gaussian", "temperature", "liars label-flip", "liars random"])
+@pytest.mark.parametrize("setting", ["noise gaussian", "temperature", "byzantine label-flip", "byzantine random"])
 def test_running_sums_are_made_of_what_is_said_instead(setting: str) -> None:
     """The distributions are changed before they go into push-sum's totals."""
     sent("d-distillation", {"mixing": "push-sum"}, **CHANGES[setting])
@@ -124,7 +124,12 @@ def test_running_sums_are_made_of_what_is_said_instead(setting: str) -> None:
             "noise laplace",
             "sends features (features or logits of samples), to which it does not",
         ),
-        ("d-distillation", {"mixing": "push-sum"}, "robust median", "sends mass (counts, sums and other statistics)"),
+        (
+            "d-distillation",
+            {"mixing": "push-sum"},
+            "aggregation median",
+            "sends mass (counts, sums and other statistics)",
+        ),
         (
             "compressed-federated-distillation",
             {"up_bits": 1},
@@ -171,7 +176,7 @@ def test_by_edge_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ('[privacy]\nnoise = "gaussian:0.3"', LINE),
         ("[privacy]\ntemperature = 2.0", "temperature 2 applies to distributions over the classes"),
-        ('robust = "median"', "robust 'median' applies to distributions over the classes"),
+        ('aggregation = "median"', "aggregation 'median' applies to distributions over the classes"),
     ],
 )
 def test_by_edge_node(

@@ -57,9 +57,7 @@ def test_commands_say_it_in_one_line(
     monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(path)])
     assert cli.main() == 2
     notice, error = capsys.readouterr().err.splitlines()
-    assert notice == (
-        "edge-node: note: 'patience' is called 'round_timeout' now; the old name is accepted for one release"
-    )
+    assert notice.startswith(f"edge-node: note: {path}: 'patience' is called 'round_timeout' now; the old name is ")
     assert error.startswith("edge-node: error: ")
     monkeypatch.setattr(sys, "argv", ["edge-sim", "--loss", "0.1", "--packet-loss", "0.2"])
     assert sim.main() == 2

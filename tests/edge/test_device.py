@@ -27,7 +27,7 @@ reference = "60"
 seed = 3
 rounds = 4
 round_timeout = 5.0
-robust = "{rule}"
+aggregation = "{rule}"
 [coding]
 soft_labels = "float16"
 [privacy]

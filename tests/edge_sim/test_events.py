@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from edge_sim import cli, conditions, on_ray, scenario_files
+from edge_sim import cli, conditions, on_ray
+from edge_sim import scenario_files as scenarios
 from edge_sim.boards import load, names
 from edge_sim.result import Result
 from edge_sim.rounds import Spread
@@ -190,7 +191,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         protocol = "no-such"
         board = "pi-9"
         data = "npz:nowhere.npz"
-        liars = "random:9"
+        byzantine = "random:9"
         transport = "mqtt"
         [[links]]
         of = "7"
@@ -212,7 +213,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         """
     )
     with pytest.raises(ConfigError) as raised:
-        scenario_files.read(path, {})
+        scenarios.read(path, {})
     said = str(raised.value)
     assert said.startswith(f"{path}: 12 problems: ")
     for word in (
@@ -220,7 +221,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "unknown protocol 'no-such'",
         "unknown board 'pi-9'",
         "nowhere.npz",
-        "liars 'random:9'",
+        "byzantine 'random:9'",
         "--transport mqtt",
         "links[0].of: '7'",
         "links[1]: uplink",
@@ -281,8 +282,6 @@ CUT = {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}
 
 def test_what_cannot_be_spread_is_refused() -> None:
     with pytest.raises(ConfigError, match="engine: devices of fedgkt"):
-        scenario_files.read(
-            None, {"engine": "ray", "protocol": "fedgkt", "split_at": "Relu_5", "model": "zoo:mlp:16-8"}
-        )
+        scenarios.read(None, {"engine": "ray", "protocol": "fedgkt", "split_at": "Relu_5", "model": "zoo:mlp:16-8"})
     with pytest.raises(ConfigError, match="leave out mqtt"):
-        scenario_files.read(None, {"engine": "ray", "transport": "mqtt"})
+        scenarios.read(None, {"engine": "ray", "transport": "mqtt"})

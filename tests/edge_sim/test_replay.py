@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from edge.errors import ConfigError
-from edge_sim import replay, scenario_files
+from edge_sim import replay
+from edge_sim import scenario_files as scenarios
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 
@@ -43,12 +44,12 @@ def test_who_left_rounds_out_was_away_for_as_long_as_they_took(tmp_path: Path) -
 
 def test_what_cannot_be_replayed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        scenario_files.read(None, {"replay": str(tmp_path / "none")})
+        scenarios.read(None, {"replay": str(tmp_path / "none")})
     folder = collected(tmp_path, a=rows(1.0, 1))
     with pytest.raises(ConfigError, match="rows of 1 devices"):
-        scenario_files.read(None, {"replay": str(folder)})
+        scenarios.read(None, {"replay": str(folder)})
     collected(tmp_path, b=rows(1.0, 1))
     with pytest.raises(ConfigError, match="rows of 2 devices, the scenario has 8"):
-        scenario_files.read(None, {"replay": str(folder)})
+        scenarios.read(None, {"replay": str(folder)})
     with pytest.raises(ConfigError, match="leave out board"):
-        scenario_files.read(None, {"replay": str(folder), "devices": 2, "board": "pi-4"})
+        scenarios.read(None, {"replay": str(folder), "devices": 2, "board": "pi-4"})

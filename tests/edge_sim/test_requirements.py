@@ -12,7 +12,7 @@ from edge_sim.scenario import Scenario
 
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"engine": "tflite", "workers": 2}, "workers: tflite computes for one device at a time"),
-    ({"liars": "random:8"}, "liars 'random:8': of 8 devices one at least has to be honest"),
+    ({"byzantine": "random:8"}, "byzantine 'random:8': of 8 devices one at least has to be honest"),
     ({"engine": "ray", "convergence": 1}, "devices on Ray talk through memory"),
     ({"engine": "ray", "replay": "."}, "replay: not on Ray"),
     ({"transport": "mqtt", "latency": 0.1}, "links, boards and absences are emulated in memory"),
@@ -56,8 +56,8 @@ def test_every_rule_is_in_the_list_above() -> None:
 
 
 def test_several_problems_are_counted_and_named_after_their_origin() -> None:
-    values = {"liars": "random:8", "absences": [{"of": "all"}]}
-    with pytest.raises(ConfigError, match=r"^scenario: 2 problems: liars 'random:8'.*; absences\[0\]: nobody"):
+    values = {"byzantine": "random:8", "absences": [{"of": "all"}]}
+    with pytest.raises(ConfigError, match=r"^scenario: 2 problems: byzantine 'random:8'.*; absences\[0\]: nobody"):
         run(Scenario(**values))
 
 
