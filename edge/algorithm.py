@@ -53,7 +53,7 @@ class Algorithm:
         """The kinds of message that devices send."""
         return self.spec.sends(self.settings)
 
-    def refuse_inapplicable(self, privacy: Privacy, robust: str, coding: Coding) -> None:
+    def refuse_inapplicable(self, privacy: Privacy, aggregation: str, coding: Coding) -> None:
         """Refuse noise, a temperature or an aggregation rule that would do nothing to what devices send.
 
         Raises ConfigError.
@@ -67,8 +67,8 @@ class Algorithm:
                     f"temperature {privacy.temperature:g}: {self.name} in 1 bit sends the most likely class and "
                     "nothing else, which no temperature changes; leave it out, or send more bits"
                 )
-        if (rule := find_rule(robust)).applies != frozenset(PrivacyClass):
-            self.require_applicable(f"robust '{robust}'", rule.applies, self.spec.aggregates)
+        if (rule := find_rule(aggregation)).applies != frozenset(PrivacyClass):
+            self.require_applicable(f"aggregation '{aggregation}'", rule.applies, self.spec.aggregates)
 
     def refuse_attack(self, setting: str, applies: Collection[PrivacyClass]) -> None:
         """Refuse an attack on messages of these classes that would do nothing to what devices send.

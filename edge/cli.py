@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from edge import bundle as bundles
 from edge import checkpoint
 from edge.command import add_plugins, guarded, plugin_flag
+from edge.config import NodeConfig
 from edge.device import Device
 from edge.errors import ConfigError, MurmurError
+from edge.flags import Parser
 from edge.installation import Installation, Parts
 from edge.interfaces import DEVICE, Transport, Trial
 from edge.node import Row, run, telemetry
@@ -30,25 +33,31 @@ _log = logging.getLogger(__name__)
 
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
-    parser = argparse.ArgumentParser(
-        prog="edge-node",
-        usage="edge-node [tune] --config node.toml [options]",
-        description="Run one device until its last round; or find out how its engine runs best here, and keep that.",
-    )
-    parser.add_argument("what", nargs="?", choices=("run", "tune"), default="run", help="run unless told")
-    parser.add_argument("--config", type=Path, required=True, metavar="node.toml")
-    parser.add_argument("--role", metavar="device|server|coordinator", help="over the file's: which node this is")
-    parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
-    plugin_flag(parser)
-    args = parser.parse_args()
-    return guarded("edge-node", lambda: _perform(args))
+    return guarded("edge-node", _perform)
 
 
-def _perform(args: argparse.Namespace) -> int:
+def _perform() -> int:
+    args, flags = _arguments()
     add_plugins(args)
     action = _tune if args.what == "tune" else _serve
-    over = {} if args.role is None else {"role": args.role}
-    return action(Installation.read(args.config, over), args.json)
+    return action(Installation.read(args.config, flags), args.json)
+
+
+def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command line, and the settings on it; the parser is not kept while the node runs."""
+    parser = Parser(
+        prog="edge-node",
+        usage="edge-node [tune] --config node.toml [flags]",
+        description="Run one device until its last round; or find out how its engine runs best here, and keep that. "
+        "Flags go over the file.",
+    )
+    parser.add_argument("what", nargs="?", choices=("run", "tune"), default="run", help="default: run")
+    parser.add_argument("--config", type=Path, required=True, metavar="node.toml", help="the node's settings")
+    parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
+    plugin_flag(parser)
+    parser.add_settings(NodeConfig)
+    args = parser.parse_args()
+    return args, parser.given(args)
 
 
 def _tune(node: Installation, as_json: bool) -> int:

@@ -2,9 +2,9 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,13 @@ from edge.specs import ProtocolSpec
 from edge.storage import atomic
 
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A shorter name for a field's flag, as metadata of its annotation: e.g. "--noise" for `privacy.noise`."""
+
+    name: str
 
 
 class Table(BaseModel):
@@ -54,12 +61,18 @@ class Coding(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, str] = Field(init=False)
-    soft_labels: str = "simplex:8"
-    weights: str = "float32"
+    soft_labels: Annotated[str, Flag("--coding")] = "simplex:8"
+    """simplex:1|2|4|8, cuberoot:4|5|6, log:4|6|8, topk:1|3, delta:3|7|15|24, float16, float32 (docs/wire.md)"""
+    weights: Annotated[str, Flag("--weight-coding")] = "float32"
+    """float32, float16, int8-delta"""
     class_outputs: str = "float32"
+    """as `soft_labels`, but for delta"""
     features: str = "float32"
+    """float32, float16"""
     logits: str = "float32"
+    """float32, float16"""
     samples: str = "float32"
+    """float32, float16"""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,12 +102,12 @@ class Coding(Table):
 
 
 class Privacy(Table):
-    """What is done to distributions before they are sent (`edge.privacy`)."""
+    """What is done to distributions before they are sent (docs/trust.md)."""
 
-    noise: str | None = None
-    """gaussian:S or laplace:B; `edge-bench privacy` says what that guarantees"""
-    temperature: float = Field(default=1.0, gt=0)
-    """above 1 flattens, below 1 sharpens"""
+    noise: Annotated[str | None, Flag("--noise")] = None
+    """gaussian:SCALE or laplace:SCALE, added to every entry; `edge-bench privacy` computes what that guarantees"""
+    temperature: Annotated[float, Flag("--temperature")] = Field(default=1.0, gt=0)
+    """above 1 flattens distributions, below 1 sharpens them"""
 
     def publisher(self, role: str, key: int) -> Publish:
         """What does it; a centre has nothing to hide. Raises ConfigError: no such noise."""
@@ -103,11 +116,14 @@ class Privacy(Table):
 
 
 class Tls(Table):
-    """Files for a broker at mqtts://: its CA, and this device's certificate and key."""
+    """Files for a broker with TLS, at mqtts://HOST:PORT."""
 
     ca: Path
+    """certificate of the authority that signed the broker's"""
     certificate: Path
+    """this device's certificate"""
     key: Path
+    """its private key"""
 
 
 class RunConfig(Table):
@@ -117,36 +133,38 @@ class RunConfig(Table):
     each.
     """
 
-    RENAMED: ClassVar[Mapping[str, str]] = {"patience": "round_timeout"}
+    RENAMED: ClassVar[Mapping[str, str]] = {"patience": "round_timeout", "robust": "aggregation"}
     protocol: str = "d-distillation"
-    """name of a file in `edge/protocols`"""
+    """the algorithm: one of docs/protocols.md"""
     topology: str = "ring"
-    """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file with a line "a b" an edge"""
+    """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file with a line "a b" for each
+    edge and comments after #; connected, but for islands"""
     data: str = "digits"
-    """digits, npz:PATH, idx:DIR, margin-stream:..., cartpole"""
+    """digits, npz:PATH, idx:DIR, margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN (synthetic, its concept changes),
+    cartpole (states of the game)"""
     split: str | None = None
-    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN;
-    not at all if absent"""
+    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S (each has K labels that are
+    1 + S times as likely), lacking:K:N:SIZE (each has SIZE samples, but only N of each of K labels), by:COLUMN"""
     reference: str = "300"
-    """how many training rows become the unlabelled reference set, or npz:PATH"""
+    """number of training rows that become the unlabelled reference set, or npz:PATH"""
     coding: Coding = Coding()
     """how messages are coded, by kind"""
     privacy: Privacy = Privacy()
     """noise and temperature of what devices send"""
-    robust: str = "mean"
-    """aggregation rule, which says whose soft labels are mixed: mean, median, trimmed-mean:X, similarity:X"""
+    aggregation: str = "mean"
+    """which of the neighbours' distributions are mixed: mean, median, trimmed-mean:X, similarity:X (docs/trust.md)"""
     engine: str = "onnx-runtime"
-    """what runs the training step: name of a file in `edge/engines`"""
+    """what runs the training step: onnx-runtime, tflite, ort-training (docs/engines.md)"""
     threads: int | None = Field(default=None, ge=1)
-    """of the engine; as `edge-node tune` found, or 1, if absent"""
+    """threads of the engine, for one operator; if absent, as many as `edge-node tune` chose, or 1"""
     rounds: int = Field(default=100, ge=1)
-    """number of the last round"""
+    """number of rounds"""
     round_timeout: float = Field(default=30.0, gt=0)
     """seconds to wait for silent neighbours in a round"""
     evaluate_every: int = Field(default=1, ge=1)
-    """rounds between evaluations on the test part of the data"""
+    """rounds between evaluations on the test part of the data; the last is always evaluated, emulated the first, too"""
     seed: int = Field(default=0, ge=0)
-    """of everything that is random"""
+    """of everything that is random; the same on every device"""
 
     @property
     def runtime(self) -> str:
@@ -155,27 +173,30 @@ class RunConfig(Table):
 
 
 class NodeConfig(RunConfig):
-    """One device (`edge-node --config node.toml`). Paths are relative to the file."""
+    """Which node this is, and what is its own: a file of `edge-node`, whose paths are relative to it."""
 
     id: str = ""
-    """may be left out where `role` says which node of the fleet this is"""
+    """the device's name, one of `peers`; a centre needs none, it is called as its role"""
     role: str = DEVICE
-    """device; or server, coordinator: the centre of a protocol that has one, whose id is its role"""
+    """device; or server, coordinator: the centre of a protocol that has one"""
     fleet: str = "murmur"
+    """the fleet's name in topics"""
     broker: str = "mqtt://127.0.0.1:1883"
+    """mqtt://HOST:PORT, or mqtts://HOST:PORT with `tls`"""
     tls: Tls | None = None
+    """files for a broker at mqtts://"""
     peers: list[str] = Field(min_length=2)
     """every device of the fleet, this one included, in an order all agree on"""
     bundle: Path
-    """of the devices' model"""
+    """folder of the devices' model, as edge-export wrote it"""
     centre_bundle: Path | None = None
-    """of the centre's own model, on the centre of a protocol that gives it one"""
+    """folder of the centre's own model, on the centre of a protocol that gives it one"""
     settings: dict[str, Any] = {}
-    """of the protocol"""
+    """of the protocol (docs/protocols.md)"""
     home_assistant: bool = False
-    """whether Home Assistant is told of this device (MQTT discovery)"""
+    """let Home Assistant find this device (MQTT discovery)"""
     checkpoint: Path | None = None
-    """folder of the checkpoint; none is kept if absent"""
+    """folder of the checkpoints, from which a node resumes; none are kept if absent"""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -214,6 +235,15 @@ def current(values: Mapping[str, Any], successors: Mapping[str, str], origin: st
         return renames.keys(values, successors, origin)
     except ValueError as reason:
         raise ConfigError(f"{origin}: {reason}") from None
+
+
+def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with `over` laid on top: tables are merged, everything else is replaced."""
+    result = dict(values)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def protocol_settings(spec: ProtocolSpec[Any], values: Mapping[str, Any], origin: str) -> Any:

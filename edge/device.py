@@ -145,7 +145,7 @@ class Device:
             first=first,
             last=self.config.rounds,
             round_timeout=self.round_timeout,
-            robust=self.aggregate,
+            aggregate=self.aggregate,
             publish=self.publish,
         )
         return chain(steps, self.mailbox.linger(self.config.rounds, linger)) if linger else steps
@@ -228,7 +228,7 @@ def build(
         ConfigError: a setting that cannot be.
     """
     publish = config.privacy.publisher(context.role, noise_key)
-    aggregate = robust.load(config.robust)
+    aggregate = robust.load(config.aggregation)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
     mailbox = Mailbox(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)

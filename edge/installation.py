@@ -10,7 +10,7 @@ from edge import algorithm, device, privacy
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
-from edge.config import NodeConfig, checked, read_toml
+from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
 from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
@@ -44,10 +44,13 @@ class Installation:
     @classmethod
     def read(cls, path: Path, over: dict[str, Any]) -> Self:
         """Read a configuration file. over: values that replace the file's. Raises ConfigError."""
-        config = checked(NodeConfig, {**read_toml(path), **over}, str(path))
+        values = merged(
+            current(read_toml(path), NodeConfig.RENAMED, str(path)), current(over, NodeConfig.RENAMED, "flags")
+        )
+        config = checked(NodeConfig, values, str(path))
         protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
         config.coding.by_kind()  # which kinds there are is known only now that the protocol is
-        protocol.refuse_inapplicable(config.privacy, config.robust, config.coding)
+        protocol.refuse_inapplicable(config.privacy, config.aggregation, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)
 

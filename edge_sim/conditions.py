@@ -24,7 +24,7 @@ class Link(Table):
     of: str = "all"
     """whose messages, up to the broker and down from it"""
     to: str | None = None
-    """only what they say to these; then without uplink and downlink, which are a device's"""
+    """only what they send to these; then without uplink and downlink, which are a device's"""
     uplink: float | None = Field(default=None, gt=0)
     """kbit/s from a device to the broker"""
     downlink: float | None = Field(default=None, gt=0)
@@ -32,7 +32,7 @@ class Link(Table):
     latency: float | None = Field(default=None, ge=0)
     """seconds from sender to receiver, beside the time its bytes take"""
     jitter: float | None = Field(default=None, ge=0)
-    """seconds at most, drawn evenly, on top"""
+    """additional seconds, uniform from 0 to this"""
     packet_loss: float | None = Field(default=None, ge=0, lt=1)
     """fraction of the messages that never arrive"""
     duplication: float | None = Field(default=None, ge=0, lt=1)
@@ -43,9 +43,11 @@ class Partition(Table):
     """A time in which nothing passes from one group of devices to another; a centre is in the first group."""
 
     groups: tuple[str, ...] = Field(min_length=2)
+    """which devices are on which side, each as `of` elsewhere"""
     at: float = Field(ge=0)
     """virtual seconds since the start"""
     seconds: float = Field(gt=0)
+    """how long"""
     lost: bool = False
     """what crosses is lost; otherwise it arrives when the partition is over, as with MQTT's QoS 1"""
 
@@ -54,7 +56,9 @@ class On(Table):
     """Which devices are which board."""
 
     of: str
+    """which devices: all, 0-3,7, or 25%, which the seed draws"""
     board: str
+    """a name as in `board`"""
 
 
 class Absence(Table):
@@ -64,12 +68,13 @@ class Absence(Table):
     """
 
     of: str
+    """which devices; a percentage is drawn anew each time"""
     at: float = Field(default=0.0, ge=0)
     """virtual seconds since the start; at 0 they join late"""
     seconds: float | None = Field(default=None, gt=0)
-    """how long; absent: for good"""
+    """how long; for good if absent"""
     every: float | None = Field(default=None, gt=0)
-    """seconds from one beginning to the next; absent: once. A percentage is drawn anew each time"""
+    """seconds from one beginning to the next; once if absent"""
     asleep: bool = False
     """they keep what they have in memory; otherwise they go on after their checkpoint of the round before"""
 

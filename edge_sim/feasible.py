@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
 from edge.specs import ENGINES, PROTOCOLS
-from edge_sim import boards, lies, replay
+from edge_sim import attacks, boards, replay
 from edge_sim.conditions import choose
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def _checks(scenario: "Scenario") -> Iterator[Callable[[], object]]:
         yield partial(scenario.algorithm, name)
     yield partial(topology.build, scenario.topology, names, scenario.seed)
     yield scenario.coding.by_kind
-    yield partial(robust.load, scenario.robust)
+    yield partial(robust.load, scenario.aggregation)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
-    if scenario.liars:
-        yield partial(lies.parse, scenario.liars)
+    if scenario.byzantine:
+        yield partial(attacks.parse, scenario.byzantine)
     for name in {name for name in (scenario.board, *(table.board for table in scenario.boards)) if name}:
         yield partial(boards.load, name)
     if scenario.replay:
@@ -82,10 +82,10 @@ def _together(scenario: "Scenario") -> Iterator[str]:
     )
     if scenario.workers > 1 and scenario.engine in ENGINES.names() and not ENGINES.load(scenario.engine).concurrent:
         yield f"workers: {scenario.engine} computes for one device at a time; leave it at 1"
-    if scenario.liars:
-        _, _, count = scenario.liars.partition(":")
+    if scenario.byzantine:
+        _, _, count = scenario.byzantine.partition(":")
         if count.isdigit() and int(count) >= scenario.devices:
-            yield f"liars '{scenario.liars}': of {scenario.devices} devices one at least has to be honest"
+            yield f"byzantine '{scenario.byzantine}': of {scenario.devices} devices one at least has to be honest"
     if scenario.on_ray:
         if scenario.transport == "mqtt" or scenario.convergence:
             yield "engine: devices on Ray talk through memory and cannot be looked into; leave out mqtt and convergence"

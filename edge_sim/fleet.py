@@ -1,7 +1,6 @@
-"""The nodes of an emulation, made of a device's own parts; and how they are played in step."""
+"""The nodes of an emulation, made of a device's own parts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,8 +14,7 @@ from edge.interfaces import Array, Engine, NodeId, Protocol, ProtocolContext, Tr
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
-from edge_sim import lies
-from edge_sim.network import Network
+from edge_sim import attacks
 from edge_sim.world import Bundles, World
 
 Steps = Iterator[Waiting | Row]
@@ -102,8 +100,8 @@ class Device:
 
     @property
     def honest(self) -> bool:
-        """Whether it says what it believes."""
-        return not isinstance(self.protocol, lies.Liar)
+        """Whether it sends what it should."""
+        return not isinstance(self.protocol, attacks.ByzantineProtocol)
 
 
 @dataclass(frozen=True)
@@ -148,50 +146,14 @@ class Maker:
     def _node(
         self, i: int, context: ProtocolContext, engine: Engine, transport: Transport, now: Callable[[], float]
     ) -> edge.device.Device:
-        """A device as `edge-node` builds it; a liar has another protocol."""
+        """A device as `edge-node` builds it; a Byzantine one has another protocol."""
         scenario = self.world.scenario
         create: Callable[[ProtocolContext], Protocol] = self.algorithm.create
-        if scenario.liars:
-            lie, count = lies.parse(scenario.liars)
-            create = lies.liar(create, lie) if i < count else create
+        if scenario.byzantine:
+            attack, count = attacks.parse(scenario.byzantine)
+            create = attacks.attacker(create, attack) if i < count else create
         return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 
     def resume(self, emulated: Device, first: int) -> None:
         """From now on it plays from round `first`."""
         emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
-
-
-def devices(world: World, algorithm: Algorithm, bundles: Bundles, network: Network) -> Iterator[Device]:
-    """Make every device of the fleet, and then its centre, if the algorithm has one. network: where messages go."""
-    make = Maker(world, algorithm, bundles)
-    for i, me in enumerate(make.names):
-        yield make.device(i, network.attach(me), network.now)
-
-
-def play(fleet: Sequence[Device], network: Network, workers: int = 1) -> Iterator[None]:
-    """Run all loops in step; yields after each round, when every device has its `row`.
-
-    workers: devices that have their turn at the same time, in threads. What they say arrives when all have had it, in
-    the order of the devices (over a broker: when it does), so that the number of workers changes no result.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        turns = pool.map if workers > 1 else map
-        while True:
-            pending = list(fleet)
-            before: list[Waiting] = []
-            while pending:
-                steps = list(turns(lambda device: next(device.steps, None), pending))
-                if None in steps:
-                    return
-                waiting: list[tuple[Device, Waiting]] = []
-                for device, step in zip(pending, steps, strict=True):
-                    if isinstance(step, Waiting):
-                        waiting.append((device, step))
-                    else:
-                        assert step is not None
-                        device.row = step
-                pending, now = [device for device, _ in waiting], [step for _, step in waiting]
-                if not network.release() and now and now == before:  # a whole pass changed nothing
-                    network.idle([device.transport for device in pending], min(now, key=lambda step: step.until))
-                before = now
-            yield

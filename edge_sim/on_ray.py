@@ -21,8 +21,10 @@ from edge import bundle, plugins
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Delivery, NodeId, Traffic
 from edge.node import Row
+from edge_sim.evaluation import Evaluation
 from edge_sim.fleet import Maker
-from edge_sim.shard import Exam, Order, Outcome, Shard
+from edge_sim.shard import Shard
+from edge_sim.turns import TurnRequest, TurnResult
 from edge_sim.world import Bundles, World
 
 EVERY = 10
@@ -67,15 +69,17 @@ class Host:
         found = [self._shard.device(i) for i in indices]
         return [Remote(d.id, d.role, d.classes, d.samples, d.honest, d.row, d.traffic, d.counts) for d in found]
 
-    def turns(self, orders: Sequence[Order], kept: Sequence[int]) -> tuple[list[Outcome], Told, dict[int, bytes]]:
+    def turns(
+        self, requests: Sequence[TurnRequest], kept: Sequence[int]
+    ) -> tuple[list[TurnResult], Told, dict[int, bytes]]:
         """See `Shard.turns`; with what is told of the nodes now, and snapshots of those in `kept` before their turn."""
         snapshots = {i: self._shard.snapshot(i) for i in kept}
-        outcomes = self._shard.turns(orders)
-        return outcomes, self._told([order.index for order in orders]), snapshots
+        outcomes = self._shard.turns(requests)
+        return outcomes, self._told([request.index for request in requests]), snapshots
 
-    def exams(self, indices: Sequence[int]) -> list[Exam]:
-        """See `Shard.exams`."""
-        return self._shard.exams(indices)
+    def evaluate(self, indices: Sequence[int]) -> list[Evaluation]:
+        """See `Shard.evaluate`."""
+        return self._shard.evaluate(indices)
 
     def revive(self, index: int, finished: bool) -> None:
         """See `Shard.revive`."""
@@ -85,10 +89,10 @@ class Host:
         """See `Shard.restore`."""
         self._shard.restore(index, snapshot)
 
-    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> Told:
-        """See `Shard.leave`."""
-        self._shard.leave(arrived)
-        return self._told(list(arrived))
+    def conclude(self, unread: Mapping[int, Sequence[Delivery]]) -> Told:
+        """See `Shard.conclude`."""
+        self._shard.conclude(unread)
+        return self._told(list(unread))
 
     def _told(self, indices: Sequence[int]) -> Told:
         devices = {i: self._shard.device(i) for i in indices}
@@ -127,31 +131,31 @@ class Cluster:
         by_index = {i: node for a, indices in shards.items() for i, node in zip(indices, made[a], strict=True)}
         self.nodes = [by_index[i] for i in range(total)]
 
-    def turns(self, orders: Sequence[Order]) -> list[Outcome]:
+    def turns(self, requests: Sequence[TurnRequest]) -> list[TurnResult]:
         """See `Shard.turns`."""
-        kept = {order.index for order in orders if order.keep and self._is_due(order.index)}
-        by_index = {order.index: order for order in orders}
+        kept = {request.index for request in requests if request.keep and self._is_due(request.index)}
+        by_index = {request.index: request for request in requests}
         shards = self._by_actor(list(by_index))
         calls = {
             a: ("turns", ([by_index[i] for i in indices], [i for i in indices if i in kept]))
             for a, indices in shards.items()
         }
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, TurnResult] = {}
         for found, told, snapshots in self._ask(calls).values():
             outcomes |= {outcome.index: outcome for outcome in found}
             self._hear(told)
             for i, snapshot in snapshots.items():
                 self._pasts[i].snapshot = snapshot
                 self._pasts[i].since.clear()
-        for order in orders:
-            self._pasts[order.index].since.append(("turns", order))
-        return [outcomes[order.index] for order in orders]
+        for request in requests:
+            self._pasts[request.index].since.append(("turns", request))
+        return [outcomes[request.index] for request in requests]
 
-    def exams(self, indices: Sequence[int]) -> list[Exam]:
-        """See `Shard.exams`."""
+    def evaluate(self, indices: Sequence[int]) -> list[Evaluation]:
+        """See `Shard.evaluate`."""
         shards = self._by_actor(indices)
-        found = self._ask({a: ("exams", (of,)) for a, of in shards.items()})
-        by_index = {exam.index: exam for exams in found.values() for exam in exams}
+        found = self._ask({a: ("evaluate", (of,)) for a, of in shards.items()})
+        by_index = {one.index: one for several in found.values() for one in several}
         return [by_index[i] for i in indices]
 
     def revive(self, index: int, finished: bool) -> None:
@@ -159,10 +163,10 @@ class Cluster:
         self._ask({index % self.count: ("revive", (index, finished))})
         self._pasts[index].since.append(("revive", (index, finished)))
 
-    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
-        """See `Shard.leave`; all nodes are heard of for the last time."""
-        shards = self._by_actor(list(arrived))
-        for told in self._ask({a: ("leave", ({i: arrived[i] for i in of},)) for a, of in shards.items()}).values():
+    def conclude(self, unread: Mapping[int, Sequence[Delivery]]) -> None:
+        """See `Shard.conclude`; all nodes are heard of for the last time."""
+        shards = self._by_actor(list(unread))
+        for told in self._ask({a: ("conclude", ({i: unread[i] for i in of},)) for a, of in shards.items()}).values():
             self._hear(told)
 
     def _is_due(self, index: int) -> bool:

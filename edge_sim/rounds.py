@@ -1,4 +1,4 @@
-"""What a run was like: rows and exams of single nodes, put together to rounds of the fleet and a result."""
+"""What a run was like: rows and evaluations of single nodes, put together to rounds of the fleet and a result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ import numpy as np
 
 from edge.interfaces import DEVICE, Array, NodeId, Traffic
 from edge.node import Row
-from edge_sim.events import Closed
+from edge_sim.closing import RoundClosed
+from edge_sim.evaluation import Evaluation
 from edge_sim.result import Accuracy, DeviceResult, RoundResult
-from edge_sim.shard import Exam
 
 KNOWN = ("round", "seconds", "wait_seconds")
 """keys of a row that a result has a place of its own for, whoever reports them"""
@@ -47,42 +47,42 @@ class Node(Protocol):
 
     @property
     def honest(self) -> bool:
-        """Whether it says what it believes."""
+        """Whether it sends what it should."""
 
 
 @dataclass
 class Rounds:
     """Collects them.
 
-    exams: the latest of every device, as accuracies by head. timed: whether virtual seconds mean anything.
+    evaluations: the latest of every device, as accuracies by head. timed: whether virtual seconds mean anything.
     """
 
     nodes: Sequence[Node]
     timed: bool
-    exams: dict[int, list[Accuracy]] = field(default_factory=dict)
+    evaluations: dict[int, list[Accuracy]] = field(default_factory=dict)
     _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
-    _exams: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
+    _evaluations: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
     _spread: dict[int, "Spread"] = field(default_factory=dict)
 
     def finished(self, index: int, row: Row) -> None:
         """A node has finished a round; done again after a crash, the second time counts."""
         self._rows.setdefault(int(row["round"]), {})[index] = row
 
-    def examined(self, exam: Exam) -> None:
-        """A device was examined after the round it finished last."""
-        self.exams[exam.index] = exam.accuracies
-        number = int(self.nodes[exam.index].row["round"])
-        self._exams.setdefault(number, {})[exam.index] = exam.accuracies
-        if exam.table is not None:
-            self._spread.setdefault(number, Spread()).add(exam.table)
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """A device was evaluated after the round that it finished last."""
+        self.evaluations[evaluation.index] = evaluation.accuracies
+        number = int(self.nodes[evaluation.index].row["round"])
+        self._evaluations.setdefault(number, {})[evaluation.index] = evaluation.accuracies
+        if evaluation.table is not None:
+            self._spread.setdefault(number, Spread()).add(evaluation.table)
 
-    def close(self, closed: Closed, seconds: float) -> RoundResult | None:
+    def close(self, closed: RoundClosed, seconds: float) -> RoundResult | None:
         """The round, now that nobody is still in it; None if nobody was. seconds: real ones that it took."""
         number = closed.number
         rows = self._rows.pop(number, {})
-        found = [exam for _, exam in sorted(self._exams.pop(number, {}).items())]
+        accuracies = [heads for _, heads in sorted(self._evaluations.pop(number, {}).items())]
         spread = self._spread.pop(number, None)
-        for of_round in (self._rows, self._exams, self._spread):
+        for of_round in (self._rows, self._evaluations, self._spread):
             for over in [n for n in of_round if n < number]:
                 del of_round[over]  # of whoever did it again
         if not rows:
@@ -91,8 +91,8 @@ class Rounds:
         return RoundResult(
             round=number,
             loss=means["loss"] if np.isfinite(means.get("loss", np.nan)) else None,
-            accuracy_all=float(np.mean([a[-1][0] for a in found])) if found else None,
-            accuracy_own=float(np.mean([a[0][1] for a in found])) if found else None,
+            accuracy_all=float(np.mean([heads[-1][0] for heads in accuracies])) if accuracies else None,
+            accuracy_own=float(np.mean([heads[0][1] for heads in accuracies])) if accuracies else None,
             disagreement=spread.distance if spread else None,
             payload_bytes_total=closed.payload_bytes,
             link_seconds=means["seconds"] if self.timed else None,
@@ -104,7 +104,7 @@ class Rounds:
 
     def device(self, index: int) -> DeviceResult:
         """What became of a node."""
-        node, of_heads = self.nodes[index], self.exams.get(index, [])
+        node, of_heads = self.nodes[index], self.evaluations.get(index, [])
         traffic = node.traffic
         return DeviceResult(
             id=node.id,

@@ -3,28 +3,25 @@
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from broker import embedded
-from edge import node
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
-from edge_sim import fleet as fleets
-from edge_sim import links
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
-from edge_sim.events import Closed, Emulation, Finished, Happening
-from edge_sim.fleet import Device, Maker
-from edge_sim.network import over_mqtt
+from edge_sim.emulation import NodeFinished
+from edge_sim.evaluation import Evaluation
+from edge_sim.fleet import Device
 from edge_sim.result import Accuracy, Result, RoundResult
 from edge_sim.rounds import Node, Rounds
 from edge_sim.scenario import Scenario
-from edge_sim.shard import Exam, Shard, examine
+from edge_sim.stages import Stage, in_virtual_time, over_broker
 from edge_sim.world import Bundles, World
 
 
@@ -32,7 +29,7 @@ from edge_sim.world import Bundles, World
 class Frame:
     """What a watcher sees after a round.
 
-    accuracies: of the latest exam, per device and head; None of who has had none.
+    accuracies: of the latest evaluation, per device and head; None for a device that has had none.
     """
 
     protocol: str
@@ -55,15 +52,6 @@ def both(one: Watch, other: Watch) -> Watch:
         other(frame)
 
     return watch
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A fleet that is ready. happenings: all that there will be."""
-
-    place: str
-    nodes: Sequence[Node]
-    happenings: Iterator[Happening]
 
 
 def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
@@ -92,9 +80,12 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
             fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
             if scenario.fleet:
                 fleet = scenario.fleet if algorithm is algorithms[0] else f"{scenario.fleet}-{algorithm.name}"
-            staged = _real(world, algorithm, bundles, fleet, url) if url else _virtual(world, algorithm, bundles, fleet)
-            with staged as stage:
-                results.append(_play(world, algorithm, bundles, stage, watch))
+            with (
+                over_broker(world, algorithm, bundles, fleet, url)
+                if url
+                else in_virtual_time(world, algorithm, bundles, fleet)
+            ) as stage:
+                results.append(_collect(world, algorithm, bundles, stage, watch))
             if results[-1].interrupted:
                 break
     main = results[0]
@@ -106,49 +97,7 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     )
 
 
-@contextmanager
-def _virtual(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str) -> Iterator[_Stage]:
-    """In memory, as events; in this process, or on Ray's."""
-    scenario = world.scenario
-    make = Maker(world, algorithm, bundles, farewell=scenario.lossy)
-    keeps = any(not absence.asleep for absence in scenario.absences)
-    between = links.build(scenario, world.names, algorithm.centre)
-    if scenario.on_ray:
-        from edge_sim import on_ray  # only now: it is an extra
-
-        with on_ray.cluster(world, algorithm.name, bundles, fleet, farewell=make.farewell, keeps=keeps) as cluster:
-            emulation = Emulation(scenario, make.names, between, cluster, ahead=True)
-            yield _Stage(f"{cluster.count} actors of Ray", cluster.nodes, emulation.play())
-        return
-    with closing(Shard(make, fleet, scenario.workers, keeps, scenario.boards_by_device())) as shard:
-        nodes = [shard.device(i) for i in range(len(make.names))]
-        emulation = Emulation(scenario, make.names, between, shard, ahead=scenario.workers > 1)
-        yield _Stage("memory", nodes, emulation.play())
-
-
-@contextmanager
-def _real(world: World, algorithm: Algorithm, bundles: Bundles, fleet: str, url: str) -> Iterator[_Stage]:
-    """Over a broker, in step."""
-    scenario = world.scenario
-    with over_mqtt(fleet, url, time.monotonic) as network:
-        nodes = list(fleets.devices(world, algorithm, bundles, network))
-        centre = next((one for one in nodes if one.role != DEVICE), None)
-
-        def happenings() -> Iterator[Happening]:
-            for number, _ in enumerate(fleets.play(nodes, network, scenario.workers), start=1):
-                yield from (Finished(i, dict(one.row)) for i, one in enumerate(nodes))
-                if scenario.evaluated(number):
-                    for i, device in enumerate(nodes[: scenario.devices]):
-                        yield (exam := examine(i, device, centre, world))
-                        device.row["accuracy_all"] = exam.accuracies[-1][0] if exam.accuracies else 0.0
-                for one in nodes:
-                    one.transport.report({**one.row, **node.telemetry(one.traffic, one.counts)})
-                yield Closed(number, 0.0, sum(one.traffic.payload_bytes_sent for one in nodes))
-
-        yield _Stage(network.place, nodes, happenings())
-
-
-def _play(world: World, algorithm: Algorithm, bundles: Bundles, stage: _Stage, watch: Watch) -> Result:
+def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage, watch: Watch) -> Result:
     """All rounds of one protocol."""
     scenario, nodes = world.scenario, stage.nodes
     members = [one for one in nodes if one.role == DEVICE]
@@ -157,20 +106,20 @@ def _play(world: World, algorithm: Algorithm, bundles: Bundles, stage: _Stage, w
     started = lap = time.monotonic()
     interrupted = False
     try:
-        for happening in stage.happenings:
-            if isinstance(happening, Finished):
-                rounds.finished(happening.index, happening.row)
-            elif isinstance(happening, Exam):
-                rounds.examined(happening)
+        for occurrence in stage.occurrences:
+            if isinstance(occurrence, NodeFinished):
+                rounds.finished(occurrence.index, occurrence.row)
+            elif isinstance(occurrence, Evaluation):
+                rounds.evaluated(occurrence)
             else:
                 lap, before = time.monotonic(), lap
-                if (latest := rounds.close(happening, lap - before)) is None:
+                if (latest := rounds.close(occurrence, lap - before)) is None:
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:
                     latest.metrics.update(probe.measure([one for one in members if isinstance(one, Device)]))
-                exams = [rounds.exams.get(i) for i in range(len(members))]
-                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, exams))
+                accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
+                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
     except KeyboardInterrupt:
         interrupted = True
     found = [rounds.device(i) for i in range(len(members))]

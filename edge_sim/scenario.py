@@ -9,56 +9,66 @@ from pydantic import Field
 
 from edge import algorithm, config
 from edge.algorithm import Algorithm
-from edge.config import RunConfig, checked, read_toml
+from edge.config import RunConfig, checked, merged, read_toml
 from edge.errors import ConfigError
-from edge_sim import feasible, lies, tables
+from edge.specs import PROTOCOLS
+from edge_sim import attacks, feasible
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
 class Scenario(RunConfig):
-    """One emulation. Unknown keys and impossible values are errors with the key's path."""
+    """What is emulated around the nodes: a file of `edge-sim`.
 
-    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss"}
+    Four defaults differ from a node's. `split` is iid and not none, because one data set has to be divided among
+    emulated devices, where a board has its own. `threads` is 1 and not as tuned: a result must not depend on who tuned
+    what. `broker` and `fleet` are absent, because a fleet in memory has none, and one over a broker gets its own.
+    """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {**RunConfig.RENAMED, "loss": "packet_loss", "liars": "byzantine"}
     devices: int = Field(default=8, ge=2)
-    """how many"""
+    """number of devices"""
     compare: tuple[str, ...] = ()
-    """protocols to run afterwards on the same data, for a table side by side"""
+    """further protocols to run on the same data, for a table side by side"""
     rows: int | None = Field(default=None, ge=2)
-    """use at most so many rows of the training part, and as many of the test part, drawn by the seed; all if absent"""
+    """at most so many rows of the training part and of the test part, drawn by the seed; all if absent"""
     split: str = "iid"
-    """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S, lacking:K:N:SIZE, by:COLUMN.
-    A node's file leaves it out where the device already holds its own data; an emulated fleet always divides one set"""
     model: str | tuple[str, ...] = "zoo:mlp"
-    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; of several, device i has the (i mod their number)-th"""
+    """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; the zoo has for anything mlp, linear, for images
+    small-cnn, lenet, resnet8, resnet20, resnet56, resnet110, gkt-edge, mobilenet-v2, tiny-transformer, for spectrograms
+    ds-cnn, for sensor windows tcn, gru, tiny-transformer; of a list, device i has the (i mod length)-th"""
     split_at: str | None = None
-    """the value at which a protocol that cuts the model in two (fedgkt) does it"""
+    """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
-    """with split_at: the devices' model, if it is not the first part of `model`"""
+    """with `split_at`: the devices' model, if it is not the first part of `model`"""
     optimizer: str = "sgd"
+    """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"
+    """memory (virtual time, reproducible), or mqtt (a real broker)"""
     broker: str | None = None
-    """mqtt://HOST:PORT of a broker that runs already; one is started for the occasion if absent"""
+    """mqtt://HOST:PORT of a running broker; if absent, a temporary one is started"""
     fleet: str | None = None
-    """its name in topics, for whoever listens at the broker (edge-broker dashboard); drawn if absent"""
+    """the fleet's name in topics, with mqtt, for subscribers such as `edge-broker dashboard`; random if absent"""
     settings: dict[str, dict[str, Any]] = Field(default={})
-    """protocol -> its settings"""
-    liars: str | None = None
-    """label-flip:N, random:N: the first N devices say something else than they believe; accuracies are of the others"""
+    """a table for each protocol (docs/protocols.md)"""
+    byzantine: str | None = None
+    """label-flip:N, random:N: the first N devices send something else than they should; accuracies are of the others"""
     engine: str = "onnx-runtime"
-    """what runs the step; ray, or ray:ENGINE, spreads the devices over a Ray cluster"""
+    """what runs the training step: onnx-runtime, tflite, ort-training (docs/engines.md); ray, or ray:ENGINE, spreads
+    the devices over a Ray cluster (docs/emulator.md)"""
     threads: int = Field(default=1, ge=1)
-    """of the engine, for one operator; 1 and not "as tuned", because a result should not depend on who tuned what"""
+    """threads of the engine, for one operator"""
     workers: int = Field(default=1, ge=1)
-    """devices that compute at the same time, in threads; results are the same with any number. Two, on two cores, gave
-    1.2 to 1.5 times the rounds with convolutions, and no more, or fewer, with small MLPs, which are mostly Python"""
+    """devices that compute at the same time, in threads; results are the same with any number. Pays for convolutions
+    (1.2 to 1.5 times the rounds on two cores), not for small MLPs; ONNX Runtime only"""
     uplink: float | None = Field(default=None, gt=0)
-    """kbit/s from a device to the broker; endless if absent (with the memory transport)"""
+    """kbit/s from a device to the broker, with memory; endless if absent. A message then takes its time (`link_seconds`
+    of a round)"""
     downlink: float | None = Field(default=None, gt=0)
-    """kbit/s from the broker to a device"""
+    """kbit/s from the broker to a device, likewise; a centre's links are always endless"""
     latency: float = Field(default=0.0, ge=0)
-    """seconds from sender to receiver, beside the time the bytes take; this and all that follows with memory only"""
+    """seconds from sender to receiver, beside the time that the bytes take; like all that follows, with memory"""
     jitter: float = Field(default=0.0, ge=0)
-    """seconds at most, drawn evenly, on top"""
+    """additional seconds, uniform from 0 to this"""
     packet_loss: float = Field(default=0.0, ge=0, lt=1)
     """fraction of the messages that never arrive"""
     duplication: float = Field(default=0.0, ge=0, lt=1)
@@ -68,11 +78,11 @@ class Scenario(RunConfig):
     partitions: tuple[Partition, ...] = ()
     """times in which groups of devices cannot reach one another"""
     board: str | None = None
-    """what devices compute on, a name of edge_sim/boards; computing takes no time if absent"""
+    """what devices compute on: pi-zero-2-w, pi-3, pi-4, pi-5; computing takes no time if absent"""
     boards: tuple[On, ...] = ()
     """other boards of some devices; the later table counts"""
     replay: str | None = None
-    """folder of a field test's metrics (firmware_scripts.field collect): devices compute as long as they did then"""
+    """folder of a field test's metrics (firmware_scripts.field collect): devices compute as long as its boards did"""
     absences: tuple[Absence, ...] = ()
     """devices that join late, crash, sleep, or leave"""
     convergence: int = Field(default=0, ge=0)
@@ -137,13 +147,17 @@ class Scenario(RunConfig):
             raise ConfigError(f"data: {protocol} runs on '{found.spec.data}' only, not on '{self.data}'")
         if found.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
-        found.refuse_inapplicable(self.privacy, self.robust, self.coding)
-        if self.liars:
-            found.refuse_attack(f"liars '{self.liars}'", lies.load(self.liars.partition(":")[0]).applies)
+        found.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
+        if self.byzantine:
+            found.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
         return found
 
 
-def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
+QUESTION = ("question", "variants", "grid", "expect", "seeds")
+"""keys of a scenario file that are about its question (`edge_sim.study`)"""
+
+
+def read(path: Path | None, flags: Mapping[str, Any]) -> Scenario:
     """A scenario from a file (if any), with the flags given on the command line on top.
 
     What the file says of a question (`edge_sim.study`) is for `edge-sim sweep`.
@@ -152,14 +166,24 @@ def read(path: Path | None, flags: dict[str, Any]) -> Scenario:
         ConfigError: naming every bad key.
     """
     values = read_toml(path) if path else {}
-    own = {key: value for key, value in values.items() if key not in tables.KEYS}
+    own = {key: value for key, value in values.items() if key not in QUESTION}
     origin = str(path) if path else "edge-sim"
-    return validated(tables.merged(current(own, origin), current(flags, "flags")), origin)
+    return validated(merged(current(own, origin), current(flags, "flags")), origin)
 
 
 def current(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """A scenario's plain values under today's keys, so that tables of different ages can be merged."""
-    return config.current(values, Scenario.RENAMED, origin)
+    result = config.current(values, Scenario.RENAMED, origin)
+    if isinstance(settings := result.get("settings"), Mapping):
+        result["settings"] = {name: _current_settings(name, table, origin) for name, table in settings.items()}
+    return result
+
+
+def _current_settings(protocol: str, table: Any, origin: str) -> Any:
+    """The same for the settings of a protocol; what is none is refused later, with everything else."""
+    if protocol not in PROTOCOLS.names() or not isinstance(table, Mapping):
+        return table
+    return config.current(table, PROTOCOLS.load(protocol).renamed, f"{origin}: settings.{protocol}")
 
 
 def validated(values: Mapping[str, Any], origin: str) -> Scenario:

@@ -1,7 +1,7 @@
-"""Some of an emulation's nodes, in this process: what they do in a turn, and what they would be examined with.
+"""Some of an emulation's nodes, in this process: they have their turns here, and are evaluated.
 
-A shard knows nothing of time but what it is told, and of other nodes but what they say, so that it does not matter how
-many shards there are and where.
+A shard knows of time only what a request says, and of other nodes only the messages that have arrived, so that it does
+not matter how many shards there are, and where.
 """
 
 import pickle
@@ -14,62 +14,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge import checkpoint
-from edge.interfaces import Array, Delivery, Engine, Floats, NodeId, Traffic
+from edge.interfaces import Array, Delivery, Engine, NodeId, Traffic
 from edge.messaging.mailbox import MailboxSnapshot, Waiting
 from edge.messaging.topics import publish_size
 from edge.node import Row
 from edge.transports.memory import Network
 from edge_sim import boards, replay, work
 from edge_sim.boards import Board
+from edge_sim.evaluation import Evaluation, evaluate
 from edge_sim.fleet import Device, Maker
 from edge_sim.replay import Pace
-from edge_sim.result import Accuracy
-from edge_sim.world import World
+from edge_sim.turns import OutgoingMessage, TurnRequest, TurnResult
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True)
-class Order:
-    """Node `index` has its turn at `at` virtual seconds, and `arrived` is what came since the last one.
-
-    keep: what it has now is what it would go on from, if it were killed before its next finished round.
-    """
-
-    index: int
-    at: float
-    arrived: Sequence[Delivery] = ()
-    keep: bool = False
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message on its way. at: when it left; size: bytes of its packet in MQTT."""
-
-    at: float
-    receiver: NodeId
-    size: int
-    delivery: Delivery
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a turn came to. step: None after the last round. until: virtual seconds, when it had computed it."""
-
-    index: int
-    step: Waiting | Row | None
-    until: float
-    sent: Sequence[Sent]
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Accuracies by head, and what the last head says about the test set (rows, classes)."""
-
-    index: int
-    accuracies: list[Accuracy]
-    table: Array | None
 
 
 @dataclass
@@ -93,7 +51,7 @@ class _Host:
 
     device: Device
     clock: _Clock
-    outbox: list[Sent] = field(default_factory=list)
+    outbox: list[OutgoingMessage] = field(default_factory=list)
     kept: tuple[int, dict[str, Array]] = (0, {})
 
 
@@ -140,15 +98,15 @@ class Shard:
         """The node of that number."""
         return self._host(index).device
 
-    def turns(self, orders: Sequence[Order]) -> list[Outcome]:
-        """All of them, of different nodes, in any order."""
-        for order in orders:
-            self._host(order.index)  # made one after the other: they share sessions
-        return self._map(self._turn, orders)
+    def turns(self, requests: Sequence[TurnRequest]) -> list[TurnResult]:
+        """Take turns of different nodes, in any order, at the same time if there are `workers`."""
+        for request in requests:
+            self._host(request.index)  # made one after the other: they share sessions
+        return self._map(self._turn, requests)
 
-    def exams(self, indices: Sequence[int]) -> list[Exam]:
-        """What devices would answer now. Being examined is no work of their engines'."""
-        return self._map(self._exam, indices)
+    def evaluate(self, indices: Sequence[int]) -> list[Evaluation]:
+        """Evaluate devices as they are now."""
+        return self._map(self._evaluate, indices)
 
     def revive(self, index: int, finished: bool) -> None:
         """A node was killed; it goes on after the round it has `finished`, or after the one before."""
@@ -186,9 +144,9 @@ class Shard:
         device.row, host.kept = node.row, node.kept
         self.make.resume(device, max(int(device.row["round"]) + 1, device.inbox.majority_round()))
 
-    def leave(self, arrived: Mapping[int, Sequence[Delivery]]) -> None:
-        """The run is over; what has come for nodes since their last turn still counts as received."""
-        for index, deliveries in arrived.items():
+    def conclude(self, unread: Mapping[int, Sequence[Delivery]]) -> None:
+        """End the run: what has arrived for nodes since their last turn counts as received, though nobody reads it."""
+        for index, deliveries in unread.items():
             for delivery in deliveries:
                 self._network.arrive(self.make.names[index], delivery)
 
@@ -216,25 +174,26 @@ class Shard:
 
     def _carry(self, receiver: NodeId, topic: str, delivery: Delivery) -> None:
         host = self.hosts[self._number[delivery.sender]]
-        host.outbox.append(Sent(host.clock(), receiver, publish_size(topic, len(delivery.payload)), delivery))
+        size = publish_size(topic, len(delivery.payload))
+        host.outbox.append(OutgoingMessage(host.clock(), receiver, size, delivery))
 
-    def _turn(self, order: Order) -> Outcome:
-        host = self.hosts[order.index]
+    def _turn(self, request: TurnRequest) -> TurnResult:
+        host = self.hosts[request.index]
         device = host.device
-        if order.keep:
+        if request.keep and self.keeps:
             self._keep(host)
-        host.clock.set(order.at)
-        for delivery in order.arrived:
+        host.clock.set(request.at)
+        for delivery in request.arrived:
             self._network.arrive(device.id, delivery)
         step = next(device.steps, None)
         if step is not None and not isinstance(step, Waiting):
             device.row = step
         sent, host.outbox = host.outbox, []
-        return Outcome(order.index, step, host.clock(), sent)
+        return TurnResult(request.index, step, host.clock(), sent)
 
-    def _exam(self, index: int) -> Exam:
+    def _evaluate(self, index: int) -> Evaluation:
         centre = self.hosts.get(len(self.make.world.names))
-        return examine(index, self.device(index), centre.device if centre else None, self.make.world)
+        return evaluate(index, self.device(index), centre.device if centre else None, self.make.world)
 
 
 def _seconds(board: Board, folder: Path, engine: Engine) -> float:
@@ -245,25 +204,3 @@ def _seconds(board: Board, folder: Path, engine: Engine) -> float:
 def _replayed(pace: Pace, device: Device) -> float:
     """What it took in the field."""
     return pace.seconds(device.inbox.round, sum(device.engine.work.values()))
-
-
-def examine(index: int, device: Device, centre: Device | None, world: World) -> Exam:
-    """Device number `index` on the test set."""
-    tables = _answers(device, centre, world.dataset.x_test)
-    return Exam(index, _accuracies(tables, world, device), tables[-1] if tables else None)
-
-
-def _answers(device: Device, centre: Device | None, x: Array) -> list[Floats]:
-    """By head, what the device says about `x`, (rows, classes). Being examined is no work of its engine's."""
-    model = centre.engine if centre and centre.bundle else None
-    before = [(engine, engine.work.copy()) for engine in (device.engine, model) if engine]
-    tables = list(device.protocol.heads(device.engine, x, model))
-    for engine, count in before:
-        engine.work = count
-    return tables
-
-
-def _accuracies(tables: Sequence[Array], world: World, device: Device) -> list[Accuracy]:
-    """By head: (share of the test set that is right, the same weighted as the device's own classes)."""
-    hits = [table.argmax(axis=1) == world.dataset.y_test for table in tables]
-    return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]

@@ -1,4 +1,4 @@
-"""Small fleets for tests: the emulator's own parts, with the protocols in reach."""
+"""Small fleets for tests: the emulator that `edge-sim` runs, with the protocols in reach."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from edge.interfaces import DEVICE
-from edge_sim import fleet as fleets
 from edge_sim import world as worlds
+from edge_sim.closing import RoundClosed
+from edge_sim.emulation import NodeFinished
 from edge_sim.fleet import Device
-from edge_sim.network import Network, in_memory
 from edge_sim.scenario import Scenario
+from edge_sim.stages import Stage, in_virtual_time
 from edge_sim.world import Bundles, World
+from tests import payloads
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Fleet:
     scenario: Scenario
     world: World
     devices: list[Device]
-    network: Network
+    stage: Stage
 
     @property
     def members(self) -> list[Device]:
@@ -32,26 +34,39 @@ class Fleet:
         """The node in the middle."""
         return next(d for d in self.devices if d.role != DEVICE)
 
-    def rounds(self) -> Iterator[None]:
-        """Play in step; yields after every round."""
-        yield from fleets.play(self.devices, self.network)
+    def rounds(self) -> Iterator[int]:
+        """Run; yields the number of every round that is over."""
+        for occurrence in self.stage.occurrences:
+            if isinstance(occurrence, RoundClosed):
+                yield occurrence.number
 
+    def finished(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Run; yields number and row of every device that has finished a round."""
+        for occurrence in self.stage.occurrences:
+            if isinstance(occurrence, NodeFinished):
+                yield occurrence.index, occurrence.row
 
-SUITED: dict[str, dict[str, Any]] = {
-    "fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"},
-    "federated-reinforcement-distillation": {"data": "cartpole", "model": "zoo:mlp:8"},
-}
-"""What a protocol needs of a scenario beyond its name."""
+    def rows(self, index: int) -> list[dict[str, float]]:
+        """Run to the end; what the device of that number reports after each of its rounds."""
+        return [row for number, row in self.finished() if number == index]
 
 
 @contextmanager
 def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Iterator[Fleet]:
     """Devices in memory, on digits, soft labels in float32 unless `changes` say otherwise."""
     settings = {protocol: changes.pop("settings", {})}
-    base = {"devices": 4, "model": "zoo:mlp:16", "rounds": 5, "coding": {"soft_labels": "float32"}}
-    scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
+    base = {
+        "devices": 4,
+        "model": "zoo:mlp:16",
+        "rounds": 5,
+        "evaluate_every": 1000,
+        "coding": {"soft_labels": "float32"},
+    }
+    scenario = Scenario(
+        **{**base, **payloads.scenario(protocol), "protocol": protocol, "settings": settings, **changes}
+    )
     algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
-    with in_memory("test") as network:
-        nodes = list(fleets.devices(world, algorithm, Bundles(world, folder / "bundles"), network))
-        yield Fleet(scenario, world, nodes, network)
+    with in_virtual_time(world, algorithm, Bundles(world, folder / "bundles"), "test") as stage:
+        nodes = [node for node in stage.nodes if isinstance(node, Device)]
+        yield Fleet(scenario, world, nodes, stage)

@@ -43,7 +43,9 @@ def number(spec: str, argument: str, low: float, high: float) -> float:
     except ValueError:
         value = np.nan
     if not low <= value < high:
-        raise ConfigError(f"robust '{spec}:{argument}': expected {spec}:X with X from {low:g} to less than {high:g}")
+        raise ConfigError(
+            f"aggregation '{spec}:{argument}': expected {spec}:X with X from {low:g} to less than {high:g}"
+        )
     return value
 
 

@@ -8,7 +8,7 @@ from edge.specs import AggregationSpec
 def rule(argument: str) -> Aggregation:
     """Takes no argument."""
     if argument:
-        raise ConfigError(f"robust 'mean:{argument}': mean takes no argument")
+        raise ConfigError(f"aggregation 'mean:{argument}': mean takes no argument")
     return everybody
 
 

@@ -14,7 +14,7 @@ from edge.specs import AggregationSpec
 def rule(argument: str) -> Aggregation:
     """Takes no argument."""
     if argument:
-        raise ConfigError(f"robust 'median:{argument}': median takes no argument")
+        raise ConfigError(f"aggregation 'median:{argument}': median takes no argument")
     return aggregate
 
 

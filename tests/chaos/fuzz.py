@@ -46,7 +46,7 @@ data = "digits"
 split = "classes:4"
 reference = "300"
 protocol = "d-distillation"
-robust = "trimmed-mean:0.2"
+aggregation = "trimmed-mean:0.2"
 rounds = 10
 round_timeout = 30.0
 [settings]
@@ -145,7 +145,7 @@ def configuration(folder: Path) -> Target:
             values[chance.choice([*whole, "unknown"])] = chance.choice(odd)
         config = checked(NodeConfig, values, "node.toml")
         config.coding.by_kind()
-        robust.load(config.robust)
+        robust.load(config.aggregation)
         privacy.publisher(config.privacy.noise, config.privacy.temperature, 0)
 
     return once

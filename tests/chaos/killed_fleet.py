@@ -3,9 +3,10 @@
     python -m tests.chaos.killed_fleet --protocol d-distillation --coding delta:15 --kills 500 --seed 0
 
 A child process runs three devices over the memory transport, each with its checkpoint; after a random time it gets
-SIGKILL, wherever it is: in a step, in a message, in the middle of writing a checkpoint. The next child resumes. When a
-fleet has finished, all it holds is compared with a fleet that ran undisturbed, bit by bit; then the next one starts,
-until there were enough kills. Prints one JSON object. Children are forked, so that a start costs milliseconds.
+SIGKILL, wherever it is: in a step, in a message, in the middle of writing a checkpoint. The next child resumes. When
+a fleet has finished, all it holds is compared with a fleet that ran undisturbed, bit by bit; then the next one
+starts, until there were enough kills; the last one then runs to its end. Prints one JSON object. Children are forked,
+so that a start costs milliseconds.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +27,18 @@ import numpy as np
 from edge import checkpoint, node
 from edge.messaging.mailbox import Waiting
 from edge.storage import checkpoint_files
-from edge_sim import fleet as fleets
 from edge_sim import world as worlds
-from edge_sim.network import in_memory
+from edge_sim.emulation import NodeFinished
+from edge_sim.fleet import Device
 from edge_sim.scenario import Scenario
+from edge_sim.stages import in_virtual_time
 from edge_sim.world import Bundles, World
 
 ROUNDS = 60
 LONGEST = 0.4
-"""seconds: the most that a child lives before it is killed"""
+"""seconds: the most that a child lives before it is killed,"""
+SHARE = 0.25
+"""or this share of an undisturbed run where that is longer, so that a slow machine gets somewhere, too"""
 
 
 def main() -> int:
@@ -49,6 +55,7 @@ def main() -> int:
         protocol=args.protocol,
         model="zoo:mlp:16",
         rounds=ROUNDS,
+        evaluate_every=ROUNDS,
         split="classes:4",
         reference="60",
         coding={"soft_labels": args.coding},
@@ -65,10 +72,16 @@ def main() -> int:
             bundles.device(algorithm, i)
         bundles.centre(algorithm)
         undisturbed = folder / "undisturbed"
+        begin = time.monotonic()
         assert _child(world, bundles, undisturbed, None) == 0
+        longest = max(LONGEST, SHARE * (time.monotonic() - begin))
+
+        def life() -> float | None:
+            return longest * chance.random() if sum(kills.values()) < args.kills else None
+
         while sum(kills.values()) < args.kills:
             homes = folder / "homes"
-            while (status := _child(world, bundles, homes, LONGEST * chance.random())) != 0:
+            while (status := _child(world, bundles, homes, life())) != 0:
                 assert status == -signal.SIGKILL, f"the fleet ended with {status}"
                 kills[_where(homes)] += 1
             fleets_run += 1
@@ -100,34 +113,29 @@ def _child(world: World, bundles: Bundles, homes: Path, life: float | None) -> i
 
 
 def _run(world: World, bundles: Bundles, homes: Path) -> None:
-    """All rounds of all devices from where their checkpoints are; each on its own, waiting only for messages."""
+    """All rounds of all devices from where their checkpoints are, in the emulator; each writes its own."""
     scenario = world.scenario
-    with in_memory("test") as network:
-        devices = list(fleets.devices(world, scenario.algorithm(scenario.protocol), bundles, network))
+    with in_virtual_time(world, scenario.algorithm(scenario.protocol), bundles, "test") as stage:
+        devices = [device for device in stage.nodes if isinstance(device, Device)]
+        running = {device.id for device in devices}
         for device in devices:
             first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.mailbox)
-            device.steps = node.rounds(
+            rounds = node.rounds(
                 device.protocol, device.engine, device.mailbox, first=first, last=scenario.rounds, round_timeout=1e9
             )
-        running, before = list(devices), None
-        while running:
-            now = {}
-            for device in list(running):
-                step = next(device.steps, None)
-                if step is None:
-                    running.remove(device)
-                elif isinstance(step, Waiting):
-                    now[device.id] = step
-                else:
-                    checkpoint.write(
-                        homes / device.id, int(step["round"]), device.engine, device.protocol, device.mailbox
-                    )
-            for device in devices:
-                if device not in running:
-                    device.mailbox.read()  # whoever is done still answers
-            if not network.release() and now and now == before:
-                network.idle([device.transport for device in devices], min(now.values(), key=lambda w: w.until))
-            before = now if len(now) == len(running) else None
+            device.steps = chain(rounds, _answering(device, running))
+        for occurrence in stage.occurrences:
+            if isinstance(occurrence, NodeFinished):
+                device, number = devices[occurrence.index], int(occurrence.row["round"])
+                checkpoint.write(homes / device.id, number, device.engine, device.protocol, device.mailbox)
+
+
+def _answering(device: Device, running: set[str]) -> Iterator[Waiting]:
+    """A device that has finished answers until all have."""
+    running.discard(device.id)
+    while running:
+        device.mailbox.read()
+        yield Waiting(tuple(sorted(running)), device.mailbox.now() + 1.0)
 
 
 def _where(homes: Path) -> str:

@@ -10,33 +10,26 @@ import pytest
 
 from edge import cli as node_cli
 from edge.errors import ConfigError
-from edge.specs import AGGREGATIONS, NOISES, PROTOCOLS
+from edge.specs import AGGREGATIONS, NOISES
 from edge_bench import cli as bench_cli
 from edge_sim import Scenario, run
 from edge_sim import cli as sim_cli
-from edge_sim.lies import ATTACKS
-from tests.fleets import SUITED, fleet
+from edge_sim.attacks import ATTACKS
+from tests import payloads
+from tests.fleets import fleet
 from tests.refusals import refusal
 
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "d-distillation": [{}, {"mixing": "plain"}, {"mixing": "push-sum"}, {"subset": 10}],
-    "multi-headed-distillation": [{"heads": 2}, {"heads": 1, "embedding_weight": 0.5}],
-    "compressed-federated-distillation": [{}, {"up_bits": 8, "down_bits": 8}, {"up_bits": 8, "dual": False}],
-    "federated-reinforcement-distillation": [{}, {"share": "weights"}, {"share": "nothing"}],
-    "fedavg": [{}, {"weighted": False}],
-    "fedgkt": [{}, {"asynchronous": True}],
-}
-"""Settings with which a protocol sends something else; its defaults where it always sends the same."""
-CASES = [(name, str(settings)) for name in PROTOCOLS.names() for settings in VARIANTS.get(name, [{}])]
+CASES = list(dict.fromkeys((name, str(case.settings)) for name, case in payloads.cases()))
+"""Every protocol, with all settings with which it sends something else."""
 CHANGES: dict[str, dict[str, Any]] = {
     **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in NOISES.names()},
     "temperature": {"privacy": {"temperature": 3.0}},
     **{
-        f"robust {name}": {"robust": {"similarity": "similarity:0.9999"}.get(name, name)}
+        f"aggregation {name}": {"aggregation": {"similarity": "similarity:0.9999"}.get(name, name)}
         for name in AGGREGATIONS.names()
         if name != "mean"
     },
-    **{f"liars {name}": {"liars": f"{name}:1"} for name in ATTACKS.names()},
+    **{f"byzantine {name}": {"byzantine": f"{name}:1"} for name in ATTACKS.names()},
 }
 
 
@@ -44,7 +37,7 @@ def sent(protocol: str, settings: dict[str, Any], **changes: Any) -> list[tuple[
     """(receiver, kind, payload) of four rounds: what is heard in the second shows at the latest in the fourth."""
     messages: list[tuple[str, str, bytes]] = []
     base = {"devices": 4, "topology": "complete", "rounds": 4, "reference": "20"}
-    base |= {"split": "iid"} if protocol in SUITED and "data" in SUITED[protocol] else {"split": "classes:6"}
+    base |= {"split": "iid" if "data" in payloads.scenario(protocol) else "classes:6"}
     with TemporaryDirectory() as folder, fleet(Path(folder), protocol, settings=settings, **base, **changes) as whole:
         for device in whole.devices:
             send = device.transport.send
@@ -81,13 +74,13 @@ def test_a_setting_changes_something_or_is_refused(protocol: str, settings: str,
 
 APPLIED = {
     ("d-distillation", "noise gaussian"),
-    ("d-distillation", "robust median"),
+    ("d-distillation", "aggregation median"),
     ("multi-headed-distillation", "temperature"),
-    ("federated-distillation", "liars random"),
+    ("federated-distillation", "byzantine random"),
     ("federated-distillation", "noise laplace"),
     ("compressed-federated-distillation", "noise gaussian"),
-    ("compressed-federated-distillation", "robust similarity"),
-    ("compressed-federated-distillation", "liars label-flip"),
+    ("compressed-federated-distillation", "aggregation similarity"),
+    ("compressed-federated-distillation", "byzantine label-flip"),
 }
 
 
@@ -96,7 +89,7 @@ def test_what_can_apply_is_not_refused(protocol: str, setting: str) -> None:
     sent(protocol, {}, **CHANGES[setting])
 
 
-@pytest.mark.parametrize("setting", ["noise gaussian", "temperature", "liars label-flip", "liars random"])
+@pytest.mark.parametrize("setting", ["noise gaussian", "temperature", "byzantine label-flip", "byzantine random"])
 def test_running_sums_are_made_of_what_is_said_instead(setting: str) -> None:
     """The distributions are changed before they go into push-sum's totals."""
     sent("d-distillation", {"mixing": "push-sum"}, **CHANGES[setting])
@@ -124,7 +117,12 @@ def test_running_sums_are_made_of_what_is_said_instead(setting: str) -> None:
             "noise laplace",
             "sends features (features or logits of samples), to which it does not",
         ),
-        ("d-distillation", {"mixing": "push-sum"}, "robust median", "sends mass (counts, sums and other statistics)"),
+        (
+            "d-distillation",
+            {"mixing": "push-sum"},
+            "aggregation median",
+            "sends mass (counts, sums",
+        ),
         (
             "compressed-federated-distillation",
             {"up_bits": 1},
@@ -171,7 +169,7 @@ def test_by_edge_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     [
         ('[privacy]\nnoise = "gaussian:0.3"', LINE),
         ("[privacy]\ntemperature = 2.0", "temperature 2 applies to distributions over the classes"),
-        ('robust = "median"', "robust 'median' applies to distributions over the classes"),
+        ('aggregation = "median"', "aggregation 'median' applies to distributions over the classes"),
     ],
 )
 def test_by_edge_node(

@@ -1,6 +1,7 @@
 """One builder for a node: a board's and the emulator's do the same rounds, bit for bit."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from edge.engines import NoModel
 from edge.installation import Installation
 from edge.interfaces import Array
 from edge.messaging.mailbox import Waiting
-from edge_sim import fleet as fleets
+from edge.transports.memory import Network
 from edge_sim import world as worlds
-from edge_sim.network import in_memory
 from edge_sim.scenario import Scenario
+from edge_sim.stages import in_virtual_time
 from edge_sim.world import Bundles
 
 CONFIG = """
@@ -26,7 +27,7 @@ reference = "60"
 seed = 3
 rounds = 4
 round_timeout = 5.0
-robust = "{rule}"
+aggregation = "{rule}"
 [coding]
 soft_labels = "float16"
 [privacy]
@@ -34,41 +35,40 @@ temperature = {temperature}
 """
 
 
-def states(devices: list[Any]) -> list[dict[str, Array]]:
+def states(devices: Sequence[Any]) -> list[dict[str, Array]]:
     return [one.engine.state() | one.protocol.state() for one in devices]
 
 
 def emulated(folder: Path, scenario: Scenario) -> tuple[list[str], list[dict[str, Array]], list[dict[str, float]]]:
     """Names, states after the last round, rows of the last round; the bundles stay in `folder`."""
     world = worlds.build(scenario)
-    with in_memory("test") as network:
-        algorithm = scenario.algorithm(scenario.protocol)
-        nodes = list(fleets.devices(world, algorithm, Bundles(world, folder), network))
-        for _ in fleets.play(nodes, network):
+    algorithm = scenario.algorithm(scenario.protocol)
+    with in_virtual_time(world, algorithm, Bundles(world, folder), "test") as stage:
+        for _ in stage.occurrences:
             pass
+        nodes = stage.nodes
         return [node.id for node in nodes], states(nodes), [node.row for node in nodes]
 
 
 def on_boards(files: list[Path]) -> tuple[list[dict[str, Array]], list[dict[str, float]]]:
     """The same of nodes made from files, as `edge-node` makes them, but for their transport and clock."""
     nodes: list[Device] = []
-    with in_memory("test") as network:
-        for file in files:
-            installation = Installation.read(file, {})
-            parts = installation.parts()
-            transport = network.attach(installation.id)
-            nodes.append(installation.device(parts, installation.engine(parts), transport, network.now))
-        rows: dict[str, dict[str, float]] = {}
-        running = {node.id: node.rounds() for node in nodes}
-        while running:
-            for name in list(running):
-                step = next(running[name], None)
-                if step is None:
-                    del running[name]
-                elif not isinstance(step, Waiting):
-                    rows[name] = step
-            network.release()
-        return states(nodes), [rows[node.id] for node in nodes]
+    network = Network("test")
+    for file in files:
+        installation = Installation.read(file, {})
+        parts = installation.parts()
+        transport = network.attach(installation.id)
+        nodes.append(installation.device(parts, installation.engine(parts), transport, lambda: 0.0))
+    rows: dict[str, dict[str, float]] = {}
+    running = {node.id: node.rounds() for node in nodes}
+    while running:
+        for name in list(running):
+            step = next(running[name], None)
+            if step is None:
+                del running[name]
+            elif not isinstance(step, Waiting):
+                rows[name] = step
+    return states(nodes), [rows[node.id] for node in nodes]
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         protocol = "no-such"
         board = "pi-9"
         data = "npz:nowhere.npz"
-        liars = "random:9"
+        byzantine = "random:9"
         transport = "mqtt"
         [[links]]
         of = "7"
@@ -221,7 +221,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "unknown protocol 'no-such'",
         "unknown board 'pi-9'",
         "nowhere.npz",
-        "liars 'random:9'",
+        "byzantine 'random:9'",
         "--transport mqtt",
         "links[0].of: '7'",
         "links[1]: uplink",

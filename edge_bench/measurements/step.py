@@ -1,0 +1,158 @@
+"""One training step, side by side in one process: every engine that is installed, and PyTorch where it is.
+
+One thread each, SGD, cross-entropy, the same model, start and batch. They take turns of BURST steps, so that a noisy
+neighbour slows all of them alike (`edge_bench.intervals`); of each burst the median counts.
+
+    pytorch    eager, as a user would write it (`edge_bench.twin`)
+    compiled   the same through torch.compile
+    product    a square matrix product of PRODUCT rows: its speed counts as this processor's peak
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from edge.errors import ConfigError, MurmurError
+from edge.interfaces import Array
+from edge.specs import ENGINES
+from edge_bench.intervals import BURST, in_turns
+from edge_bench.models import CLASSES, RATE, SHAPES
+from edge_report.finding import Finding, Progress
+from export import zoo
+from export.model import Model
+from export.report.cost import cost
+from export.training.assemble import assemble
+from export.write import export
+
+PRODUCT = 1024
+TORCH, COMPILED, PEAK = "pytorch", "compiled", "product"
+Step = Callable[[], object]
+
+
+class StepRow(BaseModel):
+    """One contender on one job. step_seconds: medians of the bursts."""
+
+    model: str
+    batch: int
+    name: str
+    step_seconds: list[float]
+    macs_per_second: float
+
+
+class Steps(Finding):
+    """All contenders on all jobs. left_out: contender -> why it is not in all of them."""
+
+    command: str = "step"
+    lines: list[StepRow]
+    left_out: dict[str, str]
+
+
+def contenders() -> list[str]:
+    """Return the names of those who usually take part: all engines, and PyTorch."""
+    return [*ENGINES.names(), TORCH]
+
+
+def measure(
+    specs: Sequence[str],
+    batches: Sequence[int],
+    *,
+    seconds: float,
+    names: Sequence[str] = (),
+    progress: Progress = lambda *_: None,
+) -> Steps:
+    """Measure every pair of a model and a batch.
+
+    Args:
+        specs: models, keys of `edge_bench.models.SHAPES`.
+        batches: rows of a step.
+        seconds: for each pair.
+        names: of contenders; all engines and PyTorch if empty.
+        progress: called before each pair.
+
+    Raises:
+        ConfigError: a model that is not there.
+    """
+    if unknown := [spec for spec in specs if spec not in SHAPES]:
+        raise ConfigError(f"unknown model '{unknown[0]}'; there are: {', '.join(SHAPES)}")
+    lines: list[StepRow] = []
+    left_out: dict[str, str] = {}
+    names = names or contenders()
+    todo = list(product(specs, batches))
+    for done, (spec, batch) in enumerate(todo):
+        progress(done, len(todo), f"{spec}, batch {batch}")
+        model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
+        with TemporaryDirectory() as folder:
+            times = in_turns(dict(_contenders(names, model, batch, Path(folder), left_out)), seconds)
+        macs = sum(cost(assemble(model).train, {"N": batch, "rows": batch}).macs.values())
+        for name, durations in times.items():
+            bursts = [statistics.median(durations[i : i + BURST]) for i in range(0, len(durations), BURST)]
+            speed = (PRODUCT**3 if name == PEAK else macs) / statistics.median(bursts)
+            lines.append(StepRow(model=spec, batch=batch, name=name, step_seconds=bursts, macs_per_second=speed))
+    return Steps(lines=lines, left_out=left_out)
+
+
+def _contenders(
+    names: Sequence[str], model: Model, batch: int, folder: Path, left_out: dict[str, str]
+) -> Iterator[tuple[str, Step]]:
+    """Yield (name, its step on one and the same batch); note in `left_out` who cannot take part."""
+    random = np.random.default_rng(0)
+    x: Array = random.random((batch, *model.shape), np.float32)
+    labels: Array = random.integers(0, CLASSES, batch)
+    for name in names:
+        try:
+            if name == PEAK:
+                yield name, _product()
+                continue
+            if name in (TORCH, COMPILED):
+                yield name, torch_step(model, x, labels, compiled=name == COMPILED)
+                continue
+            spec = ENGINES.load(name)
+            bundle = export(model, folder / name, rows=spec.rows([batch]), official=spec.official)
+            yield name, partial(spec.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
+        except ModuleNotFoundError as reason:
+            left_out[name] = f"{reason.name} is not installed"
+        except MurmurError as reason:
+            left_out[name] = f"{model.name}: {' '.join(str(reason).split())}"
+
+
+def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False) -> Step:
+    """Prepare a step of PyTorch on this batch; it reads its loss back, as ours does. Raises ModuleNotFoundError."""
+    import torch
+
+    from edge_bench.twin import Twin
+
+    torch.set_num_threads(1)
+    twin = Twin(model)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=RATE)
+    xt, yt = torch.from_numpy(x), torch.from_numpy(y)
+
+    def loss_of(xb: Any, yb: Any) -> Any:
+        return torch.nn.functional.cross_entropy(twin(xb), yb)
+
+    loss_of = torch.compile(loss_of) if compiled else loss_of
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = loss_of(xt, yt)
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def _product() -> Step:
+    square = np.random.default_rng(0).random((PRODUCT, PRODUCT), dtype=np.float32)
+    return lambda: square @ square
+
+
+def of(lines: Sequence[StepRow], name: str) -> Mapping[tuple[str, int], StepRow]:
+    """Return the rows of one contender, by job."""
+    return {(line.model, line.batch): line for line in lines if line.name == name}
