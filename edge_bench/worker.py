@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from edge import process
@@ -65,5 +66,6 @@ def output(
         check=False,
     )
     if done.returncode:
-        raise ConfigError(f"{name}: {' '.join(command[1:4])} ... failed: {last_line(done.stderr)}")
+        words = shorten(" ".join(command[1:]), 60, placeholder=" ...")
+        raise ConfigError(f"{name}: {words} failed: {last_line(done.stderr)}")
     return done.stdout

@@ -28,7 +28,7 @@ from export.model import Model
 from export.write import export
 
 if TYPE_CHECKING:
-    from edge_sim.fleet import Device
+    from edge_sim.fleet import EmulatedNode
 
 TERM = "squared_error(reference)"
 
@@ -51,7 +51,7 @@ class Probe:
             bundle = export(fitted(model, algorithm.objective), place, objective=" + ".join(algorithm.objective))
             self._engines[spec] = onnx_runtime.create(bundle, threads=world.scenario.threads)
 
-    def measure(self, devices: Sequence["Device"]) -> dict[str, float]:
+    def measure(self, devices: Sequence["EmulatedNode"]) -> dict[str, float]:
         """All of them, now."""
         reference = self._world.reference.x
         mean = np.mean([d.engine.predict(reference).astype(np.float64) for d in devices], axis=0)
@@ -64,7 +64,7 @@ class Probe:
             "mean_drift": float(np.abs(drift).max()),
         }
 
-    def _gradient(self, index: int, device: "Device", mean: Array) -> float:
+    def _gradient(self, index: int, device: "EmulatedNode", mean: Array) -> float:
         """||grad F_n||^2 over the trained parameters."""
         world = self._world
         engine, share = self._engines[world.scenario.model_of(index)], world.shares[index]

@@ -267,7 +267,7 @@ def _packed(bundles: Bundles) -> list[tuple[Any, dict[str, bytes]]]:
     """Every bundle's key and files."""
     return [
         (key, {str(f.relative_to(made.path)): f.read_bytes() for f in sorted(made.path.rglob("*")) if f.is_file()})
-        for key, made in bundles.made.items()
+        for key, made in bundles.exported.items()
     ]
 
 
@@ -278,5 +278,5 @@ def _unpacked(world: World, folder: Path, packed: Sequence[tuple[Any, dict[str, 
             path = folder / f"bundle-{number}" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        found.made[key] = bundle.read(folder / f"bundle-{number}")
+        found.exported[key] = bundle.read(folder / f"bundle-{number}")
     return found

@@ -17,7 +17,7 @@ KNOWN = ("round", "seconds", "wait_seconds")
 
 
 class Node(Protocol):
-    """What is reported of a node; `edge_sim.fleet.Device` is one."""
+    """What is reported of a node; `edge_sim.fleet.EmulatedNode` is one."""
 
     row: Row
 

@@ -13,11 +13,12 @@ import numpy as np
 from broker import embedded
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
+from edge_sim import requirements
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
 from edge_sim.evaluation import Evaluation
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.result import Accuracy, Result, RoundResult
 from edge_sim.rounds import Node, Rounds
 from edge_sim.scenario import Scenario
@@ -62,7 +63,8 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     Raises:
         MurmurError: anything that does not fit, before the first round; a broker that is not there.
     """
-    algorithms = [scenario.algorithm(name) for name in scenario.protocols]  # refused before anything is loaded
+    requirements.require(scenario, "scenario")
+    algorithms = [scenario.algorithm(name) for name in scenario.protocols]
     world = worlds.build(scenario)
     results: list[Result] = []
     with ExitStack() as stack:
@@ -117,7 +119,7 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:
-                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, Device)]))
+                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, EmulatedNode)]))
                 accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
                 watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
     except KeyboardInterrupt:

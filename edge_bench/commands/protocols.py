@@ -13,7 +13,7 @@ from edge_report.figures import Point
 from edge_report.finding import Progress
 from edge_report.flags import DEFAULT, add_count, words
 from edge_report.specs import CommandSpec
-from edge_sim.scenario import read
+from edge_sim.scenario_files import read
 from export.report.cost import PHASES
 
 MOMENTS = 20

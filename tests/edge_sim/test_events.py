@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge_sim import cli, conditions, on_ray
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.boards import load, names
 from edge_sim.result import Result
 from edge_sim.rounds import Spread
@@ -275,6 +275,9 @@ def test_a_cluster_changes_nothing_and_a_lost_worker_neither(monkeypatch: pytest
     spread = run(Scenario(**{**SMALL, **changes, "engine": "ray", "workers": 2}), murderous)
     assert bare(alone) == bare(spread)
     assert made[-1].replaced == 2
+
+
+CUT = {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}
 
 
 def test_what_cannot_be_spread_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge_sim import replay
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 
