@@ -1,6 +1,5 @@
 """Measurements against the outside; PyTorch is an oracle here, never a dependency of the package."""
 
-import os
+from edge import process
 
-for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_pool, "1")  # read when the libraries load, so before anything else
+process.use_one_thread()  # before anything else, as libraries read it when they are loaded

@@ -37,16 +37,16 @@ def main() -> int:
     base = read(SCENARIO, {"transport": "memory", "compare": []})
     rows: list[dict[str, Any]] = []
     for title, protocol, changes in RUNS:
-        found = []
+        results = []
         for seed in map(int, args.seeds.split(",")):
             settings: dict[str, Any] = {"protocol": protocol, "seed": seed, "evaluate_every": base.rounds, **changes}
-            found.append(run(Scenario.model_validate({**base.model_dump(), **settings})))
+            results.append(run(Scenario.model_validate({**base.model_dump(), **settings})))
         rows.append(
             {
                 "run": title,
-                "mean_accuracy": [round(r.mean_accuracy, 4) for r in found],
-                "worst_device": [round(r.worst_accuracy, 4) for r in found],
-                "payload_bytes": found[0].payload_bytes_total,
+                "mean_accuracy": [round(r.mean_accuracy, 4) for r in results],
+                "worst_device": [round(r.worst_accuracy, 4) for r in results],
+                "payload_bytes": results[0].payload_bytes_total,
             }
         )
     costly = rows[-1]

@@ -10,7 +10,6 @@ needs). Medians, and the ratio of the medians. "same runtime" is our graph on th
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edge import process
 from edge.engines.onnx_runtime import create
 from edge_bench.intervals import BURST
 from edge_bench.models import CLASSES, RATE, SHAPES
@@ -67,7 +67,7 @@ class Other:
 
     def __init__(self, kind: str, spec: str, batch: int) -> None:
         command = [str(WORKER), "-m", "benchmarks.official_worker", kind, spec, str(batch)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = process.single_threaded()
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -90,8 +90,8 @@ class Other:
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        found: dict[str, Any] = json.loads(line) if line else {"refused": "the process ended", "times": []}
-        return found
+        answer: dict[str, Any] = json.loads(line) if line else {"refused": "the process ended", "times": []}
+        return answer
 
 
 def row(spec: str, batch: int, seconds: float) -> dict[str, Any]:
@@ -127,10 +127,12 @@ def main() -> int:
     rows = []
     for spec in args.models.split(","):
         for batch in map(int, args.batches.split(",")):
-            rows.append(found := row(spec, batch, args.seconds))
+            rows.append(measured := row(spec, batch, args.seconds))
             if not args.json:
-                times = "   ".join(f"{name} {ms:8.3f} ms" for name, ms in found["ms"].items())
-                ratio = ", ".join(f"{v:.2f}" for v in found["ratio"].values()) or f"official: {found['refused'][:60]}"
+                times = "   ".join(f"{name} {ms:8.3f} ms" for name, ms in measured["ms"].items())
+                ratio = (
+                    ", ".join(f"{v:.2f}" for v in measured["ratio"].values()) or f"official: {measured['refused'][:60]}"
+                )
                 print(f"{spec:>16} batch {batch:>3}: {times}   ratio {ratio}", flush=True)
     kinds = ("official", "same runtime")
     means = {k: statistics.geometric_mean(r["ratio"][k] for r in rows if r["ratio"]) for k in kinds}

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_bench import step, wire
 from edge_bench.intervals import ratio, ratio_interval
+from edge_bench.measurements import step, wire
+from edge_bench.record import coding_today
 from edge_report.finding import environment
 
 HISTORY = Path(__file__).with_name("history.jsonl")
@@ -29,20 +30,28 @@ Ratio = tuple[float, float, float]
 
 
 def measured(seconds: float) -> dict[str, Ratio]:
-    """All ratios, now."""
-    found: dict[str, Ratio] = {}
+    """Measure all ratios."""
+    ratios: dict[str, Ratio] = {}
     for spec, batch in STEPS:
         lines = step.measure([spec], [batch], seconds=seconds, names=(OURS, step.TORCH)).lines
         ours, theirs = (line.step_seconds for line in lines)
-        found[f"step/{spec}/batch {batch}"] = ratio(ours, theirs), *ratio_interval(ours, theirs)
+        ratios[f"step/{spec}/batch {batch}"] = ratio(ours, theirs), *ratio_interval(ours, theirs)
     for line in wire.measure(10, rows=1000, first=20, rounds=5).lines:
-        found[f"bytes/{line.coding}"] = (1 / line.smaller,) * 3
-    return found
+        ratios[f"bytes/{line.coding}"] = (1 / line.smaller,) * 3
+    return ratios
 
 
 def worsened(now: Mapping[str, Ratio], history: Sequence[Mapping[str, Ratio]]) -> dict[str, str]:
-    """Ratio -> what happened, of those that are above the record by more than their band."""
-    found = {}
+    """Describe the ratios that are above the record by more than their band, by name.
+
+    Args:
+        now: what was measured.
+        history: the record, oldest first.
+
+    >>> worsened({"step": (0.6, 0.59, 0.61)}, [{"step": (0.5, 0.49, 0.51)}])
+    {'step': '0.500 -> 0.600 (0.590 to 0.610), its band is 5%'}
+    """
+    problems = {}
     for name, (middle, low, high) in now.items():
         before = [record[name][0] for record in history if name in record]
         if not before:
@@ -51,13 +60,21 @@ def worsened(now: Mapping[str, Ratio], history: Sequence[Mapping[str, Ratio]]) -
         strayed = max(abs(r / usual - 1) for r in before)
         band = max(BAND, strayed, (high - low) / (2 * middle))
         if middle > usual * (1 + band):
-            found[name] = f"{usual:.3f} -> {middle:.3f} ({low:.3f} to {high:.3f}), its band is {band:.0%}"
-    return found
+            problems[name] = f"{usual:.3f} -> {middle:.3f} ({low:.3f} to {high:.3f}), its band is {band:.0%}"
+    return problems
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The record, oldest first; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    """Read the record, oldest first, with the names that codings have today; none if there is no file."""
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    for record in records:
+        record["ratios"] = {_today(name): ratio for name, ratio in record["ratios"].items()}
+    return records
+
+
+def _today(name: str) -> str:
+    kind, _, rest = name.partition("/")
+    return f"{kind}/{coding_today(rest)}" if kind == "bytes" else name
 
 
 def main() -> int:
@@ -78,8 +95,8 @@ def main() -> int:
         print(f"{args.history}: record {len(records) + 1}")
         return 0
     worse = worsened(now, [record["ratios"] for record in records])
-    for name, what in worse.items():
-        print(f"WORSE  {name}: {what}")
+    for name, description in worse.items():
+        print(f"WORSE  {name}: {description}")
     print(f"{len(worse)} of {len(now)} ratios worsened, against {len(records)} records")
     return 1 if worse else 0
 

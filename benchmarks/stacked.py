@@ -35,7 +35,7 @@ CLASSES = 10
 
 
 def stacked(model: onnx.ModelProto, scalars: set[str]) -> onnx.ModelProto:
-    """The graph once for each first index of all its inputs but the scalars, which all share."""
+    """Run a graph once for each first index of all its inputs but the scalars, which all share."""
     body = onnx.GraphProto()
     body.CopyFrom(model.graph)
     shared = [i for i in body.input if i.name in scalars]
@@ -60,13 +60,13 @@ def stacked(model: onnx.ModelProto, scalars: set[str]) -> onnx.ModelProto:
         [*shared, *(widened(i, f"all/{i.name}") for i in scanned)],
         [widened(o, f"all/{o.name}") for o in body.output],
     )
-    made = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    onnx.checker.check_model(made)
-    return made
+    whole = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    onnx.checker.check_model(whole)
+    return whole
 
 
 def compare(bundle: Bundle, devices: int, batch: int, seconds: float) -> dict[str, float]:
-    """One model."""
+    """Measure one model."""
     random, shape = np.random.default_rng(0), bundle.manifest.shape
     x = random.random((devices, batch, *shape), np.float32)
     y = random.integers(0, CLASSES, (devices, batch))
@@ -81,21 +81,21 @@ def compare(bundle: Bundle, devices: int, batch: int, seconds: float) -> dict[st
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     model = onnx.load(bundle.path / "train.onnx")
-    made = stacked(model, set(bundle.manifest.hyper))
-    session = ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    together = stacked(model, set(bundle.manifest.hyper))
+    session = ort.InferenceSession(together.SerializeToString(), options, providers=["CPUExecutionProvider"])
     plain = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     hyper = {k: np.array(v, np.float32) for k, v in {**bundle.manifest.hyper, "learning_rate": 0.01}.items()}
     names = [i.name for i in model.graph.input if i.name not in hyper]
     start = {k: v for k, v in engines[0].state().items() if k in names}
     feeds = {f"all/{k}": np.repeat(v[None], devices, axis=0) for k, v in start.items()}
     feeds |= {"all/x": x, "all/labels": y}
-    outputs = [o.name for o in made.graph.output]
+    outputs = [o.name for o in together.graph.output]
     losses: list[Any] = []
 
     def stack() -> None:
-        found = dict(zip(outputs, session.run(outputs, {**feeds, **hyper}), strict=True))
-        feeds.update({f"all/{k}": found[f"all/{NEXT}{k}"] for k in start if f"all/{NEXT}{k}" in found})
-        losses[:] = found["all/loss"].tolist()
+        fetched = dict(zip(outputs, session.run(outputs, {**feeds, **hyper}), strict=True))
+        feeds.update({f"all/{k}": fetched[f"all/{NEXT}{k}"] for k in start if f"all/{NEXT}{k}" in fetched})
+        losses[:] = fetched["all/loss"].tolist()
 
     one = {**start, "x": x[0], "labels": y[0], **hyper}
     each()
@@ -117,13 +117,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0, help="of every model")
     args = parser.parse_args()
-    found = {}
+    figures = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, (spec, shape)) in enumerate(MODELS.items()):
-            made = zoo.build(spec, shape=shape, classes=CLASSES, seed=0)
-            bundle = export(made, Path(folder) / str(number), objective="cross_entropy", optimizer="sgd")
-            found[name] = compare(bundle, args.devices, args.batch, args.seconds)
-    print(json.dumps(found, indent=1))
+            network = zoo.build(spec, shape=shape, classes=CLASSES, seed=0)
+            bundle = export(network, Path(folder) / str(number), objective="cross_entropy", optimizer="sgd")
+            figures[name] = compare(bundle, args.devices, args.batch, args.seconds)
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What a device reports about itself, as anybody may send it: bounded, and checked before it is believed.
 
 >>> read("fleet/orchard/telemetry/a", b'{"round": 3, "loss": 0.5}')
-Report(device='a', online=None, row={'round': 3.0, 'loss': 0.5})
+DeviceReport(device='a', online=None, row={'round': 3.0, 'loss': 0.5})
 >>> read("fleet/orchard/status/a", b"offline")
-Report(device='a', online=False, row=None)
+DeviceReport(device='a', online=False, row=None)
 """
 
 import json
@@ -20,7 +20,7 @@ _KEY = re.compile(r"[A-Za-z0-9_/.,()-]{1,96}")
 
 
 @dataclass(frozen=True)
-class Report:
+class DeviceReport:
     """One message. online: of a status message. row: of a telemetry message, key -> value."""
 
     device: str
@@ -28,7 +28,7 @@ class Report:
     row: dict[str, float] | None = None
 
 
-def read(topic: str, payload: bytes) -> Report | None:
+def read(topic: str, payload: bytes) -> DeviceReport | None:
     """Read a message of the broker's.
 
     Args:
@@ -42,9 +42,9 @@ def read(topic: str, payload: bytes) -> Report | None:
     if address is None:
         return None
     if address.channel == topics.STATUS:
-        return Report(address.device, online=payload == b"online") if payload in (b"online", b"offline") else None
+        return DeviceReport(address.device, online=payload == b"online") if payload in (b"online", b"offline") else None
     row = _row(payload)
-    return None if row is None else Report(address.device, row=current_names(row))
+    return None if row is None else DeviceReport(address.device, row=current_names(row))
 
 
 def _row(payload: bytes) -> dict[str, float] | None:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Extension, Module, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -21,11 +21,17 @@ EXAMPLE = re.compile(r"^( *)>>> .*\n(?:\1.+\n)*", re.MULTILINE)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
 
 
-class Examples(Extension):
-    """Show an example in a docstring as code, wherever it stands."""
+class Docstrings(Extension):
+    """Show examples in docstrings as code, and the arguments of dataclasses as their attributes."""
+
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """Griffe does not count a top-level package among the objects."""
+        self.on_object(obj=pkg)
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Fence the lines from ">>>" to the next blank one."""
+        """Fence the lines from ">>>" to the next blank one; rename "Args" where there is no `__init__` to be seen."""
+        if obj.docstring and obj.is_class and "__init__" not in obj.members:
+            obj.docstring.value = obj.docstring.value.replace("\nArgs:\n", "\nAttributes:\n")
         if obj.docstring and "Examples:" not in obj.docstring.value:
             text = EXAMPLE.sub(r"\1```pycon\n\g<0>\1```\n", f"{obj.docstring.value}\n")
             obj.docstring.value = text.rstrip("\n")

@@ -1,1 +1,1 @@
-"""Murmur on the device: train locally, tell the neighbours what you believe, learn from what they say."""
+"""Murmur on the device: train locally, send soft labels to the neighbours, learn from theirs."""

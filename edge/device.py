@@ -145,7 +145,7 @@ class Device:
             first=first,
             last=self.config.rounds,
             round_timeout=self.round_timeout,
-            robust=self.aggregate,
+            aggregate=self.aggregate,
             publish=self.publish,
         )
         return chain(steps, self.mailbox.linger(self.config.rounds, linger)) if linger else steps

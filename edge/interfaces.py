@@ -283,8 +283,8 @@ class ProtocolContext:
     model_digest: 8 bytes of the bundle's parameter table. parameters: P, of that table. classes: K.
     features_shape: of the embedding of a sample; () if the model names none.
     seed: all randomness of the device comes from it. shared_seed: the same on all devices.
-    perturb, aggregate: the settings `privacy` and `robust`, for a protocol whose messages are made of distributions
-    but are none themselves; to messages of class DISTRIBUTION the loop applies both.
+    perturb, aggregate: the settings `privacy` and `aggregation`, for a protocol whose messages are made of
+    distributions but are none themselves; to messages of class DISTRIBUTION the loop applies both.
     """
 
     me: NodeId

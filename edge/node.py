@@ -60,7 +60,7 @@ def rounds(
     first: int,
     last: int,
     round_timeout: float,
-    robust: Aggregation = everybody,
+    aggregate: Aggregation = everybody,
     publish: Publish = as_it_is,
 ) -> Iterator[Waiting | Row]:
     """Run rounds `first` to `last` and yield one row of metrics after each.
@@ -72,14 +72,14 @@ def rounds(
         first: number of the first round, from 1.
         last: number of the last round.
         round_timeout: seconds to wait for neighbours before mixing with whoever answered.
-        robust: what is believed of what neighbours say (`edge.robust`).
+        aggregate: the aggregation rule (`edge.robust`).
         publish: what is done to what this device says (`edge.privacy`).
 
     A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
     """
     now, inbox = mailbox.now, mailbox.inbox
-    kinds = set() if robust is everybody else _distributions(protocol)
+    kinds = set() if aggregate is everybody else _distributions(protocol)
     number = first
     while number <= last:
         started = now()
@@ -98,12 +98,12 @@ def rounds(
                 received = yield from mailbox.collect(exchange.wait_for, number, deadline=begin + round_timeout)
                 wait_seconds += now() - begin
                 timeouts += sum(received.get(j, {}).keys() != set(wanted) for j, wanted in exchange.wait_for.items())
-                believed = _believed(received, mine, robust, kinds)
-                rejected += sum(map(len, received.values())) - sum(map(len, believed.values()))
-                exchange = talk.send(ExchangeResult(believed, sent))
+                aggregated = _aggregated(received, mine, aggregate, kinds)
+                rejected += sum(map(len, received.values())) - sum(map(len, aggregated.values()))
+                exchange = talk.send(ExchangeResult(aggregated, sent))
         except StopIteration as done:
             metrics: Metrics = done.value
-        if robust is not everybody:
+        if aggregate is not everybody:
             metrics["rejected_by_aggregator"] = metrics.get("rejected_by_aggregator", 0.0) + rejected
         times = {"seconds": now() - started, "wait_seconds": wait_seconds}
         yield {"round": float(number), **metrics, "timeouts": float(timeouts), **times}
@@ -124,20 +124,20 @@ def _distributions(protocol: Protocol) -> set[str]:
     return {form.kind for form in forms if form.privacy is PrivacyClass.DISTRIBUTION}
 
 
-def _believed(
+def _aggregated(
     heard: Mapping[NodeId, Mapping[str, Message]],
     mine: Mapping[str, Floats],
-    robust: Aggregation,
+    aggregate: Aggregation,
     kinds: Collection[str],
 ) -> dict[NodeId, dict[str, Message]]:
     """What is left of the kinds that are distributions, and all else that was heard."""
     found = {sender: dict(said) for sender, said in heard.items()}
     for kind in kinds:
         tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
-        believed = robust(tables, mine.get(kind))
+        aggregated = aggregate(tables, mine.get(kind))
         for sender in tables:
-            if sender in believed:
-                found[sender][kind] = replace(found[sender][kind], values=believed[sender])
+            if sender in aggregated:
+                found[sender][kind] = replace(found[sender][kind], values=aggregated[sender])
             else:
                 del found[sender][kind]
     return found

@@ -1,4 +1,7 @@
-"""What Linux says about this process, and the environment that keeps a child process to one thread."""
+"""What Linux says about processes (/proc), and how many threads the numeric libraries in them start.
+
+It needs only the standard library, so that a process can set its threads before it imports anything else.
+"""
 
 import os
 from collections.abc import Mapping
@@ -45,3 +48,45 @@ def single_threaded(environment: Mapping[str, str] | None = None) -> dict[str, s
         environment: to start from; this process's if absent.
     """
     return {**(os.environ if environment is None else environment), **dict.fromkeys(THREAD_POOLS, "1")}
+
+
+def use_one_thread() -> None:
+    """Let the numeric libraries of this process use one thread, unless its environment says otherwise.
+
+    They read the environment when they load, so call this before that.
+    """
+    for pool in THREAD_POOLS:
+        os.environ.setdefault(pool, "1")
+
+
+def reset_peak() -> None:
+    """Let the memory at the highest, "VmHWM", begin again with what is resident now. Raises OSError: no /proc."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def mapped(pid: int | None = None) -> dict[str, int]:
+    """Memory that a process has mapped, in bytes by kind: "Rss", "Pss", "Private_Clean" and so on (smaps_rollup).
+
+    Args:
+        pid: of the process; this one if absent.
+
+    Raises:
+        OSError: it has ended, or this system does not say.
+    """
+    text = Path(f"/proc/{pid or 'self'}/smaps_rollup").read_text()
+    fields = (line.split() for line in text.splitlines()[1:])
+    return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, *_ in fields}
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it and they have started, of those that run."""
+    family, to_ask = [], [pid]
+    while to_ask:
+        parent = to_ask.pop()
+        family.append(parent)
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                to_ask += map(int, path.read_text().split())
+            except OSError:  # it has just ended
+                continue
+    return family

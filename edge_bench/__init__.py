@@ -1,6 +1,11 @@
-"""`edge-bench`: measurements, each with its method and its check; the commands are in `edge_bench.commands`."""
+"""`edge-bench`: measurements, each with its method and its check.
 
-import os
+commands        what a user can run, one file each
+measurements    how it is measured
+claims          what the papers claim
+record          results read back
+"""
 
-for _pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_pool, "1")  # read when the libraries load, so before anything else
+from edge import process
+
+process.use_one_thread()  # before anything else, as libraries read it when they are loaded

@@ -1,39 +1,31 @@
 """`edge-bench`: measurements, each with its method and its check.
 
-A command is a file of `edge_bench.commands`; all of them write what they found as JSON (`edge_bench.record`), show it
-in the terminal, and put it into a report (`edge_report.formats`).
+A command is a file of `edge_bench.commands`. All of them write their result as JSON (`edge_bench.record`), show it in
+the terminal, and put it into reports (`edge_report.formats`).
 """
 
 import argparse
 import sys
 
-from edge import plugins
-from edge.command import add_plugins, guarded, plugin_flag
+from edge.command import guarded
+from edge_bench import commands
+from edge_bench.commands import COMMANDS
 from edge_report import delivery
-
-COMMANDS = "edge_bench.commands"
 
 
 def main() -> int:
-    """Console script; exit code 2 and one line for what can be put right."""
-    return guarded("edge-bench", lambda: _perform(_parser().parse_args()))
+    """Run the console script: exit code 2, after one line, for what the user can put right."""
+    return guarded("edge-bench", _run)
 
 
-def _perform(args: argparse.Namespace) -> int:
-    add_plugins(args)
-    return delivery.perform(plugins.load(COMMANDS, args.command), args)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-bench", description="Measure; every figure with its setting.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for name in plugins.names(COMMANDS):
-        module = plugins.load(COMMANDS, name)
-        command = commands.add_parser(name, help=module.TEXT, description=module.TEXT)
-        module.arguments(command)
-        plugin_flag(command)
-        delivery.flags(command)
-    return parser
+def _run() -> int:
+    parser = argparse.ArgumentParser(prog="edge-bench", description="Measure; every figure comes with its setting.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name in COMMANDS.names():
+        spec = commands.load(name)
+        delivery.add_flags(subparsers.add_parser(name, help=spec.text, description=spec.text), spec)
+    args = parser.parse_args()
+    return delivery.perform(commands.load(args.command), args)
 
 
 if __name__ == "__main__":

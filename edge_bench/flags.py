@@ -1,41 +1,47 @@
-"""Flags that several commands have, and how they are read."""
+"""Flags that several commands have."""
 
 import argparse
 from pathlib import Path
 
 from edge.specs import ENGINES
 from edge_bench.models import SHAPES
+from edge_report import flags
 from edge_report.finding import cores
-from edge_report.flags import at_least_one, numbers
+from edge_report.flags import DEFAULT
 
 
-def fleets(parser: argparse.ArgumentParser, seeds: str) -> None:
-    """Of a command that emulates."""
-    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR")
-    parser.add_argument("--seeds", default=seeds, metavar="0,1,2")
-    parser.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes; one a core by default")
+def add_seeds(parser: argparse.ArgumentParser, seeds: str) -> None:
+    """Add the flags of a command that emulates several seeds: --data, --seeds, --workers."""
+    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR", help="data set" + DEFAULT)
+    flags.add_integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
+    flags.add_count(parser, "--workers", cores(), "processes")
 
 
-def device(parser: argparse.ArgumentParser) -> None:
-    """Of a command about one device."""
-    known = f"a bundle's folder, or {', '.join(SHAPES)}"
-    parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known)
-    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(ENGINES.names()))
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
-    parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
+def add_fleet(parser: argparse.ArgumentParser, *, devices: int, rounds: int) -> None:
+    """Add the flags of the fleet that a command emulates, with these defaults."""
+    flags.add_count(parser, "--devices", devices, "devices of the fleet")
+    parser.add_argument("--topology", default="ring", metavar="NAME", help="who neighbours whom" + DEFAULT)
+    model = "model to train" + DEFAULT
+    parser.add_argument("--model", default="zoo:mlp:64-32", metavar="zoo:NAME|FILE.onnx", help=model)
+    parser.add_argument("--reference", default="300", metavar="N|npz:PATH", help="reference set" + DEFAULT)
+    flags.add_count(parser, "--rounds", rounds, "rounds of training", "R")
 
 
-def seeds(args: argparse.Namespace) -> list[int]:
-    """Raises ConfigError."""
-    return numbers("--seeds", args.seeds, 0)
-
-
-def workers(args: argparse.Namespace) -> int:
-    """Raises ConfigError."""
-    return at_least_one(args, "workers")
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a command about one device: --model, --engine, --batch, --reference."""
+    known = f"the folder of a bundle, or one of: {', '.join(SHAPES)}"
+    parser.add_argument("--model", default="small-cnn", metavar="NAME|BUNDLE", help=known + DEFAULT)
+    engines = "|".join(ENGINES.names())
+    parser.add_argument("--engine", default="onnx-runtime", metavar=engines, help="what runs the step" + DEFAULT)
+    flags.add_count(parser, "--batch", 32, "rows of a step")
+    flags.add_count(parser, "--reference", 300, "rows of a message", "R")
 
 
 def short(source: str) -> str:
-    """A data source without its folders."""
+    """Name a data source without its folders.
+
+    >>> short("npz:/tmp/people.npz"), short("digits")
+    ('people', 'digits')
+    """
     kind, _, rest = source.partition(":")
     return Path(rest).stem if rest and kind in ("npz", "idx") else source

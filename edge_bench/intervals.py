@@ -1,7 +1,7 @@
-"""How figures are taken and compared: in turns, after a warm-up, as medians, with intervals by the bootstrap.
+"""How figures are taken and compared: in turns, after a warm-up, as medians, with bootstrap intervals.
 
-An interval is between percentiles of a statistic over RESAMPLED resamples of what was measured (Efron 1979), drawn by a
-fixed seed, so that the same measurements give the same interval.
+An interval lies between percentiles of a statistic over RESAMPLED resamples of the measurements (Efron 1979), drawn
+from a fixed seed, so that the same measurements give the same interval.
 """
 
 import time
@@ -16,9 +16,14 @@ LEVEL = 0.95
 
 
 def in_turns(steps: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
-    """Seconds that each call took, in turns of BURST after a warm-up of as many, for about `seconds` in all.
+    """Time calls in turns of BURST, so that a noisy neighbour slows all alike, after a warm-up of as many.
 
-    So a noisy neighbour slows all alike.
+    Args:
+        steps: what is called, by name.
+        seconds: about how long in all.
+
+    Returns:
+        The seconds that each call took, by name.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
@@ -35,18 +40,26 @@ def in_turns(steps: Mapping[str, Callable[[], object]], seconds: float) -> dict[
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """In which the median lies, at that level; the value itself if there is but one."""
+    """Return the interval of the median at a level of confidence; the value itself, twice, if there is only one.
+
+    >>> interval([3.0])
+    (3.0, 3.0)
+    """
     return _percentiles(_medians(values, 0), level)
 
 
 def ratio_interval(values: Sequence[float], others: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """In which median(values) / median(others) lies, at that level."""
+    """Return the interval of median(values) / median(others) at a level of confidence."""
     below = _medians(others, 1)
     return _percentiles(_medians(values, 0) / np.where(below == 0, np.nan, below), level)
 
 
 def ratio(values: Sequence[float], others: Sequence[float]) -> float:
-    """Of the medians; not a number where the second is 0."""
+    """Return the ratio of the medians; not a number where the second is 0.
+
+    >>> ratio([6.0, 8.0], [2.0])
+    3.5
+    """
     below = median(others)
     return median(values) / below if below else float("nan")
 
@@ -54,12 +67,14 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> float:
 def _medians(values: Sequence[float], stream: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     random = np.random.default_rng([RESAMPLED, stream])
     measured = np.asarray(values, np.float64)
-    found: np.ndarray[tuple[int], np.dtype[np.float64]] = np.median(
+    medians: np.ndarray[tuple[int], np.dtype[np.float64]] = np.median(
         measured[random.integers(0, len(measured), (RESAMPLED, len(measured)))], axis=1
     )
-    return found
+    return medians
 
 
-def _percentiles(found: np.ndarray[tuple[int], np.dtype[np.float64]], level: float) -> tuple[float, float]:
-    low, high = np.nanpercentile(found, [50 * (1 - level), 50 * (1 + level)]) if np.isfinite(found).any() else found[:2]
+def _percentiles(medians: np.ndarray[tuple[int], np.dtype[np.float64]], level: float) -> tuple[float, float]:
+    low, high = (
+        np.nanpercentile(medians, [50 * (1 - level), 50 * (1 + level)]) if np.isfinite(medians).any() else medians[:2]
+    )
     return float(low), float(high)

@@ -1,10 +1,12 @@
-"""The models that steps are measured with, and the shape of a sample; ten classes."""
+"""The models that steps are measured with, and the shapes of their samples; ten classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge import bundle as bundles
 from edge.bundle import Bundle
 from edge.errors import ConfigError
+from edge.specs import ENGINES
 from export import zoo
 from export.write import export
 
@@ -23,20 +25,31 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 
 def opened(
-    spec: str, folder: Path, *, objective: str = "cross_entropy", rows: tuple[int, ...] = (), segments: int = 1
+    spec: str, folder: Path, engine: str, rows: Sequence[int], *, objective: str = "cross_entropy", segments: int = 1
 ) -> Bundle:
-    """A bundle: the one in the folder `spec`, or one of SHAPES, exported to `folder`.
+    """Open the bundle in the folder `spec`, or export one of SHAPES.
 
-    rows: of a TFLite graph's batches. Raises ConfigError: neither; BundleError: a folder that is none.
+    Args:
+        spec: a folder, or a key of SHAPES.
+        folder: in which one of SHAPES is exported.
+        engine: what will run it.
+        rows: of the batches it will see: private ones, and reference ones if the objective has them.
+        objective: of one of SHAPES.
+        segments: of one of SHAPES, that recomputes its activations in so many.
+
+    Raises:
+        ConfigError: neither a folder nor in SHAPES.
+        BundleError: a folder that is no bundle.
     """
     if spec in SHAPES:
         model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
-        return export(model, folder / "bundle", objective=objective, rows=rows, segments=segments)
+        fixed = ENGINES.load(engine).rows(rows)
+        return export(model, folder / "bundle", objective=objective, rows=fixed, segments=segments)
     if not Path(spec).is_dir():
         raise ConfigError(f"--model {spec}: expected the folder of a bundle, or one of: {', '.join(SHAPES)}")
     return bundles.read(Path(spec))
 
 
 def rows_of(bundle: Bundle, batch: int) -> tuple[int, int]:
-    """(private, reference) rows of a step with `batch` of each that the bundle takes."""
+    """Return (private, reference) rows of a step with `batch` of each kind that the bundle takes."""
     return batch, batch if any("R" in tensor.shape for tensor in bundle.manifest.inputs) else 0

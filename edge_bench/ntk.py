@@ -22,7 +22,7 @@ from edge.protocols.federated_distillation import leave_one_out
 
 @dataclass(frozen=True)
 class Lazy:
-    """How far gradient descent ended from the closed form, and the measured rates over the predicted ones."""
+    """How far from the closed forms gradient descent ended, and the measured rates over the predicted ones."""
 
     teacher_error: float
     fixed_point_error: float
@@ -31,7 +31,7 @@ class Lazy:
 
 
 def measure(seed: int, *, devices: int = 4, inputs: int = 6, lam: float = 0.7, steps: int = 4000) -> Lazy:
-    """One random linear model with Q = Phi Phi^T, well conditioned, and random labels; outputs are rows of 3."""
+    """Train one random linear model with Q = Phi Phi^T, well conditioned, and random labels; outputs are rows of 3."""
     random = np.random.default_rng(seed)
     basis, _ = np.linalg.qr(random.standard_normal((inputs, inputs)))
     spectrum = np.linspace(0.5, 1.0, inputs)
@@ -64,10 +64,10 @@ def measure(seed: int, *, devices: int = 4, inputs: int = 6, lam: float = 0.7, s
 
 
 def _along(error: Array, basis: Array) -> float:
-    """Size of the error in the direction of the smallest eigenvalue."""
+    """Return the size of the error in the direction of the smallest eigenvalue."""
     return float(np.linalg.norm(basis[:, 0] @ error))
 
 
 def _rate(errors: list[float]) -> float:
-    """Decay a step, between the tenth and the hundredth."""
+    """Return the decay a step, between the tenth and the hundredth."""
     return float(np.log(errors[10] / errors[100]) / 90)

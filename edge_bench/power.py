@@ -1,8 +1,8 @@
-"""What a machine tells about itself while it works: energy, temperature, clock, throttling. Only what it tells.
+"""What a machine reports about itself while it works: energy, temperature, clock, throttling.
 
 Energy comes from the processor's counters (RAPL, /sys/class/powercap), or from a file that a power meter's logger
-writes: lines of "seconds,watts", seconds since 1970, a header or comments aside. Where there is neither it is not
-measured; nothing is estimated.
+writes: lines of "seconds,watts", seconds since 1970, a header or comments aside. Where there is neither, energy is
+not measured; nothing is estimated.
 """
 
 import shutil
@@ -24,19 +24,19 @@ THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft tem
 """bits of `vcgencmd get_throttled`; the same 16 higher say that it has happened since the start"""
 
 
-class State(BaseModel):
-    """Now; none of what the machine does not tell. temperature: degrees Celsius, the hottest sensor's."""
+class MachineState(BaseModel):
+    """Sensors; none where the machine does not report it. temperature: degrees Celsius, the hottest sensor's."""
 
     temperature: float | None = None
     megahertz: float | None = None
     throttled: list[str] | None = None
 
 
-def state(root: Path = SYS) -> State:
+def state(root: Path = SYS) -> MachineState:
     """Read the sensors."""
     hot = [value / 1000 for value in numbers(root, "class/thermal/thermal_zone*/temp")]
     clocks = [value / 1000 for value in numbers(root, "devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")]
-    return State(
+    return MachineState(
         temperature=max(hot) if hot else None,
         megahertz=max(clocks) if clocks else None,
         throttled=_throttled(),
@@ -49,15 +49,15 @@ class Meter(Interface):
     name: str
 
     def mark(self) -> float:
-        """Now, in seconds since 1970."""
+        """Mark this moment, and return it in seconds since 1970."""
 
     def joules(self, begin: float, end: float) -> float | None:
-        """None if the meter has not covered them."""
+        """Return the energy between two marks; none if the meter has not covered them."""
 
 
 @dataclass
 class Rapl:
-    """The packages' counters. See `Meter`."""
+    """The counters of the processor's packages. See `Meter`."""
 
     zones: list[Path]
     name: str = "RAPL"
@@ -66,13 +66,13 @@ class Rapl:
         self._marks: dict[float, list[int]] = {}
 
     def mark(self) -> float:
-        """See `Meter.mark`: the counters are read now."""
+        """See `Meter.mark`; the counters are read now."""
         now = time.time()
         self._marks[now] = [int((zone / "energy_uj").read_text()) for zone in self.zones]
         return now
 
     def joules(self, begin: float, end: float) -> float | None:
-        """See `Meter.joules`. A counter that is less than before has begun anew, once."""
+        """See `Meter.joules`. A counter that is less than before has wrapped around, once."""
         total = 0
         for zone, first, last in zip(self.zones, self._marks[begin], self._marks[end], strict=True):
             around = int((zone / "max_energy_range_uj").read_text()) if last < first else 0
@@ -82,7 +82,7 @@ class Rapl:
 
 @dataclass
 class MeterFile:
-    """What a logger has written; read when it is asked for. See `Meter`."""
+    """What a power meter's logger writes, read when it is needed. See `Meter`."""
 
     path: Path
 
@@ -100,44 +100,48 @@ class MeterFile:
         if not samples or samples[0][0] > begin or samples[-1][0] < end:
             return None
         moments, watts = map(list, zip(*samples, strict=True))
-        asked = [begin, *(t for t in moments if begin < t < end), end]
-        powers: list[float] = np.interp(asked, moments, watts).tolist()
-        return float(sum((t2 - t1) * (w1 + w2) / 2 for (t1, w1), (t2, w2) in pairwise(zip(asked, powers, strict=True))))
+        times = [begin, *(t for t in moments if begin < t < end), end]
+        powers: list[float] = np.interp(times, moments, watts).tolist()
+        return float(sum((t2 - t1) * (w1 + w2) / 2 for (t1, w1), (t2, w2) in pairwise(zip(times, powers, strict=True))))
 
     def _read(self) -> list[tuple[float, float]]:
         try:
             lines = self.path.read_text().splitlines()
         except OSError as reason:
             raise ConfigError(f"--power {self.path}: {reason.strerror}; expected lines of seconds,watts") from None
-        found = []
+        samples = []
         for number, line in enumerate(lines, start=1):
             words = line.split(",")
             try:
-                found.append((float(words[0]), float(words[1])))
+                samples.append((float(words[0]), float(words[1])))
             except (ValueError, IndexError):
                 # A header, a comment, or a last line that is still being written.
                 if 1 < number < len(lines) and line.strip() and not line.startswith("#"):
                     raise ConfigError(f"{self.path}, line {number}: '{line}' is not seconds,watts") from None
-        if any(later[0] < earlier[0] for earlier, later in pairwise(found)):
+        if any(later[0] < earlier[0] for earlier, later in pairwise(samples)):
             raise ConfigError(f"{self.path}: its times go backwards")
-        return found
+        return samples
 
 
 def meter(file: Path | None = None, root: Path = SYS) -> Meter | None:
-    """The file's, or else the processor's; none if there is neither, or it may not be read. Raises ConfigError."""
+    """Return the meter of a file, or else the processor's; none if there is neither, or it may not be read.
+
+    Raises:
+        ConfigError: a file that is not there, or is not lines of seconds,watts.
+    """
     if file is not None:
         return MeterFile(file)
     zones = [path.parent for path in sorted(root.glob("class/powercap/intel-rapl:?/energy_uj"))]
-    found = Rapl(zones)
+    counters = Rapl(zones)
     try:
-        found.mark()
+        counters.mark()
     except (OSError, ValueError):  # only root may read them
         return None
-    return found if zones else None
+    return counters if zones else None
 
 
 def _throttled() -> list[str] | None:
-    """What a Raspberry Pi's firmware says; none where there is no vcgencmd."""
+    """Ask the firmware of a Raspberry Pi; none where there is no vcgencmd."""
     program = shutil.which("vcgencmd")
     if program is None:
         return None
@@ -145,10 +149,14 @@ def _throttled() -> list[str] | None:
     return flags(done.stdout)
 
 
-def flags(said: str) -> list[str] | None:
-    """Of "throttled=0x50005"; none if it is not that."""
+def flags(line: str) -> list[str] | None:
+    """Read what `vcgencmd get_throttled` prints; none if it is something else.
+
+    >>> flags("throttled=0x50005")
+    ['under-voltage', 'throttled']
+    """
     try:
-        bits = int(said.strip().partition("=")[2], 16)
+        bits = int(line.strip().partition("=")[2], 16)
     except ValueError:
         return None
     now = [text for bit, text in THROTTLED.items() if bits >> bit & 1]

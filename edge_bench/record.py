@@ -1,84 +1,54 @@
-"""What an `edge-bench` command leaves behind. The names are those of the JSON files and stay."""
+"""Results of `edge-bench` commands, read back from their JSON files."""
 
+import warnings
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from edge import plugins
+from edge import codec
 from edge.errors import ConfigError
+from edge.renames import RenamedWarning
+from edge_bench import commands
+from edge_bench.commands import COMMANDS
 from edge_report.finding import Finding, loaded
-from edge_sim.result import Result
 
-Verdict = Literal["holds", "fails"]
+
+def coding_today(name: str) -> str:
+    """Return the name that a coding has today, of one in a result that an earlier release wrote.
+
+    >>> coding_today("probability8"), coding_today("float32")
+    ('simplex:8', 'float32')
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedWarning)  # the file is a record, not a setting to be put right
+        return codec.canonical(name)
 
 
 def read(path: Path) -> Finding:
-    """A finding that was written as JSON. Raises ConfigError: not there, or not that."""
+    """Read what a command wrote. Raises ConfigError: not there, or not that."""
     return parsed(loaded(path), str(path))
 
 
-def parsed(found: object, path: str) -> Finding:
-    """A finding of the command that it names. path: where it is from, for errors."""
-    name = found.get("command") if isinstance(found, dict) else None
-    if not isinstance(name, str) or name not in plugins.names("edge_bench.commands"):
+def parsed(value: object, path: str) -> Finding:
+    """Check a JSON value against the model of the command that it names.
+
+    Args:
+        value: as read from JSON.
+        path: where it is from, for errors.
+
+    Returns:
+        The finding, of the command's own class.
+
+    Raises:
+        ConfigError: it names no command, or is not what that command writes.
+    """
+    name = value.get("command") if isinstance(value, dict) else None
+    if not isinstance(name, str) or name not in COMMANDS.names():
         raise ConfigError(f"{path} does not say which edge-bench command wrote it (its key 'command' is {name!r})")
-    kind: type[Finding] = plugins.load("edge_bench.commands", name).FINDING
+    model: type[Finding] = commands.load(name).finding
     try:
-        return kind.model_validate(found)
+        return model.model_validate(value)
     except ValidationError as reason:
         first = reason.errors()[0]
         where = "/".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: {where}: {first['msg']}; expected what edge-bench {name} writes now") from None
-
-
-class Run(BaseModel):
-    """One setting over all seeds, a list entry each. Accuracies as in `edge_sim.result`."""
-
-    system: str
-    name: str
-    protocol: str
-    mean_accuracy: list[float]
-    worst_accuracy: list[float]
-    own_accuracy: list[float]
-    payload_bytes_per_device: list[float]
-    seconds: list[float]
-    plotted: bool = True
-
-
-class Row(BaseModel):
-    """One claim. figures: what the verdict was read from, by name."""
-
-    claim: str
-    statement: str
-    paper: str
-    ours: str
-    verdict: Verdict
-    figures: dict[str, float | list[float]] = {}
-
-
-class Report(Finding):
-    """A table of claims, and the runs it was read from."""
-
-    command: str = "reproduce"
-    data: str
-    seeds: list[int]
-    rows: list[Row]
-    runs: list[Run]
-    seconds: float
-
-
-def summary(system: str, name: str, results: list[Result], plotted: bool = True) -> Run:
-    """The same setting over the seeds."""
-    lines = [r.summary() for r in results]
-    return Run(
-        system=system,
-        name=name,
-        protocol=results[0].protocol,
-        mean_accuracy=[x.mean_accuracy for x in lines],
-        worst_accuracy=[x.worst_accuracy for x in lines],
-        own_accuracy=[x.mean_accuracy_own for x in lines],
-        payload_bytes_per_device=[x.payload_bytes_per_device for x in lines],
-        seconds=[x.seconds for x in lines],
-        plotted=plotted,
-    )

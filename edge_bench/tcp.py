@@ -11,12 +11,12 @@ _INFO = 11
 _SIZE = 216
 """of struct tcp_info up to bytes_retrans (Linux 4.19)"""
 HEADERS = 20 + 32
-"""Bytes of a segment's IPv4 and TCP headers, the time stamps' option in them; the two of the handshake have 8 more."""
+"""bytes of a segment's IPv4 and TCP headers, with time stamps; the two of the handshake have 8 more"""
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Bytes the application (or TLS) has handed over and taken, without what was sent again; segments of both kinds."""
+    """Bytes that the application (or TLS) has handed over and taken, without retransmissions; segments both ways."""
 
     sent: int
     received: int
@@ -25,12 +25,12 @@ class Carried:
 
 
 def carried(connection: socket.socket) -> Carried:
-    """Since the connection was made. Raises ConfigError where the kernel does not tell."""
+    """Return what a connection has carried so far. Raises ConfigError: the kernel does not tell."""
     if not sys.platform.startswith("linux"):
         raise ConfigError("bytes on the wire are read from TCP_INFO, which Linux has")
     info = connection.getsockopt(socket.IPPROTO_TCP, _INFO, _SIZE)
     if len(info) < _SIZE:
-        raise ConfigError("bytes on the wire are read from TCP_INFO, which this kernel has not (4.19 or later)")
+        raise ConfigError("bytes on the wire are read from TCP_INFO, which this kernel does not have (4.19 or later)")
     (received,) = struct.unpack_from("=Q", info, 128)
     segments = struct.unpack_from("=II", info, 136)
     sent, again = struct.unpack_from("=QQ", info, 200)

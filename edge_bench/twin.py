@@ -1,4 +1,4 @@
-"""The same model in PyTorch: an outside opinion on gradients, and the one to beat on speed.
+"""The same model in PyTorch: an outside opinion on gradients, and the reference for speed.
 
 Convolutions, normalizations, recurrent layers and products call the functions PyTorch's own modules
 call; a whole transformer block uses its fused attention and GELU, as a PyTorch user would write it.
@@ -31,7 +31,7 @@ class Twin:
         self._whole = WHOLE.get(model.name)
 
     def parameters(self) -> list[Tensor]:
-        """The trained ones, in the model's order."""
+        """Return the trained parameters, in the model's order."""
         return [self.values[name] for name in self.model.parameters if self.model.trains(name)]
 
     def load(self, parameters: Mapping[str, Array]) -> None:
@@ -41,14 +41,14 @@ class Twin:
                 self.values[name].copy_(torch.from_numpy(value.copy()))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The forward pass."""
+        """Run the forward pass."""
         if self._whole is not None:
             return self._whole(self, x)
         values = {**self.values, self.model.input: x}
         for node, attributes in self._nodes:
-            made = OPERATORS[node.op_type](self, attributes, *(values[i] if i else None for i in node.input))
-            made = made if isinstance(made, tuple) else (made,)
-            values.update(zip(node.output, made, strict=False))
+            outputs = OPERATORS[node.op_type](self, attributes, *(values[i] if i else None for i in node.input))
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            values.update(zip(node.output, outputs, strict=False))
         return values[self.model.output]
 
 

@@ -1,4 +1,4 @@
-"""What a measurement says to people, before it is known where they read: sections of text, a table, a picture.
+"""A report before it is known where it is read: sections, each with text, a table, a picture.
 
 One description for all: the terminal (`show`), and the files of `edge_report.formats` (HTML, Markdown, CSV).
 """
@@ -15,7 +15,11 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Number:
-    """A figure: as machines read it, and as people do."""
+    """A figure: as machines read it, and as people do.
+
+    >>> str(Number(1500, "1.5 kB"))
+    '1.5 kB'
+    """
 
     value: float
     text: str
@@ -26,7 +30,7 @@ class Number:
 
 Cell = str | Number
 NAME = 20
-"""letters of a name in the terminal, beside numbers"""
+"""width of a name in the terminal, beside numbers"""
 Picture = Callable[[], str]
 """draws an SVG; only called where pictures are shown"""
 
@@ -35,9 +39,16 @@ Picture = Callable[[], str]
 class Section:
     """One part of a report.
 
-    name: for files and links, in lower case with hyphens. lead, after: paragraphs around the table.
-    words: how many of the first columns hold text; the others hold numbers, and stand to the right.
-    strong: numbers of the rows that stand out.
+    Attributes:
+        name: for files and links, in lower case with hyphens.
+        title: its heading.
+        lead: a paragraph before the table.
+        columns: headings of the table.
+        rows: a cell for each column.
+        words: how many of the first columns hold text; the others hold numbers, and are aligned to the right.
+        strong: indices of the rows that stand out.
+        after: a paragraph after the table.
+        picture: draws an SVG element.
     """
 
     name: str
@@ -52,7 +63,7 @@ class Section:
 
 
 def show(console: Console, sections: Sequence[Section]) -> None:
-    """In a terminal; a section that is only a picture is left out."""
+    """Print sections in a terminal; one that is only a picture is left out."""
     for section in sections:
         if not (section.rows or section.lead or section.after):
             continue
@@ -66,7 +77,7 @@ def show(console: Console, sections: Sequence[Section]) -> None:
 
 
 def _table(section: Section) -> Table:
-    """Names are folded at their hyphens to make room for numbers, of which no digit is ever cut off."""
+    """Fold names at their hyphens to make room for numbers, of which no digit is ever cut off."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     numbers = len(section.columns) > section.words
     rows = [[str(cell) for cell in row] for row in section.rows]
@@ -85,7 +96,11 @@ def _table(section: Section) -> Table:
 
 
 def size(value: float) -> Number:
-    """Bytes, decimal: 1.2 MB."""
+    """Format bytes, in decimal units.
+
+    >>> str(size(1_200_000))
+    '1.2 MB'
+    """
     scaled = value
     for unit in ("B", "kB", "MB"):
         if scaled < 1000:
@@ -95,7 +110,11 @@ def size(value: float) -> Number:
 
 
 def count(value: float) -> Number:
-    """Of anything."""
+    """Format a number of things.
+
+    >>> str(count(1500))
+    '1.5 k'
+    """
     if value < 1000:
         return Number(value, f"{value:.0f}")
     scaled, units = value / 1000, ["k", "M", "G", "T", "P"]
@@ -106,7 +125,11 @@ def count(value: float) -> Number:
 
 
 def seconds(value: float) -> Number:
-    """A duration, in the unit that suits it."""
+    """Format a duration, in the unit that suits it.
+
+    >>> str(seconds(0.0025))
+    '2.5 ms'
+    """
     for unit, of in (("s", 1.0), ("ms", 1e-3)):
         if value >= of:
             return Number(value, f"{value / of:.3g} {unit}")
@@ -114,15 +137,15 @@ def seconds(value: float) -> Number:
 
 
 def fixed(value: float, digits: int = 3) -> Number:
-    """With so many digits after the point."""
+    """Format a number with so many digits after the point."""
     return Number(value, f"{value:,.{digits}f}")
 
 
 def percent(value: float) -> Number:
-    """Of a share."""
+    """Format a share of 1 as a percentage."""
     return Number(value, f"{100 * value:.3g}%")
 
 
 def times(value: float, digits: int = 1) -> Number:
-    """How many times something else."""
+    """Format a ratio, as how many times something else."""
     return Number(value, f"{value:.{digits}f}x")

@@ -19,7 +19,7 @@ COLOURS = (
 )
 MARKERS = "osD^v<>pPX*h"
 WIDTH, HEIGHT = 4.6, 3.1
-"""inches of an axes; a legend comes below it"""
+"""inches of the axes; a legend is below them"""
 STYLE = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "font.size": 9,
@@ -39,7 +39,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Point:
-    """One setting, with the range of its ordinate."""
+    """One setting. low, high: the range of its ordinate."""
 
     label: str
     x: float
@@ -53,7 +53,17 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def scatter(points: Sequence[Point], x: str, y: str, *, logarithmic: bool = False) -> str:
-    """Points over a logarithmic x; those at 0 are drawn at the left edge, as a bar. logarithmic: y, too."""
+    """Draw points over a logarithmic abscissa.
+
+    Args:
+        points: those at 0 are drawn at the left edge, as a bar.
+        x: what the abscissa is.
+        y: what the ordinate is.
+        logarithmic: whether the ordinate is, too.
+
+    Returns:
+        The text of an SVG element.
+    """
     canvas = _Canvas(HEIGHT, legend=len(points))
     least = min((p.x for p in points if p.x > 0), default=1.0)
     for i, point in enumerate(sorted(points, key=lambda p: (p.x, p.y))):
@@ -73,8 +83,17 @@ def scatter(points: Sequence[Point], x: str, y: str, *, logarithmic: bool = Fals
     return canvas.svg(x, y)
 
 
+def accuracy_by_payload(points: Sequence[Point]) -> str:
+    """Draw accuracy on all classes over the payload bytes of a device."""
+    return scatter(points, "payload bytes a device (| none)", "accuracy on all classes")
+
+
 def lines(series: Series, x: str, y: str, *, from_zero: bool = False) -> str:
-    """One line each. from_zero: where the ordinate begins."""
+    """Draw a line for each series. from_zero: whether the ordinate begins there.
+
+    >>> lines({"d-psgd": [(1, 0.2), (2, 0.5)]}, "round", "accuracy").startswith("<svg")
+    True
+    """
     canvas = _Canvas(HEIGHT, legend=len(series))
     for i, (label, line) in enumerate(series.items()):
         style = ("-", "--", ":")[i // len(COLOURS) % 3]
@@ -90,7 +109,7 @@ def lines(series: Series, x: str, y: str, *, from_zero: bool = False) -> str:
 
 
 def bars(parts: Mapping[str, Mapping[str, float]], x: str, *, logarithmic: bool = False) -> str:
-    """Horizontal ones, the first on top: label -> part -> length. A part has the same colour in all."""
+    """Draw horizontal bars, the first on top: label -> part -> length. A part has the same colour in all bars."""
     known = list(dict.fromkeys(part for row in parts.values() for part in row))
     canvas = _Canvas(0.4 + 0.21 * len(parts), legend=len(known) if len(known) > 1 else 0)
     ends = dict.fromkeys(parts, 0.0)
@@ -111,7 +130,7 @@ def bars(parts: Mapping[str, Mapping[str, float]], x: str, *, logarithmic: bool 
 
 
 def graph(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> str:
-    """Nodes on a circle."""
+    """Draw a graph, its nodes on a circle."""
     canvas = _Canvas(HEIGHT, legend=0)
     at = {n: (sin(2 * pi * i / len(nodes)), cos(2 * pi * i / len(nodes))) for i, n in enumerate(nodes)}
     for a, b in edges:
@@ -128,7 +147,7 @@ def graph(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> str:
 
 
 class _Canvas:
-    """A figure with one axes. Only here is matplotlib loaded."""
+    """A figure with one pair of axes. matplotlib is loaded here only."""
 
     def __init__(self, height: float, legend: int) -> None:
         try:
@@ -144,7 +163,7 @@ class _Canvas:
             self.axes: Any = self.figure.subplots()
 
     def svg(self, x: str, y: str, grid: str = "both") -> str:
-        """Finish; the text of an SVG element."""
+        """Finish, and return the text of an SVG element."""
         with self._context({**STYLE, "svg.hashsalt": x + y}):
             self.axes.set_xlabel(x)
             self.axes.set_ylabel(y)

@@ -1,4 +1,4 @@
-"""What every measurement leaves behind: the command and its environment. The names are those of the JSON files."""
+"""What every measurement leaves: the command, its environment, its numbers. The names are those of the JSON files."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from pydantic import BaseModel, Field
 from edge.errors import ConfigError
 
 Progress = Callable[[int, int, str], None]
-"""told how many of how many are done, and what comes"""
+"""called with how many of how many are done, and what comes next"""
 PACKAGES = ("murmur-edge", "numpy", "onnx", "onnxruntime", "scikit-learn")
 
 
 class Environment(BaseModel):
-    """Where it was measured."""
+    """Where something was measured. governor: of the processor's clock, if the machine reports it."""
 
     python: str
     machine: str
@@ -29,13 +29,12 @@ class Environment(BaseModel):
     memory_bytes: int | None = None
     system: str = ""
     governor: str | None = None
-    """of the processor's clock; none, if the machine does not tell"""
     packages: dict[str, str]
     commit: str | None
 
 
 def environment() -> Environment:
-    """This machine, now."""
+    """Describe this machine, now."""
     return Environment(
         python=platform.python_version(),
         machine=platform.machine(),
@@ -44,20 +43,26 @@ def environment() -> Environment:
         memory_bytes=_memory(),
         system=f"{platform.system()} {platform.release()}",
         governor=text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={name: installed for name in PACKAGES if (installed := _version(name))},
         commit=_commit(),
     )
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Finding(BaseModel):
-    """What every command of `edge-bench` leaves.
+    """The result of a measurement; each command of `edge-bench` adds its own fields.
 
-    command: its name, by which `edge_bench.record.read` knows what else is there.
+    Attributes:
+        schema_version: of the JSON files.
+        command: its name, by which `edge_bench.record.read` knows what else is there.
+        environment: where it was measured.
+
+    >>> Finding(command="wire").model_dump()["command"]
+    'wire'
     """
 
     schema_version: Literal[1] = 1
@@ -66,7 +71,7 @@ class Finding(BaseModel):
 
 
 def loaded(path: Path) -> Any:
-    """What a JSON file holds. Raises ConfigError."""
+    """Read a JSON file. Raises ConfigError: it cannot be read, or is not JSON."""
     try:
         return json.loads(path.read_text())
     except OSError as reason:
@@ -76,12 +81,16 @@ def loaded(path: Path) -> Any:
 
 
 def mean(values: list[float]) -> float:
-    """Over seeds."""
+    """Return the mean."""
     return float(np.mean(values))
 
 
 def spread(values: list[float], digits: int = 3) -> str:
-    """The mean, and the smallest and largest where they differ: ".912 (.905-.920)"."""
+    """Format the mean, and the smallest and largest value where they differ.
+
+    >>> spread([0.5, 0.6]), spread([0.5, 0.5])
+    ('0.550 (0.500 to 0.600)', '0.500')
+    """
     low, middle, high = min(values), mean(values), max(values)
     text = f"{middle:.{digits}f}"
     return text if high - low < 10**-digits else f"{text} ({low:.{digits}f} to {high:.{digits}f})"
@@ -94,7 +103,7 @@ def _cpu() -> str:
 
 
 def text_of(path: str) -> str | None:
-    """What a file of /sys or /proc says; none, if it is not there or empty."""
+    """Read a file of /sys or /proc; none if it is not there or empty."""
     try:
         return Path(path).read_text().strip() or None
     except OSError:
@@ -116,7 +125,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The repository's, if this is one."""
+    """Return the commit of the repository, if this is one."""
     here = Path(__file__).parent
     try:
         done = subprocess.run(

@@ -23,21 +23,8 @@ from edge_sim.scenario import Scenario
 def main() -> int:
     """Console script; exit code 2 and one line for what can be put right."""
     if sys.argv[1:2] == ["sweep"]:
-        return guarded("edge-sim", lambda: _sweep(_sweep_parser().parse_args(sys.argv[2:])))
+        return delivery.main("edge-sim sweep", sweep.SPEC, sys.argv[2:])
     return guarded("edge-sim", _emulate)
-
-
-def _sweep(args: argparse.Namespace) -> int:
-    add_plugins(args)
-    return delivery.perform(sweep, args)
-
-
-def _sweep_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-sim sweep", description=sweep.TEXT)
-    sweep.arguments(parser)
-    plugin_flag(parser)
-    delivery.flags(parser)
-    return parser
 
 
 def _parser() -> Parser:

@@ -1,4 +1,4 @@
-"""What a person sees of an emulation: a live table while it runs, a comparison at the end."""
+"""An emulation in the terminal: a live table while it runs, a comparison at the end."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,7 +14,7 @@ from edge_sim.result import Accuracy, Result, Summary
 from edge_sim.run import Frame
 
 SHOWN = 16
-"""Devices a live table lists; of a larger fleet it shows the first few and the mean."""
+"""devices that a live table lists; of a larger fleet it shows the first few and the mean"""
 
 
 class Display:
@@ -109,20 +109,20 @@ class Display:
 
 
 def report(console: Console, result: Result) -> None:
-    """The comparison, or the one line there is."""
+    """Print the comparison, or the one line there is."""
     summaries = result.comparison or [result.summary()]
     table = Table(title="Test accuracy over all classes, and what each device sent", title_justify="left")
     table.add_column("protocol", no_wrap=True)
     for heading in ("mean", "worst", "own classes", "payload", "messages", "seconds"):
         table.add_column(heading, justify="right")
-    for line in summaries:
-        table.add_row(*_cells(line), style="bold" if line.protocol == result.protocol else "")
+    for summary in summaries:
+        table.add_row(*_cells(summary), style="bold" if summary.protocol == result.protocol else "")
     console.print(table)
     if result.interrupted:
         console.print(f"Interrupted after round {len(result.rounds)} of {result.scenario['rounds']}.", style="bold")
-    for spoken in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result)):
-        if spoken:
-            console.print(spoken, highlight=False, soft_wrap=True)
+    for line in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result)):
+        if line:
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def _cells(line: Summary) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def _cells(line: Summary) -> tuple[str, ...]:
 
 
 def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
-    """One sentence that says what the table shows, if there is a costlier protocol in it."""
+    """Compare a protocol with the costliest of the table in a sentence, if that is another one."""
     ours = next(s for s in summaries if s.protocol == protocol)
     costly = max(summaries, key=lambda s: s.payload_bytes_per_device)
     if costly.protocol == protocol or not ours.payload_bytes_per_device:
@@ -152,33 +152,37 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
 
 
 def _by_head(result: Result) -> str:
-    """Both accuracies of every head, means over the devices, if there are several."""
+    """Return both accuracies of every head, means over the devices, if there are several heads."""
     heads = list(zip(*(d.accuracy_by_head for d in result.devices), strict=True))
     if not heads:
         return ""
     of_all, of_own = ([sum(a[i] for a in head) / len(head) for head in heads] for i in (0, 1))
-    said = ("  ".join(f"{a:.3f}" for a in values) for values in (of_own, of_all))
-    return "By head, the main one first: own classes {}; all classes {}".format(*said)
+    texts = ("  ".join(f"{a:.3f}" for a in values) for values in (of_own, of_all))
+    return "By head, the main one first: own classes {}; all classes {}".format(*texts)
 
 
 def _convergence(result: Result) -> str:
-    """How far the fleet went towards a stationary point, if that was measured."""
+    """Say how far the fleet went towards a stationary point, if that was measured."""
     measured = [r.metrics for r in result.rounds if "gradient_norm" in r.metrics]
     if not measured:
         return ""
     size = max(1, min(5, len(measured) // 2))
-    said = []
+    parts = []
     for key, name in (("gradient_norm", "gradient norm"), ("consensus_error", "consensus error")):
         first, last, ratio = window([m[key] for m in measured], size)
-        said.append(f"{name} {first:.3g} to {last:.3g} ({ratio:.2f})")
-    return f"{'; '.join(said)}; means of {size} measurements. Spectral gap {result.spectral_gap:.3f}."
+        parts.append(f"{name} {first:.3g} to {last:.3g} ({ratio:.2f})")
+    return f"{'; '.join(parts)}; means of {size} measurements. Spectral gap {result.spectral_gap:.3f}."
 
 
 def classes(held: Sequence[int]) -> str:
-    """E.g. "0 3 4 9", cut after ten."""
+    """List classes, cut after ten.
+
+    >>> classes([0, 3, 4, 9])
+    '0 3 4 9'
+    """
     return " ".join(map(str, held[:10])) + (" ..." if len(held) > 10 else "")
 
 
 def loss(value: float | None) -> str:
-    """Three decimals, or a dash for a device that did not train."""
+    """Format a loss; a dash for a device that did not train."""
     return "-" if value is None else f"{value:.3f}"

@@ -14,7 +14,7 @@ from edge.interfaces import Array, Engine, NodeId, Protocol, ProtocolContext, Tr
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
-from edge_sim import lies
+from edge_sim import attacks
 from edge_sim.world import Bundles, World
 
 Steps = Iterator[Waiting | Row]
@@ -100,8 +100,8 @@ class EmulatedNode:
 
     @property
     def honest(self) -> bool:
-        """Whether it says what it believes."""
-        return not isinstance(self.protocol, lies.Liar)
+        """Whether it sends what it should."""
+        return not isinstance(self.protocol, attacks.ByzantineProtocol)
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,12 @@ class Maker:
     def _node(
         self, i: int, context: ProtocolContext, engine: Engine, transport: Transport, now: Callable[[], float]
     ) -> edge.device.Device:
-        """A device as `edge-node` builds it; a liar has another protocol."""
+        """A device as `edge-node` builds it; a Byzantine one has another protocol."""
         scenario = self.world.scenario
         create: Callable[[ProtocolContext], Protocol] = self.algorithm.create
         if scenario.byzantine:
-            lie, count = lies.parse(scenario.byzantine)
-            create = lies.liar(create, lie) if i < count else create
+            attack, count = attacks.parse(scenario.byzantine)
+            create = attacks.attacker(create, attack) if i < count else create
         return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 
     def resume(self, emulated: EmulatedNode, first: int) -> None:

@@ -21,24 +21,24 @@ Observe = Callable[[Frame], float]
 
 
 def _devices(frame: Frame) -> list[EmulatedNode]:
-    """In this process, where they can be looked into."""
+    """Return the devices that are in this process, where they can be inspected."""
     return [node for node in frame.devices if isinstance(node, EmulatedNode)]
 
 
 def divergence(frame: Frame) -> float:
-    """(1/m) sum ||w_i - mean||^2 of the devices' weights (Kamp et al. 2018)."""
+    """Return (1/m) sum ||w_i - mean||^2 of the devices' weights (Kamp et al. 2018)."""
     rows = np.stack([flatten(d.engine.parameters())[0] for d in _devices(frame)]).astype(np.float64)
     return float(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
 
 
 def digest(frame: Frame) -> float:
-    """One number that two fleets with the same bits share: a weighted sum of all weights."""
+    """Return a number that two fleets share if their weights have the same bits: a weighted sum of all weights."""
     rows = np.concatenate([flatten(d.engine.parameters())[0] for d in _devices(frame)]).astype(np.float64)
     return float(rows @ np.random.default_rng(0).standard_normal(len(rows)))
 
 
 def at_the_end(read: Observe) -> Observe:
-    """Look after the last round only; 0 before."""
+    """Observe after the last round only; 0 before."""
     return lambda frame: read(frame) if frame.latest.round == frame.rounds else 0.0
 
 
@@ -56,7 +56,7 @@ OBSERVERS: dict[str, Observe] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One emulation. name: of the setting. observe: what to look at after each round, beside the result."""
+    """One emulation. name: of the setting. observe: keys of OBSERVERS, read after each round."""
 
     name: str
     seed: int
@@ -65,27 +65,35 @@ class Job:
 
 
 @dataclass
-class Outcome:
-    """A job's result, and what was observed, a value a round."""
+class JobOutcome:
+    """A job's result, and what was observed, by key, a value a round."""
 
     job: Job
     result: Result
     observed: dict[str, list[float]] = field(default_factory=dict)
 
 
-def perform(job: Job) -> Outcome:
-    """Run it here."""
+def perform(job: Job) -> JobOutcome:
+    """Run a job in this process."""
     observed: dict[str, list[float]] = {name: [] for name in job.observe}
 
     def watch(frame: Frame) -> None:
         for name, values in observed.items():
             values.append(OBSERVERS[name](frame))
 
-    return Outcome(job, run(Scenario(**{**job.scenario, "seed": job.seed}), watch), observed)
+    return JobOutcome(job, run(Scenario(**{**job.scenario, "seed": job.seed}), watch), observed)
 
 
-def perform_all(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Run them, `workers` at a time, and yield each when it is done."""
+def perform_all(jobs: Sequence[Job], workers: int) -> Iterator[JobOutcome]:
+    """Run jobs, `workers` at a time in processes of their own, and yield each outcome when it is there.
+
+    Args:
+        jobs: in the order in which they start.
+        workers: processes; 1 runs them all in this one.
+
+    Yields:
+        Outcomes in the order in which they end. The figures do not depend on `workers`.
+    """
     if workers == 1:
         yield from map(perform, jobs)
         return
@@ -104,7 +112,7 @@ def perform_all(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
 
 
 def _end_with(parent: int) -> None:
-    """A worker whose parent was killed has nobody to report to, and would wait for work for ever."""
+    """End this worker when its parent has been killed; it would wait for work for ever."""
 
     def watch() -> None:
         while os.getppid() == parent:

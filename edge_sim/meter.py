@@ -1,4 +1,4 @@
-"""What a device's work cost: multiply-accumulates of all it was asked to do, and the memory that needs."""
+"""What a device's work cost: multiply-accumulates of all that it computed, and the memory that takes."""
 
 from edge.bundle import Bundle
 from edge_sim import work
@@ -7,7 +7,7 @@ from export.report.cost import LayerCost
 
 
 def macs(device: EmulatedNode) -> float:
-    """Multiply-accumulates of all training steps and predictions so far, evaluations by the emulator included not."""
+    """Count the multiply-accumulates of all steps and predictions so far, without the emulator's evaluations."""
     if device.bundle is None:
         return 0.0
     return float(work.macs(device.bundle.path, device.engine.work))
@@ -17,7 +17,7 @@ PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
 
 
 def memory(device: EmulatedNode) -> dict[str, float]:
-    """Bytes a step needs at its highest, by plan: PARTS, parameters and optimizer state as they are, twice.
+    """Plan the most bytes that a step needs, by PARTS: parameters and optimizer state are there twice.
 
     The runtime and the interpreter come on top (`edge-bench memory`).
     """
@@ -30,7 +30,7 @@ def memory(device: EmulatedNode) -> dict[str, float]:
 
 
 def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
-    """Bytes of one training step with `n` private and `r` reference rows, by PARTS but for the protocol's."""
+    """Plan the bytes of one training step with `n` private and `r` reference rows, by PARTS but for the protocol's."""
     spent, manifest = work.of(bundle.path, "train", n, r), bundle.manifest
     parameters, state = 4.0 * manifest.size, 4.0 * sum(s.size for s in manifest.state)
     return {
@@ -42,10 +42,10 @@ def planned(bundle: Bundle, n: int, r: int = 0) -> dict[str, float]:
 
 
 def outputs(bundle: Bundle, n: int) -> int:
-    """Bytes of the activations when the outputs of `n` rows are computed at once, by plan."""
+    """Plan the bytes of the activations when the outputs of `n` rows are computed at once."""
     return work.of(bundle.path, "predict", n, 0).activations
 
 
 def layers(bundle: Bundle, n: int, r: int = 0) -> list[LayerCost]:
-    """The nodes of one training step that multiply."""
+    """Return the nodes of one training step that multiply."""
     return [layer for layer in work.of(bundle.path, "train", n, r).layers if layer.macs]

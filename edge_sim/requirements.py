@@ -21,7 +21,7 @@ from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
 from edge.specs import ENGINES, PROTOCOLS, ProtocolSpec
-from edge_sim import boards, lies, replay
+from edge_sim import attacks, boards, replay
 from edge_sim.conditions import Absence, Link, choose
 from edge_sim.scenario import Scenario
 
@@ -179,7 +179,7 @@ def _loads(scenario: Scenario) -> Iterator[Load]:
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
     if scenario.byzantine:
-        yield partial(lies.parse, scenario.byzantine)
+        yield partial(attacks.parse, scenario.byzantine)
     for board in dict.fromkeys([scenario.board, *(table.board for table in scenario.boards)]):
         if board:
             yield partial(boards.load, board)

@@ -47,7 +47,7 @@ class Node(Protocol):
 
     @property
     def honest(self) -> bool:
-        """Whether it says what it believes."""
+        """Whether it sends what it should."""
 
 
 @dataclass

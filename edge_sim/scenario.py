@@ -10,7 +10,7 @@ from edge import algorithm
 from edge.algorithm import Algorithm
 from edge.config import RunConfig
 from edge.errors import ConfigError
-from edge_sim import lies
+from edge_sim import attacks
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -147,5 +147,5 @@ class Scenario(RunConfig):
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
         chosen.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
         if self.byzantine:
-            chosen.refuse_attack(f"byzantine '{self.byzantine}'", lies.load(self.byzantine.partition(":")[0]).applies)
+            chosen.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
         return chosen

@@ -18,7 +18,7 @@ from edge_sim.run import Frame, Watch
 
 
 def browser() -> bool:
-    """Whether a page can be opened here for somebody to see."""
+    """Say whether a page can be opened here for somebody to see."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     seen = sys.platform in ("darwin", "win32") or any(os.environ.get(key) for key in screens)
     try:
@@ -28,13 +28,13 @@ def browser() -> bool:
 
 
 class Page:
-    """A watcher for `edge_sim.run` that tells the dashboard what devices would tell it."""
+    """A watcher for `edge_sim.run` that reports to the dashboard what devices would."""
 
     def __init__(self) -> None:
         self.state = FleetState("edge-sim", time.time)
 
     def __call__(self, frame: Frame) -> None:
-        """After a round; devices that have not done it are silent."""
+        """Report the fleet after a round; devices that have not done it are silent."""
         self.state.name, self.state.place = frame.protocol, frame.place
         now = self.state.clock()
         for device, heads in zip(frame.devices, frame.accuracies, strict=True):
@@ -46,14 +46,14 @@ class Page:
             self.state.report(device.id, row, now)
 
     def end(self) -> None:
-        """Nobody is silent because it is over."""
+        """Stop the clock: no device is silent because the run is over."""
         ended = self.state.clock()
         self.state.clock = lambda: ended
 
 
 @contextmanager
 def page(console: Console) -> Iterator[tuple[Page, str]]:
-    """Serve it, and open it where there is a browser; the watcher, and the page's URL."""
+    """Serve the dashboard, and open it where there is a browser; yield (the watcher, the page's URL)."""
     watcher = Page()
     with server.serving(watcher.state, "127.0.0.1", 0) as url:
         console.print(f"watch it at {url}", highlight=False, soft_wrap=True)
@@ -64,7 +64,7 @@ def page(console: Console) -> Iterator[tuple[Page, str]]:
 
 @contextmanager
 def in_text(console: Console, of: Page) -> Iterator[Watch]:
-    """The text view, drawn again after every round."""
+    """Draw the text view again after every round."""
     with Live(console=console, auto_refresh=False) as live:
         yield lambda _: live.update(text.picture(of.state.snapshot(), console.height), refresh=True)
     if not console.is_terminal:
@@ -72,7 +72,7 @@ def in_text(console: Console, of: Page) -> Iterator[Watch]:
 
 
 def stay(console: Console, url: str) -> None:
-    """Until Ctrl-C: what is there to look at does not go away by itself."""
+    """Keep the page up until Ctrl-C, so that it can be looked at."""
     try:
         console.print(f"{url} stays until Ctrl-C", highlight=False, soft_wrap=True)  # which may come at once
         Event().wait()

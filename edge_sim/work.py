@@ -9,12 +9,12 @@ import onnx
 from export.report.cost import Cost, cost
 
 Work = Mapping[tuple[str, int, int], int]
-"""what was asked of an engine -> how often (`edge.interfaces.Engine`)"""
+"""what an engine has computed -> how often (`edge.interfaces.Engine`)"""
 
 
 @lru_cache(maxsize=256)
 def of(folder: Path, graph: str, n: int, r: int) -> Cost:
-    """One run of a bundle's graph on so many private and reference rows."""
+    """Return the cost of one run of a bundle's graph on `n` private and `r` reference rows."""
     return cost(onnx.load(folder / f"{graph}.onnx"), {"N": n, "R": r, "rows": n + r})
 
 
@@ -24,5 +24,5 @@ def _macs(folder: Path, graph: str, n: int, r: int) -> int:
 
 
 def macs(folder: Path, work: Work) -> int:
-    """Multiply-accumulates of all of it."""
+    """Count the multiply-accumulates of all of it."""
     return sum(times * _macs(folder, *key) for key, times in work.items())

@@ -13,6 +13,7 @@ from shlex import join, quote
 
 from edge.command import last_line
 from edge.errors import ConfigError
+from edge.process import THREAD_POOLS
 from firmware_scripts import system_packages
 
 SUITE = "bookworm"
@@ -86,8 +87,7 @@ class EmulatedBoard:
             "HOME": "/root",
             "LANG": "C.UTF-8",
             "QEMU_CPU": self.machine.model,
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
+            **dict.fromkeys(THREAD_POOLS, "1"),
         }
 
     def run(self, words: Sequence[str], shared: Mapping[Path, str] | None = None, folder: str = "/") -> str:

@@ -1,8 +1,8 @@
 """The structure of the house in figures, and the bounds that it keeps: `python -m tests.architecture [--json]`.
 
     floors             longest chain of imports between top-level packages
-    upward imports     against the order of the `layers` contracts in pyproject.toml, also those hidden in a string that
-                       names a module for a plug-in loader
+    upward imports     against the order of the `layers` contracts in pyproject.toml, also those of another package
+                       that are hidden in a string, as plug-in loaders take them
     circles            groups of files that import one another, counting imports inside functions and TYPE_CHECKING
     ignored imports    exceptions in the import contracts
     private imports    uses of an underscored name of another file, or of an underscored module of another package
@@ -152,7 +152,12 @@ def contracts(house: House) -> list[dict[str, Any]]:
 def upward(house: House) -> list[str]:
     """Imports from a lower layer into a higher one, of all `layers` contracts."""
     edges = {(module, target) for module, targets in house.imports.items() for target in targets}
-    edges |= {(module, target) for module, tree in house.modules.items() for target in loaded(tree, house.imports)}
+    edges |= {
+        (module, target)
+        for module, tree in house.modules.items()
+        for target in loaded(tree, house.imports)
+        if top(target) != top(module)
+    }
     against = set()
     for contract in contracts(house):
         if contract["type"] != "layers":
@@ -223,38 +228,47 @@ def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
 
 def private(house: House) -> list[str]:
     """Uses of what another file, or another package, keeps to itself."""
-    return sorted(
-        {
-            f"{module} -> {use}"
-            for module, tree in house.modules.items()
-            for use in _private_uses(module, tree, house.imports)
-        }
+    uses = (
+        f"{module} -> {use}"
+        for module, tree in house.modules.items()
+        for use in (*_private_imports(module, tree, house.imports), *_private_attributes(module, tree, house.imports))
     )
+    return sorted(set(uses))
 
 
-def _private_uses(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+def _private_imports(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+    """Imports of underscored modules of other packages, and of underscored names of other modules."""
     package = module if any(name.startswith(f"{module}.") for name in known) else module.rpartition(".")[0]
-    aliases: dict[str, str] = {}  # name in the file -> the module it stands for
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                aliases[alias.asname or alias.name] = alias.name
-                yield from _foreign_module(alias.name, package)
-        elif isinstance(node, ast.ImportFrom) and node.module and top(node.module) in {top(name) for name in known}:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                if whole in known:
-                    aliases[alias.asname or alias.name] = whole
-                    yield from _foreign_module(whole, package)
-                else:
-                    yield from _foreign_module(node.module, package)
-                    if is_private(alias.name):
-                        yield whole
+    for whole in _imported(tree, known).values():
+        if whole in known:
+            yield from _foreign_module(whole, package)
+        else:
+            home, _, name = whole.rpartition(".")
+            yield from _foreign_module(home, package)
+            if is_private(name):
+                yield whole
+
+
+def _private_attributes(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+    """Underscored names that are reached through an imported module."""
+    aliases = _imported(tree, known)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and isinstance(node.value, ast.Name):
             origin = aliases.get(node.value.id)
             if origin in known and origin != module and f"{origin}.{node.attr}" not in known:
                 yield f"{origin}.{node.attr}"
+
+
+def _imported(tree: ast.Module, known: Mapping[str, object]) -> dict[str, str]:
+    """Name in a file -> what it was imported from the packages as, dotted."""
+    tops = {top(name) for name in known}
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names if top(alias.name) in tops}
+        elif isinstance(node, ast.ImportFrom) and node.module and top(node.module) in tops:
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def _foreign_module(name: str, package: str) -> Iterator[str]:

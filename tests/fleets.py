@@ -14,6 +14,7 @@ from edge_sim.fleet import EmulatedNode
 from edge_sim.scenario import Scenario
 from edge_sim.stages import Stage, in_virtual_time
 from edge_sim.world import Bundles, World
+from tests import payloads
 
 
 @dataclass
@@ -50,13 +51,6 @@ class Fleet:
         return [row for number, row in self.finished() if number == index]
 
 
-SUITED: dict[str, dict[str, Any]] = {
-    "fedgkt": {"model": "zoo:mlp:16-8", "split_at": "Relu_5"},
-    "federated-reinforcement-distillation": {"data": "cartpole", "model": "zoo:mlp:8"},
-}
-"""What a protocol needs of a scenario beyond its name."""
-
-
 @contextmanager
 def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Iterator[Fleet]:
     """Devices in memory, on digits, soft labels in float32 unless `changes` say otherwise."""
@@ -68,7 +62,9 @@ def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Ite
         "evaluate_every": 1000,
         "coding": {"soft_labels": "float32"},
     }
-    scenario = Scenario(**{**base, **SUITED.get(protocol, {}), "protocol": protocol, "settings": settings, **changes})
+    scenario = Scenario(
+        **{**base, **payloads.scenario(protocol), "protocol": protocol, "settings": settings, **changes}
+    )
     algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
     with in_virtual_time(world, algorithm, Bundles(world, folder / "bundles"), "test") as stage:

@@ -9,7 +9,7 @@ import pytest
 
 from tests import architecture
 
-CEILINGS = {"circles": 3, "private imports": 9, "duplicate classes": 19, "participles": 672}
+CEILINGS = {"circles": 1, "duplicate classes": 2, "participles": 96}
 """Where a bound is not reached yet: today's value, which may only fall."""
 
 PYPROJECT = """

@@ -15,6 +15,7 @@ from broker import embedded
 from edge import codec, plugins
 from edge.config import NodeConfig
 from edge.specs import PROTOCOLS
+from edge.storage import metrics_log
 from edge_sim import boards
 from edge_sim.scenario import Scenario
 
@@ -155,7 +156,7 @@ def test_every_protocol_and_setting_is_explained(protocol: str) -> None:
         "edge.split",
         "edge.robust",
         "edge.privacy",
-        "edge_sim.lies",
+        "edge_sim.attacks",
         "export.zoo",
         "export.optimizers",
     ],
@@ -170,6 +171,14 @@ def test_every_choice_is_named(package: str) -> None:
 def test_every_coding_is_named(name: str) -> None:
     for page in ("scenario", "wire"):
         assert f"`{name}`" in (ROOT / "docs" / f"{page}.md").read_text(), f"{name} is not in docs/{page}.md"
+
+
+def test_every_old_name_is_in_the_glossary() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    tables = [NodeConfig.RENAMED, Scenario.RENAMED, metrics_log.RENAMED]
+    tables += [PROTOCOLS.load(name).renamed for name in PROTOCOLS.names()]
+    for old, new in {pair for table in tables for pair in table.items()}:
+        assert re.search(rf"\| `{old}`[^|]*\| `{new}` \|", text), f"docs/glossary.md lacks {old} -> {new}"
 
 
 def test_the_example_of_the_wire_document() -> None:

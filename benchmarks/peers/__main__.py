@@ -38,11 +38,14 @@ from pydantic import BaseModel
 
 from benchmarks.peers.tree import Tree
 from edge import data, split
-from edge.command import guarded, last_line
+from edge.command import last_line
 from edge.errors import ConfigError
+from edge.process import single_threaded
 from edge_report import delivery
 from edge_report.document import Cell, Section, fixed, seconds, size
-from edge_report.finding import Finding
+from edge_report.finding import Finding, Progress
+from edge_report.flags import DEFAULT
+from edge_report.specs import CommandSpec
 
 WORKERS = Path(__file__).parent / "workers"
 CLIENTS = 10
@@ -51,24 +54,29 @@ TORCH = ("torch==2.13.0", "numpy")
 
 
 @dataclass(frozen=True)
-class Contender:
-    """packages: of its environment; none: this one. command: after its Python; JOB, PUBLIC and ROUNDS are filled in."""
+class Peer:
+    """What takes part.
+
+    Attributes:
+        command: after its Python; JOB, PUBLIC and ROUNDS are filled in.
+        packages: of its environment; it is this one if there are none.
+    """
 
     command: tuple[str, ...]
     packages: tuple[str, ...] = ()
 
 
-def _ours(protocol: str, workers: int) -> Contender:
-    return Contender(("-m", "benchmarks.peers.murmur", "JOB", "PUBLIC", "ROUNDS", protocol, str(workers)))
+def _ours(protocol: str, workers: int) -> Peer:
+    return Peer(("-m", "benchmarks.peers.murmur", "JOB", "PUBLIC", "ROUNDS", protocol, str(workers)))
 
 
-CONTENDERS = {
+PEERS = {
     "murmur": _ours("fedavg", 1),
     "murmur-2": _ours("fedavg", 2),
     "murmur-distill": _ours("d-distillation", 2),
-    "pytorch": Contender((str(WORKERS / "loop.py"), "JOB", "ROUNDS"), TORCH),
-    "flower": Contender((str(WORKERS / "flower.py"), "JOB", "ROUNDS"), ("flwr[simulation]==1.41.0", *TORCH)),
-    "decent": Contender(
+    "pytorch": Peer((str(WORKERS / "loop.py"), "JOB", "ROUNDS"), TORCH),
+    "flower": Peer((str(WORKERS / "flower.py"), "JOB", "ROUNDS"), ("flwr[simulation]==1.41.0", *TORCH)),
+    "decent": Peer(
         ("-m", "torch.distributed.run", "--nproc-per-node", "10", str(WORKERS / "decent.py"), "JOB", "ROUNDS"),
         ("decent-dp==0.2.3", *TORCH),
     ),
@@ -76,11 +84,11 @@ CONTENDERS = {
 
 
 Account = dict[str, Any]
-"""what a worker tells (`benchmarks.peers.workers.account`)"""
+"""what a worker reports (`benchmarks.peers.workers.account`)"""
 
 
-class Line(BaseModel):
-    """One contender; a number a run in the lists. Bytes, seconds."""
+class PeerRow(BaseModel):
+    """One peer; the lists have a number a run. Bytes, seconds."""
 
     name: str
     updates_per_second: list[float]
@@ -93,35 +101,37 @@ class Line(BaseModel):
 
 
 class Peers(Finding):
-    """All of them, and the job they did."""
+    """All peers, and the job they did."""
 
     command: str = "peers"
     data: str
     rounds: int
-    lines: list[Line]
+    lines: list[PeerRow]
 
 
-def main() -> int:
-    """Run, and show."""
-    parser = argparse.ArgumentParser(description="One job in Murmur and in its peers, in turns.")
-    parser.add_argument("--data", type=Path, metavar="JOB.npz", help="x, y, client, x_test, y_test, x_pub; else digits")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="20")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each, taking turns; 3")
-    parser.add_argument("--model", choices=("cnn", "mlp"), default="cnn", help="cnn")
-    parser.add_argument("--clients", type=int, metavar="N", help="so many instead of the data's own; not for decent")
-    parser.add_argument("--environments", type=Path, metavar="FOLDER", help="keep them there; else they go")
-    delivery.flags(parser)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(CONTENDERS)}; all by default")
-    return guarded("peers", lambda: _perform(parser.parse_args()))
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """See `CommandSpec.arguments`."""
+    data_help = "x, y, client, x_test, y_test, x_pub (default: digits)"
+    parser.add_argument("--data", type=Path, metavar="JOB.npz", help=data_help)
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of training" + DEFAULT)
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each, taking turns" + DEFAULT)
+    parser.add_argument("--model", choices=("cnn", "mlp"), default="cnn", help="model to train" + DEFAULT)
+    clients_help = "divide the data among so many (default: the data's own); not for decent"
+    parser.add_argument("--clients", type=int, metavar="N", help=clients_help)
+    parser.add_argument(
+        "--environments", type=Path, metavar="FOLDER", help="keep the environments here (default: remove them)"
+    )
+    known = f"one of: {', '.join(PEERS)} (default: all)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=known)
 
 
-def _perform(args: argparse.Namespace) -> int:
-    names = args.names or list(CONTENDERS)
-    if unknown := sorted(set(names) - CONTENDERS.keys()):
-        raise ConfigError(f"unknown peer '{unknown[0]}'; there are: {', '.join(CONTENDERS)}")
+def run(args: argparse.Namespace, progress: Progress) -> Peers:
+    """See `CommandSpec.run`."""
+    names = args.names or list(PEERS)
+    if unknown := sorted(set(names) - PEERS.keys()):
+        raise ConfigError(f"unknown peer '{unknown[0]}'; there are: {', '.join(PEERS)}")
     if min(args.rounds, args.repeats) < 1 or args.rounds < 2:
         raise ConfigError(f"--rounds {args.rounds} --repeats {args.repeats}: expected two rounds, and one run, or more")
-    console = delivery.checked(args)
     with ExitStack() as stack:
         folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,24 +139,32 @@ def _perform(args: argparse.Namespace) -> int:
         write_job(args.data, job, public, args.clients)
         os.environ["PEERS_MODEL"] = args.model  # for all that are started
         runs: dict[str, list[tuple[Account, Tree]]] = {name: [] for name in names}
-        for name in names:
-            console.print(f"environment of {name}", highlight=False)
+        total = len(names) * (1 + args.repeats)
+        for done, name in enumerate(names):
+            progress(done, total, f"environment of {name}")
             environment_of(name, folder)
-        for n in range(args.repeats):
-            for name in names:
-                console.print(f"run {n + 1} of {args.repeats}: {name}", highlight=False)
-                runs[name].append(_run(name, folder, job, public, args.rounds))
-    found = Peers(
+        for done, name in enumerate(names * args.repeats, start=len(names)):
+            progress(done, total, name)
+            runs[name].append(_run(name, folder, job, public, args.rounds))
+    return Peers(
         data=f"{args.data.name if args.data else 'digits'}, {args.model}, {args.clients or CLIENTS} clients",
         rounds=args.rounds,
         lines=[_line(name, several, args.clients or CLIENTS) for name, several in runs.items()],
     )
-    delivery.deliver(console, found, sections(found), args)
-    return 0
 
 
 def write_job(source: Path | None, job: Path, public: Path, clients: int | None = None) -> None:
-    """The archives that all contenders read: images (N, 1, 28, 28) float32 from 0 to 1. Raises ConfigError."""
+    """Write the archives that all peers read: images (N, 1, 28, 28) float32 from 0 to 1.
+
+    Args:
+        source: archive with x, y, client, x_test, y_test, x_pub; digits if absent.
+        job: archive to write, with the training and test data.
+        public: archive to write, with the reference images.
+        clients: divide the data evenly among as many, instead of as the archive does.
+
+    Raises:
+        ConfigError: an archive that lacks something, or more clients than rows.
+    """
     if source is None:
         digits = data.load("digits", 0)
         reference, private = data.take_reference("300", digits, 0)
@@ -161,12 +179,12 @@ def write_job(source: Path | None, job: Path, public: Path, clients: int | None 
             "x_test": _enlarged(private.x_test),
             "y_test": private.y_test,
         }
-        known = _enlarged(reference.x)
+        reference_images = _enlarged(reference.x)
     else:
         try:
-            with np.load(source) as given:
-                images = {name: given[name][:, None].astype(np.float32) / 255 for name in ("x", "x_test", "x_pub")}
-                labels = {name: given[name].astype(np.int64) for name in ("y", "y_test", "client")}
+            with np.load(source) as archive:
+                images = {name: archive[name][:, None].astype(np.float32) / 255 for name in ("x", "x_test", "x_pub")}
+                labels = {name: archive[name].astype(np.int64) for name in ("y", "y_test", "client")}
         except (OSError, ValueError, KeyError) as reason:
             raise ConfigError(f"--data {source}: {reason}; expected x, y, client, x_test, y_test, x_pub") from None
         arrays = {
@@ -176,24 +194,24 @@ def write_job(source: Path | None, job: Path, public: Path, clients: int | None 
             "x_test": images["x_test"],
             "y_test": labels["y_test"],
         }
-        known = images["x_pub"]
+        reference_images = images["x_pub"]
     if clients is not None:
         if not 1 < clients <= len(arrays["client"]):
             raise ConfigError(f"--clients {clients}: expected 2 to {len(arrays['client'])}, the rows there are")
         arrays["client"] = np.arange(len(arrays["client"])) % clients
     np.savez(job, **arrays)
-    np.savez(public, x=known)
+    np.savez(public, x=reference_images)
 
 
 def _enlarged(x: np.ndarray) -> np.ndarray:
-    """(N, 1, 8, 8) -> (N, 1, 28, 28): every pixel three times, and a margin of two."""
+    """Enlarge (N, 1, 8, 8) to (N, 1, 28, 28): every pixel three times, and a margin of two."""
     large = x.repeat(3, axis=2).repeat(3, axis=3)
     return np.pad(large, ((0, 0), (0, 0), (2, 2), (2, 2))).astype(np.float32)
 
 
 def environment_of(name: str, folder: Path) -> Path:
-    """Its Python; the environment is made where there is none yet."""
-    packages = CONTENDERS[name].packages
+    """Return the Python of a peer's environment, which is made if there is none yet."""
+    packages = PEERS[name].packages
     if not packages:
         return Path(sys.executable)
     home = folder / name
@@ -210,10 +228,10 @@ def environment_of(name: str, folder: Path) -> Path:
 
 
 def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple[Account, Tree]:
-    """(the worker's account, what its processes took)."""
+    """Run a peer once; return (the worker's account, what its processes took)."""
     words = {"JOB": str(job), "PUBLIC": str(public), "ROUNDS": str(rounds)}
-    command = [str(environment_of(name, folder)), *(words.get(word, word) for word in CONTENDERS[name].command)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
+    command = [str(environment_of(name, folder)), *(words.get(word, word) for word in PEERS[name].command)]
+    environment = {**single_threaded(), "FLWR_TELEMETRY_ENABLED": "0"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         try:
@@ -224,21 +242,21 @@ def _run(name: str, folder: Path, job: Path, public: Path, rounds: int) -> tuple
             process.wait()
         out.seek(0)
         errors.seek(0)
-        told = [line for line in out.read().splitlines() if line.startswith('{"marks"')]
-        if code or not told:
+        accounts = [line for line in out.read().splitlines() if line.startswith('{"marks"')]
+        if code or not accounts:
             raise ConfigError(f"{name} failed: {last_line(errors.read())}")
-    return json.loads(told[-1]), tree
+    return json.loads(accounts[-1]), tree
 
 
-def _line(name: str, runs: Sequence[tuple[Account, Tree]], clients: int = CLIENTS) -> Line:
+def _line(name: str, runs: Sequence[tuple[Account, Tree]], clients: int = CLIENTS) -> PeerRow:
     speeds, starts, accuracies = [], [], []
-    for told, _ in runs:
-        marks = np.array(told["marks"], np.float64)
+    for account, _ in runs:
+        marks = np.array(account["marks"], np.float64)
         rounds = np.diff(marks)
         speeds.append(clients / float(np.median(rounds[1:])))
         starts.append(float(rounds[0] - np.median(rounds[1:])))
-        accuracies.append(float(told["accuracy"]))
-    return Line(
+        accuracies.append(float(account["accuracy"]))
+    return PeerRow(
         name=name,
         updates_per_second=speeds,
         startup_seconds=starts,
@@ -250,11 +268,11 @@ def _line(name: str, runs: Sequence[tuple[Account, Tree]], clients: int = CLIENT
     )
 
 
-def sections(found: Peers) -> list[Section]:
-    """A table; shares are of the reference's, if it took part."""
-    of = next((line for line in found.lines if line.name == REFERENCE), None)
+def sections(peers: Peers) -> list[Section]:
+    """Show a table; ratios are to the reference, if it took part."""
+    of = next((line for line in peers.lines if line.name == REFERENCE), None)
     rows: list[tuple[Cell, ...]] = []
-    for line in found.lines:
+    for line in peers.lines:
         speed, memory = median(line.updates_per_second), median(line.proportional)
         shares: tuple[Cell, ...] = ("", "")
         if of is not None and line is not of:
@@ -272,13 +290,27 @@ def sections(found: Peers) -> list[Section]:
     return [
         Section(
             "peers",
-            f"{found.data}, {found.rounds} rounds, medians of {len(found.lines[0].accuracy)} runs",
+            f"{peers.data}, {peers.rounds} rounds, medians of {len(peers.lines[0].accuracy)} runs",
             columns=("who", "per s", "ratio", "start", "PSS", "ratio", "RSS", "sent", "accuracy"),
             rows=rows,
             after=f"Client updates a second, and memory, beside {REFERENCE}'s.",
-            strong=frozenset(i for i, line in enumerate(found.lines) if line.name.startswith("murmur")),
+            strong=frozenset(i for i, line in enumerate(peers.lines) if line.name.startswith("murmur")),
         )
     ]
+
+
+SPEC = CommandSpec(
+    text="Run one job in Murmur and in its peers, in turns.",
+    finding=Peers,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)
+
+
+def main() -> int:
+    """Run the program."""
+    return delivery.main("peers", SPEC)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,23 @@ from benchmarks.peers.tree import Tree
 from broker import embedded
 from broker.process import free_port
 from edge import algorithm
-from edge.command import guarded, last_line
+from edge.command import last_line
 from edge.errors import ConfigError
+from edge.process import single_threaded
 from edge_report import delivery
 from edge_report.document import Section, fixed, size
-from edge_report.finding import Finding
+from edge_report.finding import Finding, Progress
+from edge_report.flags import add_count
+from edge_report.specs import CommandSpec
 from export import zoo
 from export.write import export
 
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """seconds for all rounds, or for a server to answer"""
 
 
-class Line(BaseModel):
-    """One system; a number a device in the lists."""
+class DeployedRow(BaseModel):
+    """One system; the lists have a number a device."""
 
     name: str
     proportional: list[float]
@@ -49,38 +52,37 @@ class Line(BaseModel):
 
 
 class Deployed(Finding):
-    """Both."""
+    """Both systems."""
 
     command: str = "deployed"
     rounds: int
-    lines: list[Line]
+    lines: list[DeployedRow]
 
 
-def main() -> int:
-    """Run, and show."""
-    parser = argparse.ArgumentParser(description="What one deployed device takes, beside Flower's.")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """See `CommandSpec.arguments`."""
     parser.add_argument("--data", type=Path, metavar="JOB.npz", help="as of benchmarks.peers")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="5")
+    add_count(parser, "--rounds", 5, "rounds of training")
     parser.add_argument("--environments", type=Path, metavar="FOLDER", help="as of benchmarks.peers")
-    delivery.flags(parser)
-    return guarded("deployed", lambda: _perform(parser.parse_args()))
 
 
-def _perform(args: argparse.Namespace) -> int:
-    console = delivery.checked(args)
+def run(args: argparse.Namespace, progress: Progress) -> Deployed:
+    """See `CommandSpec.run`."""
     with ExitStack() as stack:
         folder = (args.environments or Path(stack.enter_context(tempfile.TemporaryDirectory()))).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         here = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_job(args.data, here / "job.npz", here / "public.npz")
         _first_two(here / "job.npz", here / "public.npz")
-        lines = [_murmur(here, args.rounds), _flower(here, environment_of("flower", folder).parent, args.rounds)]
-    found = Deployed(rounds=args.rounds, lines=lines)
-    delivery.deliver(console, found, sections(found), args)
-    return 0
+        progress(0, 2, "edge-node")
+        murmur = _murmur(here, args.rounds)
+        progress(1, 2, "Flower")
+        flower = _flower(here, environment_of("flower", folder).parent, args.rounds)
+    return Deployed(rounds=args.rounds, lines=[murmur, flower])
 
 
 def _first_two(job: Path, public: Path) -> None:
+    """Leave only the first two clients, and little data to evaluate on."""
     with np.load(job) as all_of, np.load(public) as known:
         mine = all_of["client"] < 2
         cut = {k: all_of[k][mine] for k in ("x_train", "y_train", "client")}
@@ -90,8 +92,8 @@ def _first_two(job: Path, public: Path) -> None:
     np.savez(public, x=reference)
 
 
-def _murmur(here: Path, rounds: int) -> Line:
-    """Two edge-nodes."""
+def _murmur(here: Path, rounds: int) -> DeployedRow:
+    """Run two edge-nodes."""
     objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
     export(zoo.build("small-cnn:64", shape=(1, 28, 28), classes=10), here / "bundle", objective=objective)
     with embedded.running() as broker, ExitStack() as stack:
@@ -107,13 +109,13 @@ def _murmur(here: Path, rounds: int) -> Line:
             nodes.append(stack.enter_context(_started([str(_beside("edge-node")), "--config", str(path)], {})))
         trees = [stack.enter_context(Tree(node.pid)) for node in nodes]
         for node in nodes:
-            if node.wait(PATIENCE):
+            if node.wait(TIMEOUT):
                 raise ConfigError("an edge-node failed")
     return _line("edge-node", trees)
 
 
-def _flower(here: Path, programs: Path, rounds: int) -> Line:
-    """A SuperLink, two SuperNodes, and the app sent to them."""
+def _flower(here: Path, programs: Path, rounds: int) -> DeployedRow:
+    """Run a SuperLink and two SuperNodes, and send the app to them."""
     app = WORKERS / "app"
     port, ports = free_port(None), [free_port(None) for _ in range(2)]
     home = here / "flower"
@@ -121,7 +123,7 @@ def _flower(here: Path, programs: Path, rounds: int) -> Line:
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "field"\n\n[superlink.field]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    given = {
+    variables = {
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "MURMUR_JOB": str(here / "job.npz"),
@@ -131,18 +133,18 @@ def _flower(here: Path, programs: Path, rounds: int) -> Line:
     }
     with ExitStack() as stack:
         link = [str(programs / "flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
-        stack.enter_context(_started(link, given))
+        stack.enter_context(_started(link, variables))
         _until(lambda: _answers(port), "the SuperLink does not answer")
         nodes = []
         for number, mine in enumerate(ports):
             words = ["--insecure", "--superlink", f"127.0.0.1:{port}", "--host", "127.0.0.1", "--port", str(mine)]
             command = [str(programs / "flower-supernode"), *words, "--node-config", f"partition-id={number}"]
-            nodes.append(stack.enter_context(_started(command, given)))
+            nodes.append(stack.enter_context(_started(command, variables)))
         _until(lambda: all(map(_answers, ports)), "a SuperNode does not answer")
         trees = [stack.enter_context(Tree(node.pid)) for node in nodes]
         command = [str(programs / "flwr"), "run", str(app), "field", "--stream"]
         done = subprocess.run(
-            command, env={**os.environ, **given}, capture_output=True, text=True, check=False, timeout=PATIENCE
+            command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=TIMEOUT
         )
         if done.returncode or not _trained(trees):
             raise ConfigError(f"flwr run failed: {last_line(done.stderr or done.stdout)}")
@@ -150,12 +152,12 @@ def _flower(here: Path, programs: Path, rounds: int) -> Line:
 
 
 def _trained(trees: Sequence[Tree]) -> bool:
-    """Whether every SuperNode has started its app."""
+    """Say whether every SuperNode has started its app."""
     return all(tree.processes >= 3 for tree in trees)
 
 
-def _line(name: str, trees: Sequence[Tree]) -> Line:
-    return Line(
+def _line(name: str, trees: Sequence[Tree]) -> DeployedRow:
+    return DeployedRow(
         name=name,
         proportional=[tree.proportional for tree in trees],
         resident=[tree.resident for tree in trees],
@@ -164,9 +166,9 @@ def _line(name: str, trees: Sequence[Tree]) -> Line:
 
 
 @contextmanager
-def _started(command: list[str], given: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs until the block ends."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **given}
+def _started(command: list[str], variables: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program until the block ends."""
+    environment = {**single_threaded(), **variables}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
             yield process
@@ -188,20 +190,20 @@ def _answers(port: int) -> bool:
 
 
 def _until(condition: Callable[[], bool], complaint: str) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > end:
             raise ConfigError(complaint)
         time.sleep(0.2)
 
 
-def sections(found: Deployed) -> list[Section]:
-    """A table."""
-    last = found.lines[-1]
+def sections(deployed: Deployed) -> list[Section]:
+    """Show a table."""
+    last = deployed.lines[-1]
     return [
         Section(
             "deployed",
-            f"One deployed device, medians of two, {found.rounds} rounds",
+            f"One deployed device, medians of two, {deployed.rounds} rounds",
             columns=("who", "processes", "PSS", "ratio", "RSS", "ratio"),
             rows=[
                 (
@@ -209,11 +211,20 @@ def sections(found: Deployed) -> list[Section]:
                     *(size(median(line.proportional)), fixed(median(line.proportional) / median(last.proportional), 3)),
                     *(size(median(line.resident)), fixed(median(line.resident) / median(last.resident), 3)),
                 )
-                for line in found.lines
+                for line in deployed.lines
             ],
         )
     ]
 
 
+SPEC = CommandSpec(
+    text="Measure what one deployed device takes, beside Flower's.",
+    finding=Deployed,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(delivery.main("deployed", SPEC))

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from benchmarks.peers.workers.account import began, tell
+from benchmarks.peers.workers.account import began, report
 from edge_sim.run import Frame, run
 from edge_sim.scenario import Scenario
 
@@ -44,8 +44,8 @@ def main(path: str, public: str, rounds: str, protocol: str, workers: str) -> No
         coding={"soft_labels": "delta:3"},
         settings={protocol: {**local, **SETTINGS.get(protocol, {})}},
     )
-    found = run(scenario, watch)
-    tell(marks, found.mean_accuracy, found.payload_bytes_total / len(found.devices))
+    result = run(scenario, watch)
+    report(marks, result.mean_accuracy, result.payload_bytes_total / len(result.devices))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from edge import process
 
 EVERY = 0.1
 """seconds between samples"""
@@ -10,10 +11,13 @@ EVERY = 0.1
 
 @dataclass
 class Tree:
-    """Of one process. The most seen so far, in bytes.
+    """The most memory that a process and its descendants have had so far, in bytes.
 
-    proportional: pages that several share are divided among them (PSS). resident: they count in each (RSS), as most
-    tools add them up. processes: the most at the same time.
+    Attributes:
+        pid: of the process.
+        proportional: pages that several processes share are divided among them (PSS).
+        resident: they count in each (RSS), as most tools add them up.
+        processes: the most at the same time.
     """
 
     pid: int
@@ -33,32 +37,17 @@ class Tree:
 
     def _watch(self) -> None:
         while not self._stop.wait(EVERY):
-            family = descendants(self.pid)
+            family = process.descendants(self.pid)
             sizes = [size for pid in family if (size := memory(pid))]
             self.processes = max(self.processes, len(sizes))
             self.resident = max(self.resident, sum(rss for rss, _ in sizes))
             self.proportional = max(self.proportional, sum(pss for _, pss in sizes))
 
 
-def descendants(pid: int) -> list[int]:
-    """The process and all that it and they have started, of those that run."""
-    found, to_ask = [], [pid]
-    while to_ask:
-        now = to_ask.pop()
-        found.append(now)
-        for listed in Path(f"/proc/{now}/task").glob("*/children"):
-            try:
-                to_ask += map(int, listed.read_text().split())
-            except OSError:
-                continue
-    return found
-
-
 def memory(pid: int) -> tuple[int, int] | None:
-    """(resident, proportional) bytes; none if it has ended."""
+    """Return the (resident, proportional) bytes of a process; none if it has ended."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = process.mapped(pid)
     except OSError:
         return None
-    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
     return sizes["Rss"], sizes["Pss"]

@@ -3,24 +3,22 @@
 from itertools import pairwise
 from typing import Any
 
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean, spread
 from edge_sim.convergence import window
 
-TITLE = "Bistritz et al. 2020, Distributed Distillation"
 ROUNDS = 150
 LOCAL = {"local_steps": 10, "learning_rate": 0.1}
 OURS = {**LOCAL, "distillation_weight": 5.0, "reference_batch": 128}
 
 
-def settings(given: Given) -> dict[str, Setting]:
-    """Eight devices with 2/5 of the classes each, 300 reference samples, an MLP of 256 and 128 units."""
+def settings(data: ClaimData) -> dict[str, Setting]:
+    """Emulate eight devices with 2/5 of the classes each, 300 reference samples, an MLP of 256 and 128 units."""
     base: dict[str, Any] = {
-        **given.scenario,
+        **data.scenario,
         "devices": 8,
         "topology": "ring",
-        "split": f"classes:{given.some(0.4)}",
+        "split": f"classes:{data.some(0.4)}",
         "model": "zoo:mlp:256-128",
         "rounds": ROUNDS,
         "evaluate_every": ROUNDS,
@@ -34,7 +32,7 @@ def settings(given: Given) -> dict[str, Setting]:
     def other(name: str, **more: Any) -> Setting:
         return Setting({**base, "protocol": name, "settings": {name: {**LOCAL, **more}}})
 
-    found = {
+    by_name = {
         "isolated": other("isolated"),
         "pooled": other("pooled"),
         "ring": ours(),
@@ -63,30 +61,30 @@ def settings(given: Given) -> dict[str, Setting]:
             settings={"learning_rate": 1e-30},
         ),
     }
-    if "user" in given.columns:
+    if "user" in data.columns:
         people: dict[str, Any] = {"devices": 30, "split": "by:user"}
-        found["one device a user"] = ours(**people)
-        found["one device a user, isolated"] = Setting({**other("isolated").scenario, **people})
-        found["one device a user, d-psgd"] = Setting({**other("d-psgd").scenario, **people})
-    return found
+        by_name["one device a user"] = ours(**people)
+        by_name["one device a user, isolated"] = Setting({**other("isolated").scenario, **people})
+        by_name["one device a user, d-psgd"] = Setting({**other("d-psgd").scenario, **people})
+    return by_name
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows D1 to D6."""
-    ring, alone, weights = (found.accuracy(n) for n in ("ring", "isolated", "d-psgd"))
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check D1 to D6."""
+    ring, alone, weights = (outcomes.accuracy(n) for n in ("ring", "isolated", "d-psgd"))
     drift, shrink, norms, errors = [], [], [], []
-    for result in found.results("converging"):
+    for result in outcomes.results("converging"):
         measured = [r.metrics for r in result.rounds if "gradient_norm" in r.metrics]
         drift.append(max(m["mean_drift"] for m in measured))
         norms.append(window([m["gradient_norm"] for m in measured], 5)[2])
         errors.append(window([m["consensus_error"] for m in measured], 5)[2])
-    for result in found.results("frozen"):
+    for result in outcomes.results("frozen"):
         away = [r.metrics["consensus_error"] for r in result.rounds]
         limit = 1 - result.spectral_gap
         shrink.append(max(b / a for a, b in pairwise(away) if a > 1e-6) / limit)
-    mixed, complete = found.accuracy("ring, mixed widths"), found.accuracy("complete")
-    ratio = found.payload("d-psgd") / found.payload("ring")
-    plain_ratio = found.payload("d-psgd") / found.payload("ring, float32")
+    mixed, complete = outcomes.accuracy("ring, mixed widths"), outcomes.accuracy("complete")
+    ratio = outcomes.payload("d-psgd") / outcomes.payload("ring")
+    plain_ratio = outcomes.payload("d-psgd") / outcomes.payload("ring, float32")
     rows = [
         row(
             "D1 (I1)",
@@ -117,10 +115,10 @@ def judge(found: Found) -> list[Row]:
             "D2",
             "mean and worst device on all classes far above isolated (30 points)",
             "all devices learn all classes",
-            f"{spread(ring)}, worst {spread(found.worst('ring'))}; isolated {spread(alone)}",
-            min(found.worst("ring")) >= mean(alone) + 0.3,
+            f"{spread(ring)}, worst {spread(outcomes.worst('ring'))}; isolated {spread(alone)}",
+            min(outcomes.worst("ring")) >= mean(alone) + 0.3,
             ring=ring,
-            worst=found.worst("ring"),
+            worst=outcomes.worst("ring"),
             isolated=alone,
         ),
         row(
@@ -160,18 +158,21 @@ def judge(found: Found) -> list[Row]:
             complete=complete,
         ),
     ]
-    if "one device a user" in found.outcomes:
-        people, lonely = found.accuracy("one device a user"), found.accuracy("one device a user, isolated")
+    if "one device a user" in outcomes.by_setting:
+        people, lonely = outcomes.accuracy("one device a user"), outcomes.accuracy("one device a user, isolated")
         rows.append(
             row(
                 "D2 (users)",
                 "30 devices with one user's data each are better than isolated",
                 "-",
                 f"{spread(people)} against {spread(lonely)}; d-psgd "
-                f"{spread(found.accuracy('one device a user, d-psgd'))}",
+                f"{spread(outcomes.accuracy('one device a user, d-psgd'))}",
                 mean(people) > mean(lonely),
                 users=people,
                 isolated=lonely,
             )
         )
     return rows
+
+
+SPEC = SystemSpec(title="Bistritz et al. 2020, Distributed Distillation", settings=settings, judge=judge)

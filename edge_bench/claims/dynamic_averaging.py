@@ -2,23 +2,21 @@
 
 from typing import Any
 
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean
 from edge_sim.result import Result
 
-TITLE = "Kamp et al. 2018, Dynamic Model Averaging"
 LEARNERS, ROUNDS, STEPS, BATCH = 10, 800, 10, 10
 DRIFT = ROUNDS // 2
 QUIET, BURST = 100, 50
-"""Rounds before and after the drift that A4 looks at."""
+"""rounds before and after the drift that A4 looks at"""
 DELTA = 0.3
 
 
-def settings(given: Given) -> dict[str, Setting]:
-    """Ten learners, each 8,000 steps of 10 samples it sees once; the concept changes in the middle.
+def settings(data: ClaimData) -> dict[str, Setting]:
+    """Emulate ten learners, each 8,000 steps of 10 samples it sees once; the concept changes in the middle.
 
-    Given data in a file, its rows in their order are a stream too.
+    If the data is a file, its rows in their order are a stream too.
     """
     rows = LEARNERS * ROUNDS * STEPS * BATCH + 10
     base: dict[str, Any] = {
@@ -38,7 +36,7 @@ def settings(given: Given) -> dict[str, Setting]:
     def short(name: str, **more: Any) -> dict[str, Any]:
         return {**stream(name, local_steps=1, **more), "rounds": 60, "evaluate_every": 60}
 
-    found = {
+    by_name = {
         "isolated": Setting(stream("isolated")),
         "dynamic": Setting(stream("dynamic-averaging", threshold=DELTA), observe=("divergence",)),
         "dynamic, larger threshold": Setting(stream("dynamic-averaging", threshold=1.0)),
@@ -51,21 +49,20 @@ def settings(given: Given) -> dict[str, Setting]:
         "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",), plotted=False),
         "continuous": Setting(short("periodic-averaging"), observe=("digest",), plotted=False),
     }
-    if given.data.startswith("npz:"):
-        once = max(2, given.size // (LEARNERS * STEPS))  # one sample a step, each seen once
-        real = {"data": given.data, "rounds": once, "evaluate_every": once, "model": "zoo:mlp:32"}
+    if data.source.startswith("npz:"):
+        once = max(2, data.size // (LEARNERS * STEPS))  # one sample a step, each seen once
+        real = {"data": data.source, "rounds": once, "evaluate_every": once, "model": "zoo:mlp:32"}
         slow = {"batch_size": 1, "learning_rate": 0.02}
-        found["real stream, dynamic"] = Setting({**stream("dynamic-averaging", threshold=DELTA, **slow), **real})
-        found["real stream, every 10 steps"] = Setting({**stream("periodic-averaging", **slow), **real})
-        found["real stream, every 200 steps"] = Setting(
-            {**stream("periodic-averaging", sync_interval=20, **slow), **real}
-        )
-        found["real stream, isolated"] = Setting({**stream("isolated", **slow), **real})
-    return found
+        by_name["real stream, dynamic"] = Setting({**stream("dynamic-averaging", threshold=DELTA, **slow), **real})
+        by_name["real stream, every 10 steps"] = Setting({**stream("periodic-averaging", **slow), **real})
+        rarely = stream("periodic-averaging", sync_interval=20, **slow)
+        by_name["real stream, every 200 steps"] = Setting({**rarely, **real})
+        by_name["real stream, isolated"] = Setting({**stream("isolated", **slow), **real})
+    return by_name
 
 
 def transfers(result: Result, first: int = 1, last: int | None = None) -> float:
-    """Models sent in these rounds (the last included), either way, by the payload left after control messages."""
+    """Return how many models were sent in some rounds, the last included: the payload left after control messages."""
     P, rows = result.parameters, result.rounds
     last = len(rows) if last is None else last
     sent = rows[last - 1].payload_bytes_total - (rows[first - 2].payload_bytes_total if first > 1 else 0)
@@ -78,24 +75,24 @@ def transfers(result: Result, first: int = 1, last: int | None = None) -> float:
 
 
 def loss(result: Result) -> float:
-    """Mean over all steps of the loss before the step."""
+    """Return the mean over all steps of the loss before the step."""
     return mean([r.loss for r in result.rounds if r.loss is not None])
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows A1 to A4."""
-    divergences = [max(o.observed["divergence"]) for o in found.outcomes["dynamic"]]
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check A1 to A4."""
+    divergences = [max(o.observed["divergence"]) for o in outcomes.by_setting["dynamic"]]
     same = [
         a.observed["digest"] == b.observed["digest"]
-        for a, b in zip(found.outcomes["threshold 0"], found.outcomes["continuous"], strict=True)
+        for a, b in zip(outcomes.by_setting["threshold 0"], outcomes.by_setting["continuous"], strict=True)
     ]
-    silent = found.each("never", lambda r: transfers(r, 1, 60))
-    moved, losses = found.each("dynamic", transfers), found.each("dynamic", loss)
-    moved_10, losses_10 = found.each("every 10 steps", transfers), found.each("every 10 steps", loss)
-    moved_200, losses_200 = found.each("every 200 steps", transfers), found.each("every 200 steps", loss)
+    silent = outcomes.each("never", lambda r: transfers(r, 1, 60))
+    moved, losses = outcomes.each("dynamic", transfers), outcomes.each("dynamic", loss)
+    moved_10, losses_10 = outcomes.each("every 10 steps", transfers), outcomes.each("every 10 steps", loss)
+    moved_200, losses_200 = outcomes.each("every 200 steps", transfers), outcomes.each("every 200 steps", loss)
     fewer = mean(moved_10) / max(mean(moved), 1.0)
-    quiet = found.each("dynamic", lambda r: transfers(r, DRIFT - QUIET + 1, DRIFT))
-    burst = found.each("dynamic", lambda r: transfers(r, DRIFT + 1, DRIFT + BURST))
+    quiet = outcomes.each("dynamic", lambda r: transfers(r, DRIFT - QUIET + 1, DRIFT))
+    burst = outcomes.each("dynamic", lambda r: transfers(r, DRIFT + 1, DRIFT + BURST))
     rows = [
         row(
             "A1",
@@ -137,10 +134,10 @@ def judge(found: Found) -> list[Row]:
             after=burst,
         ),
     ]
-    if "real stream, dynamic" in found.outcomes:
+    if "real stream, dynamic" in outcomes.by_setting:
         names = ("dynamic", "every 10 steps", "every 200 steps", "isolated")
-        sent = [found.each(f"real stream, {n}", transfers) for n in names[:3]]
-        lost = [found.each(f"real stream, {n}", loss) for n in names]
+        sent = [outcomes.each(f"real stream, {n}", transfers) for n in names[:3]]
+        lost = [outcomes.each(f"real stream, {n}", loss) for n in names]
         rows.append(
             row(
                 "A3 (real)",
@@ -157,3 +154,6 @@ def judge(found: Found) -> list[Row]:
             )
         )
     return rows
+
+
+SPEC = SystemSpec(title="Kamp et al. 2018, Dynamic Model Averaging", settings=settings, judge=judge)

@@ -8,22 +8,20 @@ import numpy as np
 from edge.codec import HEADER
 from edge.protocols.federated_distillation import leave_one_out
 from edge_bench import ntk
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean, spread
 from edge_sim.result import Result
 
-TITLE = "Jeong et al. 2018, Seo et al. 2020, Federated Distillation"
 DEVICES, SIZE, ROUNDS, STEPS = 10, 120, 16, 60
 TARGET = 0.9
 
 
-def settings(given: Given) -> dict[str, Setting]:
-    """Ten devices of 120 samples, of three labels one sample only; 16 rounds of 60 steps, an MLP of 32 units."""
+def settings(data: ClaimData) -> dict[str, Setting]:
+    """Emulate ten devices of 120 samples, one only of three labels; 16 rounds of 60 steps, an MLP of 32 units."""
     base: dict[str, Any] = {
-        **given.scenario,
+        **data.scenario,
         "devices": DEVICES,
-        "split": f"lacking:{given.some(0.3)}:1:{SIZE}",
+        "split": f"lacking:{data.some(0.3)}:1:{SIZE}",
         "reference": "1",
         "model": "zoo:mlp:32",
         "rounds": ROUNDS,
@@ -35,12 +33,12 @@ def settings(given: Given) -> dict[str, Setting]:
         return Setting({**base, "protocol": name, "settings": {name: {**local, **more}}})
 
     def narrow(name: str, **more: Any) -> Setting:
-        """A tenth of the downlink up; evaluated every round, to see when."""
-        found = run(name, **more)
+        """Make the uplink a tenth of the downlink, and evaluate every round."""
+        setting = run(name, **more)
         return replace(
-            found,
+            setting,
             scenario={
-                **found.scenario,
+                **setting.scenario,
                 "uplink": 100.0,
                 "downlink": 1000.0,
                 "round_timeout": 3600.0,
@@ -62,16 +60,16 @@ def settings(given: Given) -> dict[str, Setting]:
     }
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows F1 to F7."""
-    L = found.given.classes
-    alone, fd, faug, fl = (found.accuracy(n) for n in ("isolated", "federated-distillation", "faug", "fedavg"))
-    parameters = found.results("fedavg")[0].parameters
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check F1 to F7."""
+    L = outcomes.data.classes
+    alone, fd, faug, fl = (outcomes.accuracy(n) for n in ("isolated", "federated-distillation", "faug", "fedavg"))
+    parameters = outcomes.results("fedavg")[0].parameters
     tables = 2 * (HEADER + 4 * L * L)
-    exact = all(r.payload_bytes_total == ROUNDS * DEVICES * tables for r in found.results("federated-distillation"))
-    bits, weight_bits = (8 * (found.payload(n) - 2 * ROUNDS * HEADER) for n in ("federated-distillation", "fedavg"))
-    soon, late = (found.each(f"{name}, narrow uplink", until) for name in ("mix2fld", "fedavg"))
-    ends = [found.accuracy(f"{name}, narrow uplink") for name in ("mix2fld", "fedavg")]
+    exact = all(r.payload_bytes_total == ROUNDS * DEVICES * tables for r in outcomes.results("federated-distillation"))
+    bits, weight_bits = (8 * (outcomes.payload(n) - 2 * ROUNDS * HEADER) for n in ("federated-distillation", "fedavg"))
+    soon, late = (outcomes.each(f"{name}, narrow uplink", until) for name in ("mix2fld", "fedavg"))
+    ends = [outcomes.accuracy(f"{name}, narrow uplink") for name in ("mix2fld", "fedavg")]
     apart = _identity()
     lazy = [ntk.measure(seed) for seed in range(3)]
     worst = max(max(x.teacher_error, x.fixed_point_error) for x in lazy)
@@ -81,9 +79,9 @@ def judge(found: Found) -> list[Row]:
             "F1",
             "payload is 2 (h + 4 L^2) a device and round, exactly",
             "2 L^2 scalars",
-            f"{found.payload('federated-distillation'):,.0f} bytes a device in {ROUNDS} rounds",
+            f"{outcomes.payload('federated-distillation'):,.0f} bytes a device in {ROUNDS} rounds",
             exact,
-            bytes=found.payload("federated-distillation"),
+            bytes=outcomes.payload("federated-distillation"),
         ),
         row(
             "F2",
@@ -97,7 +95,7 @@ def judge(found: Found) -> list[Row]:
             "not worse than stand-alone under non-IID labels",
             ".684 to .752 (MNIST)",
             f"{spread(fd)} against {spread(alone)}; with gamma 0.1 "
-            f"{spread(found.accuracy('federated-distillation, gamma 0.1'))}",
+            f"{spread(outcomes.accuracy('federated-distillation, gamma 0.1'))}",
             mean(fd) >= mean(alone),
             fd=fd,
             isolated=alone,
@@ -124,11 +122,11 @@ def judge(found: Found) -> list[Row]:
             "F6",
             "seed samples close part of the gap to FL",
             ".846 to .864 (MNIST, FAug)",
-            f"faug {spread(faug)} with 1 seed, {spread(found.accuracy('faug, 5 seeds'))} with 5; mix2fld "
-            f"{spread(found.accuracy('mix2fld'))}",
+            f"faug {spread(faug)} with 1 seed, {spread(outcomes.accuracy('faug, 5 seeds'))} with 5; mix2fld "
+            f"{spread(outcomes.accuracy('mix2fld'))}",
             mean(fd) < mean(faug),
             faug=faug,
-            mix2fld=found.accuracy("mix2fld"),
+            mix2fld=outcomes.accuracy("mix2fld"),
         ),
         row(
             "F6 (links)",
@@ -136,7 +134,7 @@ def judge(found: Found) -> list[Row]:
             "18.8 % sooner, up to 16.7 % more accurate",
             f"{spread(soon, 1)} s on the links against {spread(late, 1)} s; in the end {spread(ends[0])} against "
             f"{spread(ends[1])}",
-            all(reached(r) for r in found.results("mix2fld, narrow uplink")) and mean(soon) < mean(late),
+            all(reached(r) for r in outcomes.results("mix2fld, narrow uplink")) and mean(soon) < mean(late),
             mix2fld=soon,
             fl=late,
         ),
@@ -153,12 +151,12 @@ def judge(found: Found) -> list[Row]:
 
 
 def reached(result: Result) -> bool:
-    """Whether the target was reached in any round."""
+    """Say whether the target was reached in any round."""
     return any((r.accuracy_all or 0.0) >= TARGET for r in result.rounds)
 
 
 def until(result: Result) -> float:
-    """Virtual seconds on the links until the target is reached; all of them if it never is."""
+    """Return the virtual seconds on the links until the target is reached; all of them if it never is."""
     seconds = 0.0
     for round_ in result.rounds:
         seconds += round_.link_seconds or 0.0
@@ -168,7 +166,10 @@ def until(result: Result) -> float:
 
 
 def _identity() -> float:
-    """Largest difference of the server's rows from the formula, on random tables."""
+    """Return the largest difference of the server's rows from the formula, on random tables."""
     tables = {str(i): t for i, t in enumerate(np.random.default_rng(0).dirichlet(np.ones(10), (7, 10)))}
     total = sum(tables.values())
     return max(float(np.abs(rows - (total - tables[j]) / 6).max()) for j, rows in leave_one_out(tables).items())
+
+
+SPEC = SystemSpec(title="Jeong et al. 2018, Seo et al. 2020, Federated Distillation", settings=settings, judge=judge)

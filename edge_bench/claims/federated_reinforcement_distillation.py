@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean, spread
 from edge_sim.result import Result
 
-TITLE = "Cha et al. 2019 and 2020, Federated Reinforcement Distillation"
 NAME = "federated-reinforcement-distillation"
 AGENTS, ROUNDS = 5, 80
 MISSION = 150.0
-"""Mean steps of an episode, over all agents and five rounds, at which the mission counts as completed."""
+"""mean steps of an episode, over all agents and five rounds, at which the mission counts as completed"""
 
 
-def settings(_given: Given) -> dict[str, Setting]:
-    """Five agents, 80 rounds of two episodes of at most 200 steps, a policy of 24 and 24 units, Adam."""
+def settings(_data: ClaimData) -> dict[str, Setting]:
+    """Emulate five agents, 80 rounds of two episodes of at most 200 steps, a policy of 24 and 24 units, Adam."""
     base: dict[str, Any] = {
         "data": "cartpole",
         "devices": AGENTS,
@@ -39,23 +37,23 @@ def settings(_given: Given) -> dict[str, Setting]:
 
 
 def completed(result: Result) -> float:
-    """The first round by which the mean of the last five rounds is the mission's; one more than all if it never is."""
+    """Return the first round by which the mean of the last five is the mission's; one more than all if it never is."""
     steps = [r.metrics["return"] for r in result.rounds]
     reached = (n for n in range(5, len(steps) + 1) if mean(steps[n - 5 : n]) >= MISSION)
     return float(next(reached, len(steps) + 1))
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows R1 and R2."""
-    alone, frd, mixfrd, frl = (found.each(n, completed) for n in ("alone", "frd", "mixfrd", "frl"))
-    ratio = found.payload("frl") / found.payload("frd")
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check R1 and R2."""
+    alone, frd, mixfrd, frl = (outcomes.each(n, completed) for n in ("alone", "frd", "mixfrd", "frl"))
+    ratio = outcomes.payload("frl") / outcomes.payload("frd")
     return [
         row(
             "R1",
             "at least 5 times fewer bytes than averaging the policy networks (FRL)",
             "less traffic",
-            f"{ratio:.1f} times ({found.payload('frd'):,.0f} bytes an agent); MixFRD "
-            f"{found.payload('frl') / found.payload('mixfrd'):.1f}",
+            f"{ratio:.1f} times ({outcomes.payload('frd'):,.0f} bytes an agent); MixFRD "
+            f"{outcomes.payload('frl') / outcomes.payload('mixfrd'):.1f}",
             ratio >= 5,
             ratio=ratio,
         ),
@@ -71,3 +69,8 @@ def judge(found: Found) -> list[Row]:
             frl=frl,
         ),
     ]
+
+
+SPEC = SystemSpec(
+    title="Cha et al. 2019 and 2020, Federated Reinforcement Distillation", settings=settings, judge=judge
+)

@@ -5,8 +5,7 @@ from math import prod
 from typing import Any
 
 from edge.codec import HEADER
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean, spread
 from export import zoo
 from export.report.cost import cost
@@ -15,15 +14,14 @@ from export.training.placement import sample_shape
 from export.transforms.heads import find
 from export.transforms.split import split
 
-TITLE = "He et al. 2020, FedGKT"
 DEVICES, ROUNDS, STEPS = 8, 40, 25
 FEATURES = 32
 
 
-def settings(given: Given) -> dict[str, Setting]:
-    """Eight devices; 32 features at the edge, 128 and 128 units on the server, which makes 5 epochs a round."""
+def settings(data: ClaimData) -> dict[str, Setting]:
+    """Emulate eight devices; 32 features at the edge, 128 and 128 units on the server, which makes 5 epochs a round."""
     base: dict[str, Any] = {
-        **given.scenario,
+        **data.scenario,
         "devices": DEVICES,
         "model": f"zoo:mlp:{FEATURES}-128-128",
         "split_at": "Relu_5",
@@ -39,9 +37,9 @@ def settings(given: Given) -> dict[str, Setting]:
     def other(division: str, name: str) -> Setting:
         return Setting({**base, "split": division, "protocol": name, "settings": {name: local}})
 
-    found: dict[str, Setting] = {}
+    by_name: dict[str, Setting] = {}
     for title, division in (("IID", "iid"), ("Dirichlet 0.5", "dirichlet:0.5")):
-        found |= {
+        by_name |= {
             f"{title}, fedgkt": ours(division),
             f"{title}, fedgkt asynchronous": ours(division, asynchronous=True),
             f"{title}, fedgkt without distillation": ours(division, to_device=False, to_server=False),
@@ -51,9 +49,9 @@ def settings(given: Given) -> dict[str, Setting]:
             f"{title}, fedavg": other(division, "fedavg"),
             f"{title}, isolated": other(division, "isolated"),
         }
-        if small_image(given):  # of larger ones the features alone would take a quarter of an hour
+        if small_image(data):  # of larger ones the features alone would take a quarter of an hour
             stem = {"model": "zoo:small-cnn", "split_at": "MaxPool_5"}
-            found |= {
+            by_name |= {
                 f"{title}, {what}, conv stem": replace(setting, scenario={**setting.scenario, **stem})
                 for what, setting in (
                     ("fedgkt", ours(division)),
@@ -61,35 +59,35 @@ def settings(given: Given) -> dict[str, Setting]:
                     ("fedavg", other(division, "fedavg")),
                 )
             }
-    return found
+    return by_name
 
 
-def small_image(given: Given) -> bool:
-    """Whether a convolution and a pooling layer can be the extractor, in little time."""
-    return len(given.shape) == 3 and max(given.shape[1:]) <= 16
+def small_image(data: ClaimData) -> bool:
+    """Say whether a convolution and a pooling layer can be the extractor, in little time."""
+    return len(data.shape) == 3 and max(data.shape[1:]) <= 16
 
 
 def published() -> dict[str, dict[str, int]]:
-    """Parameters and multiply-accumulates of one image forward, of the published architectures (CIFAR-10)."""
-    found = {}
+    """Count parameters and multiply-accumulates of one image forward, of the published architectures (CIFAR-10)."""
+    counts = {}
     for name in ("gkt-edge", "resnet56", "resnet110"):
         model = zoo.build(name, shape=(3, 32, 32), classes=10)
         macs = cost(assemble(model).predict, {"N": 1}).macs["forward"]
-        found[name] = {"parameters": _trained(model), "macs": macs}
-    return found
+        counts[name] = {"parameters": _trained(model), "macs": macs}
+    return counts
 
 
 def _trained(model: Any) -> int:
     return sum(v.size for k, v in model.parameters.items() if k not in model.statistics)
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows G1 to G5."""
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check G1 to G5."""
     counts = published()
     edge = counts["gkt-edge"]
     macs = [counts[n]["macs"] / edge["macs"] for n in ("resnet56", "resnet110")]
     sizes = [counts[n]["parameters"] / edge["parameters"] for n in ("resnet56", "resnet110")]
-    K = found.given.classes
+    K = outcomes.data.classes
     whole = zoo.build(f"mlp:{FEATURES}-128-128", shape=(64,), classes=K)
     at = next(n.output[0] for n in whole.nodes if n.op_type == "Relu")
     device, server = split(whole, at)
@@ -114,26 +112,26 @@ def judge(found: Found) -> list[Row]:
         ),
     ]
     for title in ("IID", "Dirichlet 0.5"):
-        gkt, fedavg = found.accuracy(f"{title}, fedgkt"), found.accuracy(f"{title}, fedavg")
-        both, without = gkt, found.accuracy(f"{title}, fedgkt without distillation")
-        one_way = found.accuracy(f"{title}, fedgkt server to edge only")
+        gkt, fedavg = outcomes.accuracy(f"{title}, fedgkt"), outcomes.accuracy(f"{title}, fedavg")
+        both, without = gkt, outcomes.accuracy(f"{title}, fedgkt without distillation")
+        one_way = outcomes.accuracy(f"{title}, fedgkt server to edge only")
         rows.append(
             row(
                 f"G3 ({title})",
                 "accuracy within 1 point of FedAvg",
                 "92.97 against 92.88 (CIFAR-10)" if title == "IID" else "86.59 against 86.60 (CIFAR-10)",
                 f"{spread(gkt)} against {spread(fedavg)}; asynchronous "
-                f"{spread(found.accuracy(f'{title}, fedgkt asynchronous'))}, one device a batch "
-                f"{spread(found.accuracy(f'{title}, fedgkt one device a batch'))}, frozen common extractor "
-                f"{spread(found.accuracy(f'{title}, fedgkt, frozen extractor'))}",
+                f"{spread(outcomes.accuracy(f'{title}, fedgkt asynchronous'))}, one device a batch "
+                f"{spread(outcomes.accuracy(f'{title}, fedgkt one device a batch'))}, frozen common extractor "
+                f"{spread(outcomes.accuracy(f'{title}, fedgkt, frozen extractor'))}",
                 mean(gkt) >= mean(fedavg) - 0.01,
                 fedgkt=gkt,
                 fedavg=fedavg,
             )
         )
-        if small_image(found.given):
+        if small_image(outcomes.data):
             names = ("fedgkt", "fedgkt, frozen extractor", "fedavg")
-            gkt, frozen, fedavg = (found.accuracy(f"{title}, {name}, conv stem") for name in names)
+            gkt, frozen, fedavg = (outcomes.accuracy(f"{title}, {name}, conv stem") for name in names)
             rows.append(
                 row(
                     f"G3 ({title}, conv)",
@@ -160,14 +158,14 @@ def judge(found: Found) -> list[Row]:
         )
     resnet = zoo.build("resnet56", shape=(3, 32, 32), classes=10)
     exact, per_sample = True, 4 * FEATURES + 4 * K + 1 + 4 * K
-    results = found.results("IID, fedgkt")
+    results = outcomes.results("IID, fedgkt")
     for result in results:
         samples = sum(d.samples for d in result.devices)
         messages = sum(d.messages_sent for d in result.devices) + (result.centre.messages_sent if result.centre else 0)
         exact &= result.payload_bytes_total == ROUNDS * samples * per_sample + HEADER * messages
     features = 4 * prod(sample_shape(resnet, find(resnet, "stem", "the stem")))
     cifar = 50_000 * (features + 4 * 10 + 1 + 4 * 10) / (16 * 2 * 4 * counts["resnet56"]["parameters"])
-    share = found.payload("IID, fedgkt") / found.payload("IID, fedavg")
+    share = outcomes.payload("IID, fedgkt") / outcomes.payload("IID, fedavg")
     rows.append(
         row(
             "G5",
@@ -181,3 +179,6 @@ def judge(found: Found) -> list[Row]:
         )
     )
     return rows
+
+
+SPEC = SystemSpec(title="He et al. 2020, FedGKT", settings=settings, judge=judge)

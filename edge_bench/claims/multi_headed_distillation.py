@@ -1,24 +1,22 @@
-"""M1 to M6: heads that learn from heads, and a main head that does not have to."""
+"""M1 to M6: heads that learn from heads, and a main head that need not."""
 
 from itertools import pairwise
 from typing import Any
 
-from edge_bench.claims import Found, Given, Setting, row
-from edge_bench.record import Row
+from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean, spread
 
-TITLE = "Zhmoginov et al. 2023, Multi-Headed Distillation"
 NAME = "multi-headed-distillation"
 ROUNDS, STEPS = 30, 100
 
 
-def settings(given: Given) -> dict[str, Setting]:
-    """Eight devices with 3/10 of the labels primary (skew 100), 300 reference samples, a trunk of 64 units."""
+def settings(data: ClaimData) -> dict[str, Setting]:
+    """Emulate eight devices with 3/10 of the labels primary (skew 100), 300 reference samples, a trunk of 64 units."""
     base: dict[str, Any] = {
-        **given.scenario,
+        **data.scenario,
         "devices": 8,
         "topology": "complete",
-        "split": f"primary:{given.some(0.3)}:100",
+        "split": f"primary:{data.some(0.3)}:100",
         "model": "zoo:mlp:64",
         "rounds": ROUNDS,
         "evaluate_every": ROUNDS,
@@ -47,20 +45,20 @@ def settings(given: Given) -> dict[str, Setting]:
         "islands of 2, 3 heads": ours(3, topology="islands:2"),
         "mixed models, 3 heads": ours(3, model=mixed),
         "mixed models, isolated": alone(model=mixed),
-        "no skew, 3 heads": ours(3, split=f"primary:{given.some(0.3)}:0"),
-        "no skew, isolated": alone(split=f"primary:{given.some(0.3)}:0"),
+        "no skew, 3 heads": ours(3, split=f"primary:{data.some(0.3)}:0"),
+        "no skew, isolated": alone(split=f"primary:{data.some(0.3)}:0"),
     }
 
 
-def judge(found: Found) -> list[Row]:
-    """The rows M1 to M6."""
+def judge(outcomes: Outcomes) -> list[ClaimRow]:
+    """Check M1 to M6."""
     full = "complete, 3 heads"
-    alone_private, alone_shared = found.own("isolated"), found.accuracy("isolated")
-    private, shared = ([found.head(full, k, which) for k in range(4)] for which in (1, 0))
-    ungated = [found.head("complete, 3 heads, no gating", k, 1) for k in range(4)]
-    ring = [found.accuracy(f"ring, {n}") for n in ("1 head", "3 heads", "6 heads")]
-    islands = [found.head("islands of 2, 3 heads", k, 0) for k in range(4)]
-    mixed, mixed_alone = found.accuracy("mixed models, 3 heads"), found.accuracy("mixed models, isolated")
+    alone_private, alone_shared = outcomes.own("isolated"), outcomes.accuracy("isolated")
+    private, shared = ([outcomes.head(full, k, which) for k in range(4)] for which in (1, 0))
+    ungated = [outcomes.head("complete, 3 heads, no gating", k, 1) for k in range(4)]
+    ring = [outcomes.accuracy(f"ring, {n}") for n in ("1 head", "3 heads", "6 heads")]
+    islands = [outcomes.head("islands of 2, 3 heads", k, 0) for k in range(4)]
+    mixed, mixed_alone = outcomes.accuracy("mixed models, 3 heads"), outcomes.accuracy("mixed models, isolated")
     lost = mean([mean(private[k]) - mean(ungated[k]) for k in range(1, 4)])
     return [
         row(
@@ -126,3 +124,6 @@ def judge(found: Found) -> list[Row]:
             isolated=mixed_alone,
         ),
     ]
+
+
+SPEC = SystemSpec(title="Zhmoginov et al. 2023, Multi-Headed Distillation", settings=settings, judge=judge)

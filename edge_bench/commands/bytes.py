@@ -3,61 +3,51 @@
 import argparse
 from collections import Counter
 
-from edge_bench import traffic
-from edge_bench.traffic import Bytes, Run
+from edge_bench import flags
+from edge_bench.measurements import bytes as traffic
+from edge_bench.measurements.bytes import Bytes, TrafficRun
 from edge_report import figures
 from edge_report.document import Cell, Section, fixed, size
 from edge_report.finding import Progress
+from edge_report.flags import DEFAULT
+from edge_report.specs import CommandSpec
 from edge_sim.scenario_files import read
 
-TEXT = "What learning costs on the network, layer by layer: messages, MQTT, TLS, TCP."
-FINDING = Bytes
 LAYERS = ("payload", "MQTT publish", "MQTT other", "TLS", "TCP and IP")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """See `edge_bench.commands`."""
-    parser.add_argument("--protocol", default="d-distillation", metavar="NAME")
-    parser.add_argument("--devices", type=int, default=4, metavar="N", help="4")
-    parser.add_argument("--topology", default="ring")
-    parser.add_argument("--model", default="zoo:mlp:64-32", metavar="zoo:NAME|FILE.onnx")
-    parser.add_argument("--reference", default="300", metavar="N|npz:PATH")
-    parser.add_argument("--rounds", type=int, default=20, metavar="R", help="20")
-    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels; simplex:8")
-    parser.add_argument("--weight-coding", default="float32", metavar="NAME", help="of weights; float32")
-    parser.add_argument("--tls", action="store_true", help="again with TLS, as edge-broker init sets it up")
+    """See `CommandSpec.arguments`."""
+    parser.add_argument("--protocol", default="d-distillation", metavar="NAME", help="what the fleet runs" + DEFAULT)
+    flags.add_fleet(parser, devices=4, rounds=20)
+    parser.add_argument("--coding", default="simplex:8", metavar="NAME", help="of soft labels" + DEFAULT)
+    parser.add_argument("--weight-coding", default="float32", metavar="NAME", help="of weights" + DEFAULT)
+    parser.add_argument("--tls", action="store_true", help="run it again with TLS, as edge-broker init sets it up")
 
 
 def run(args: argparse.Namespace, progress: Progress) -> Bytes:
-    """See `edge_bench.commands`."""
-    flags = {
-        "protocol": args.protocol,
-        "devices": args.devices,
-        "topology": args.topology,
-        "model": args.model,
-        "reference": args.reference,
-        "rounds": args.rounds,
-        "coding": {"soft_labels": args.coding, "weights": args.weight_coding},
-        "transport": "mqtt",
-    }
-    return traffic.measure(read(None, flags), tls=args.tls, progress=progress)
+    """See `CommandSpec.run`."""
+    keys = ("protocol", "devices", "topology", "model", "reference", "rounds")
+    coding = {"soft_labels": args.coding, "weights": args.weight_coding}
+    scenario = read(None, {**{key: getattr(args, key) for key in keys}, "coding": coding, "transport": "mqtt"})
+    return traffic.measure(scenario, tls=args.tls, progress=progress)
 
 
-def sections(found: Bytes) -> list[Section]:
-    """By device and layer; by edge and kind; by round; and the layers as a picture."""
-    job = found.scenario
+def sections(traffic: Bytes) -> list[Section]:
+    """Show the layers by device, and as a picture; the payload by edge and kind, and by round."""
+    job = traffic.scenario
     title = f"{job['protocol']}, {job['devices']} devices, {job['topology']}, {job['rounds']} rounds"
     rounds: dict[str, Counter[int]] = {}
-    for edge in found.edges:
+    for edge in traffic.edges:
         for number, payload in enumerate(edge.by_round, start=1):
             rounds.setdefault(edge.kind, Counter())[number] += payload
     return [
-        *(_devices(one, title) for one in found.runs),
+        *(_devices(one, title) for one in traffic.runs),
         Section(
             "layers",
             "Bytes a device, sent and received",
             lead="Means over the devices; in kB.",
-            picture=lambda: figures.bars({_name(one): _stack(one) for one in found.runs}, "kB"),
+            picture=lambda: figures.bars({_name(one): _stack(one) for one in traffic.runs}, "kB"),
         ),
         Section(
             "edges",
@@ -68,7 +58,7 @@ def sections(found: Bytes) -> list[Section]:
                     *(f"{e.sender} to {e.receiver}", " ".join([e.kind, e.coding]).rstrip(), fixed(e.messages, 0)),
                     *(size(e.payload), size(e.publish), size(e.payload / e.messages)),
                 )
-                for e in found.edges
+                for e in traffic.edges
             ],
             words=2,
         ),
@@ -83,12 +73,12 @@ def sections(found: Bytes) -> list[Section]:
     ]
 
 
-def _name(run: Run) -> str:
+def _name(run: TrafficRun) -> str:
     return "with TLS" if run.tls else "plain"
 
 
-def _devices(run: Run, title: str) -> Section:
-    """The layers, each around the one before it."""
+def _devices(run: TrafficRun, title: str) -> Section:
+    """Show the layers, each around the one before it."""
     rows: list[tuple[Cell, ...]] = []
     for line in run.devices:
         for way, of in (("sent", line.sent), ("received", line.received)):
@@ -104,8 +94,8 @@ def _devices(run: Run, title: str) -> Section:
     )
 
 
-def _stack(run: Run) -> dict[str, float]:
-    """kB by layer, sent and received, a device."""
+def _stack(run: TrafficRun) -> dict[str, float]:
+    """Return kB by layer, sent and received, a device."""
     total: Counter[str] = Counter()
     for line in run.devices:
         for of in (line.sent, line.received):
@@ -122,3 +112,12 @@ def _stack(run: Run) -> dict[str, float]:
         total["ip"] - total["tcp"],
     )
     return {layer: n / 1000 / len(run.devices) for layer, n in zip(LAYERS, parts, strict=True)}
+
+
+SPEC = CommandSpec(
+    text="Count what learning costs on the network, layer by layer: messages, MQTT, TLS, TCP.",
+    finding=Bytes,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)

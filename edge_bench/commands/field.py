@@ -1,4 +1,4 @@
-"""`edge-bench field FOLDER`: what boards in the field have measured, as `firmware_scripts.field collect` left it."""
+"""`edge-bench field FOLDER`: what boards in a field test have measured, as `firmware_scripts.field collect` left it."""
 
 import argparse
 from functools import partial
@@ -12,8 +12,8 @@ from edge.storage import metrics_log
 from edge_report import figures
 from edge_report.document import Cell, Section, count, fixed, size
 from edge_report.finding import Finding, Progress
+from edge_report.specs import CommandSpec
 
-TEXT = "A field test: metrics that were collected from boards, as tables and curves."
 CURVES = {
     "accuracy_all": "accuracy",
     "loss": "loss",
@@ -26,56 +26,53 @@ MOST = 12
 """curves in a picture"""
 
 
-class Device(BaseModel):
-    """One device's rows, oldest first; a round that was done again after a power cut is there twice."""
+class FieldDevice(BaseModel):
+    """One device's rows, oldest first; a round that was repeated after a power cut is there twice."""
 
     device: str
     rows: list[dict[str, float]]
 
 
 class FieldTest(Finding):
-    """What was collected."""
+    """All devices of a field test."""
 
     command: str = "field"
-    devices: list[Device]
-
-
-FINDING = FieldTest
+    devices: list[FieldDevice]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """See `edge_bench.commands`."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of firmware_scripts.field collect")
+    """See `CommandSpec.arguments`."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="that firmware_scripts.field collect has filled")
 
 
 def run(args: argparse.Namespace, _progress: Progress) -> FieldTest:
-    """See `edge_bench.commands`."""
+    """See `CommandSpec.run`."""
     if not args.folder.is_dir():
         raise ConfigError(f"{args.folder}: there is no such folder; collect one with firmware_scripts.field collect")
-    found = [(path.name, metrics_log.read(path)) for path in sorted(args.folder.iterdir()) if path.is_dir()]
-    devices = [Device(device=name, rows=rows) for name, rows in found if rows]
+    logs = {path.name: metrics_log.read(path) for path in sorted(args.folder.iterdir()) if path.is_dir()}
+    devices = [FieldDevice(device=name, rows=rows) for name, rows in logs.items() if rows]
     if not devices:
         raise ConfigError(f"{args.folder}: no folder in it has a {metrics_log.METRICS} with rows")
     return FieldTest(devices=devices)
 
 
-def sections(found: FieldTest) -> list[Section]:
-    """A table, and a picture of each thing that was measured."""
-    pictures = [_curves(key, axis, found.devices) for key, axis in CURVES.items()]
-    return [_table(found), *(section for section in pictures if section is not None)]
+def sections(test: FieldTest) -> list[Section]:
+    """Show a table, and a picture of everything that was measured."""
+    pictures = [_curves(key, axis, test.devices) for key, axis in CURVES.items()]
+    return [_table(test), *(section for section in pictures if section is not None)]
 
 
-def _table(found: FieldTest) -> Section:
+def _table(test: FieldTest) -> Section:
     return Section(
         "field",
-        f"{len(found.devices)} devices, {max(_last(d, 'round') or 0 for d in found.devices):.0f} rounds",
+        f"{len(test.devices)} devices, {max(_last(d, 'round') or 0 for d in test.devices):.0f} rounds",
         columns=("device", "round", "accuracy", "s a round", "timeouts", "sent", "hottest", "MB", "refused"),
-        rows=[_line(device) for device in found.devices],
+        rows=[_line(device) for device in test.devices],
         after="Seconds are the median of all rounds; refused are messages that were malformed, foreign or late.",
     )
 
 
-def _line(device: Device) -> tuple[Cell, ...]:
+def _line(device: FieldDevice) -> tuple[Cell, ...]:
     def most(key: str) -> Cell:
         values = [row[key] for row in device.rows if key in row]
         return fixed(max(values), 0) if values else ""
@@ -95,7 +92,7 @@ def _line(device: Device) -> tuple[Cell, ...]:
     )
 
 
-def _curves(key: str, axis: str, devices: list[Device]) -> Section | None:
+def _curves(key: str, axis: str, devices: list[FieldDevice]) -> Section | None:
     series = {d.device: [(row["round"], row[key]) for row in d.rows if key in row and "round" in row] for d in devices}
     series = {name: points for name, points in list(series.items())[:MOST] if points}
     if not series:
@@ -104,5 +101,14 @@ def _curves(key: str, axis: str, devices: list[Device]) -> Section | None:
     return Section(f"field-{key}", f"{axis} by round{of}", picture=partial(figures.lines, series, "round", axis))
 
 
-def _last(device: Device, key: str) -> float | None:
+def _last(device: FieldDevice, key: str) -> float | None:
     return next((row[key] for row in reversed(device.rows) if key in row), None)
+
+
+SPEC = CommandSpec(
+    text="Show the metrics of a field test, collected from boards, as tables and curves.",
+    finding=FieldTest,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)

@@ -3,93 +3,84 @@
 import argparse
 from statistics import median
 
-from edge.specs import ENGINES
-from edge_bench import memory
+from edge_bench import flags
 from edge_bench.intervals import interval
-from edge_bench.memory import Memory
-from edge_bench.models import SHAPES
+from edge_bench.measurements import memory
+from edge_bench.measurements.memory import MemoryUse
 from edge_report import figures
 from edge_report.document import Cell, Number, Section, size
 from edge_report.finding import Progress
-from edge_report.flags import at_least_one
-
-TEXT = "Where a device's memory goes: planned, and measured in fresh processes, part by part."
-FINDING = Memory
+from edge_report.flags import add_count
+from edge_report.specs import CommandSpec
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """See `edge_bench.commands`."""
-    parser.add_argument(
-        "--model", default="small-cnn", metavar="NAME|BUNDLE", help=f"a bundle's folder, or {', '.join(SHAPES)}"
-    )
-    parser.add_argument("--engine", default="onnx-runtime", metavar="|".join(ENGINES.names()))
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows of a step; 32")
-    parser.add_argument("--reference", type=int, default=300, metavar="R", help="rows of a message; 300")
-    parser.add_argument("--neighbours", type=int, default=2, metavar="M", help="who say one each round; 2")
-    parser.add_argument("--recompute", type=int, default=1, metavar="N", help="segments, as of edge-export; 1")
-    parser.add_argument("--processes", type=int, default=5, metavar="N", help="5")
+    """See `CommandSpec.arguments`."""
+    flags.add_device(parser)
+    add_count(parser, "--neighbours", 2, "devices that send a message each round", "M")
+    add_count(parser, "--recompute", 1, "recompute activations in so many segments, as edge-export does")
+    add_count(parser, "--processes", 5, "fresh processes")
 
 
-def run(args: argparse.Namespace, progress: Progress) -> Memory:
-    """See `edge_bench.commands`."""
+def run(args: argparse.Namespace, progress: Progress) -> MemoryUse:
+    """See `CommandSpec.run`."""
     return memory.measure(
         args.model,
         engine=args.engine,
-        batch=at_least_one(args, "batch"),
-        reference=at_least_one(args, "reference"),
-        neighbours=at_least_one(args, "neighbours"),
-        segments=at_least_one(args, "recompute"),
-        processes=at_least_one(args, "processes"),
+        batch=args.batch,
+        reference=args.reference,
+        neighbours=args.neighbours,
+        segments=args.recompute,
+        processes=args.processes,
         progress=progress,
     )
 
 
-def sections(found: Memory) -> list[Section]:
-    """Part by part, and the whole."""
-    rows: list[tuple[Cell, ...]] = []
-    for part in found.parts:
-        known = memory.error(part)
-        rows.append(
-            (
-                part.name,
-                "" if part.planned is None else size(part.planned),
-                size(median(part.held)),
-                size(median(part.peak)),
-                "" if known is None else Number(known, f"{known:+.0%}"),
-            )
-        )
-    predicted, peak = median(found.predicted), median(found.peak)
-    off = predicted / peak - 1
-    rows.append(
-        (
-            "whole process",
-            size(predicted),
-            size(sum(median(part.held) for part in found.parts)),
-            size(peak),
-            Number(off, f"{off:+.1%}"),
-        )
-    )
-    low, high = interval(found.peak)
-    group = "" if found.group_bytes is None else f" The control group, with all else in it: {size(found.group_bytes)}."
+def sections(use: MemoryUse) -> list[Section]:
+    """Show the parts, and the whole."""
+    low, high = interval(use.peak)
+    group = "" if use.group_bytes is None else f" The control group, with all else in it: {size(use.group_bytes)}."
+    rows = [*map(_row, use.parts), _whole(use)]
+    planned = {p.name: (median(p.held) if p.planned is None else p.planned) / 1e6 for p in use.parts}
+    measured = {p.name: max(0.0, memory.measured(p)) / 1e6 for p in use.parts}
     return [
         Section(
             "memory",
-            f"{found.model} on {found.engine}, batch {found.batch}",
-            lead=f"Resident memory, medians of {len(found.peak)} fresh processes; messages of {found.reference} rows "
-            f"from {found.neighbours} neighbours. Whole: what is not planned, and the plan.",
+            f"{use.model} on {use.engine}, batch {use.batch}",
+            lead=f"Resident memory, medians of {len(use.peak)} fresh processes; messages of {use.reference} rows "
+            f"from {use.neighbours} neighbours. Whole: what is not planned, and the plan.",
             columns=("part", "planned", "held after", "peak during", "plan is off by"),
             rows=rows,
             strong=frozenset([len(rows) - 1]),
-            after=f"Peak {size(low)} to {size(high)} (95 %). In the end {size(median(found.private))} are its "
-            f"own, {size(median(found.proportional))} its share with what it shares.{group}",
-            picture=lambda: figures.bars(
-                {
-                    "planned": {
-                        p.name: (median(p.held) if p.planned is None else p.planned) / 1e6 for p in found.parts
-                    },
-                    "measured": {p.name: max(0.0, memory.measured(p)) / 1e6 for p in found.parts},
-                },
-                "MB",
-            ),
+            after=f"Peak {size(low)} to {size(high)} (95 %). At the end {size(median(use.private))} are private to the "
+            f"process; its proportional share of all pages is {size(median(use.proportional))}.{group}",
+            picture=lambda: figures.bars({"planned": planned, "measured": measured}, "MB"),
         )
     ]
+
+
+def _row(part: memory.Part) -> tuple[Cell, ...]:
+    error = memory.error(part)
+    return (
+        part.name,
+        "" if part.planned is None else size(part.planned),
+        size(median(part.held)),
+        size(median(part.peak)),
+        "" if error is None else Number(error, f"{error:+.0%}"),
+    )
+
+
+def _whole(use: MemoryUse) -> tuple[Cell, ...]:
+    predicted, peak = median(use.predicted), median(use.peak)
+    error = predicted / peak - 1
+    held = sum(median(part.held) for part in use.parts)
+    return "whole process", size(predicted), size(held), size(peak), Number(error, f"{error:+.1%}")
+
+
+SPEC = CommandSpec(
+    text="Plan a device's memory, and measure it in fresh processes, part by part.",
+    finding=MemoryUse,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)

@@ -1,5 +1,5 @@
 """`edge-bench sweep FILE...`: the same as `edge-sim sweep`, beside the other measurements."""
 
-from edge_sim.sweep import FINDING, TEXT, arguments, run, sections
+from edge_sim.sweep import SPEC
 
-__all__ = ["FINDING", "TEXT", "arguments", "run", "sections"]
+__all__ = ["SPEC"]

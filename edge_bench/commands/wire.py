@@ -3,44 +3,41 @@
 import argparse
 from statistics import median
 
-from edge_bench import wire
-from edge_bench.wire import Stream, Wire
-from edge_report import figures
+from edge_bench.measurements import wire
+from edge_bench.measurements.wire import Stream, Wire
+from edge_report import figures, flags
 from edge_report.document import Cell, Number, Section, fixed, percent, times
 from edge_report.figures import Point
 from edge_report.finding import Progress
-from edge_report.flags import numbers
-
-TEXT = "Codings of soft labels: bytes, divergence, speed, and what an entropy coder could hope for."
-FINDING = Wire
+from edge_report.specs import CommandSpec
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """See `edge_bench.commands`."""
-    parser.add_argument("--classes", default="10", metavar="C,C", help="10 is digits, others are synthetic; 10")
-    parser.add_argument("--rows", type=int, default=1000, metavar="R", help="of a message; 1000")
-    parser.add_argument("--first", type=int, default=20, metavar="ROUND", help="the first that is measured; 20")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how many are measured; 20")
+    """See `CommandSpec.arguments`."""
+    text = "number of classes: 10 is digits, others are synthetic"
+    flags.add_integers(parser, "--classes", "10", text, least=2, metavar="C,C")
+    flags.add_count(parser, "--rows", 1000, "rows of a message", "R")
+    flags.add_count(parser, "--first", 20, "first round that is measured", "ROUND")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds that are measured" + flags.DEFAULT)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> Wire:
-    """See `edge_bench.commands`."""
-    classes = numbers("--classes", args.classes, 2)
-    return Wire(streams=[wire.measure(c, args.rows, args.first, args.rounds, progress=progress) for c in classes])
+    """See `CommandSpec.run`."""
+    streams = [wire.measure(c, args.rows, args.first, args.rounds, progress=progress) for c in args.classes]
+    return Wire(streams=streams)
 
 
-def sections(found: Wire) -> list[Section]:
-    """A table and a picture for each stream."""
-    return [_section(stream) for stream in found.streams]
+def sections(codings: Wire) -> list[Section]:
+    """Show a table and a picture for each stream."""
+    return [_section(stream) for stream in codings.streams]
 
 
 def _section(stream: Stream) -> Section:
     low, high = stream.accuracy
     points = [
-        Point(
-            line.coding, line.bytes, max(line.divergence, 1e-9), max(line.divergence, 1e-9), max(line.divergence, 1e-9)
-        )
+        Point(line.coding, line.bytes, shown, shown, shown)
         for line in stream.lines
+        for shown in [max(line.divergence, 1e-9)]
     ]
     return Section(
         f"codings-{stream.classes}",
@@ -67,3 +64,12 @@ def _section(stream: Stream) -> Section:
 
 def _known(value: float | None) -> Cell:
     return "" if value is None else fixed(value, 0)
+
+
+SPEC = CommandSpec(
+    text="Compare codings of soft labels: bytes, divergence, speed, and what an entropy coder could hope for.",
+    finding=Wire,
+    arguments=arguments,
+    run=run,
+    sections=sections,
+)

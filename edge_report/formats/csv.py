@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from edge_report.document import Number, Section
 from edge_report.finding import Finding
+from edge_report.specs import FormatSpec
 
 
 def render(sections: Sequence[Section], _finding: Finding) -> str:
-    """With a header. A row is called by its words, a value is as measured: bytes, seconds, shares."""
+    """Write a header and a line for every number, named by the words of its row; values are as measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["section", "row", "column", "value"])
@@ -21,3 +22,6 @@ def render(sections: Sequence[Section], _finding: Finding) -> str:
                 if value != "":
                     writer.writerow([section.name, name, column, value])
     return out.getvalue()
+
+
+SPEC = FormatSpec(render=render)

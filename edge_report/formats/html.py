@@ -10,6 +10,7 @@ from html import escape
 from edge_report.document import Number, Section
 from edge_report.finding import Finding
 from edge_report.formats import setting
+from edge_report.specs import FormatSpec
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --faint: #626b75; --paper: #fdfdfc; --line: #dcdfe3; --card: #fff; }
@@ -37,7 +38,7 @@ tr:last-child td { border-bottom: 0; } .number { text-align: right; white-space:
 
 
 def render(sections: Sequence[Section], finding: Finding) -> str:
-    """The whole page."""
+    """Write the whole page."""
     title = f"edge-bench {finding.command}"
     links = "".join(f'<a href="#{escape(s.name)}">{escape(s.title)}</a>' for s in sections)
     body = "\n".join(_section(section) for section in sections)
@@ -85,3 +86,6 @@ def _table(section: Section) -> str:
         cells = "".join(cell("td", i, value) for i, value in enumerate(row))
         rows += f"<tr{' class=strong' if n in section.strong else ''}>{cells}</tr>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+SPEC = FormatSpec(render=render)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from edge_report.document import Section
 from edge_report.finding import Finding
 from edge_report.formats import setting
+from edge_report.specs import FormatSpec
 
 
 def render(sections: Sequence[Section], finding: Finding) -> str:
-    """Headings, paragraphs and tables; numbers stand to the right."""
+    """Write headings, paragraphs and tables; numbers are aligned to the right."""
     parts = [f"# edge-bench {finding.command}", setting(finding.environment)]
     for section in sections:
         if not (section.rows or section.lead or section.after):
@@ -28,3 +29,6 @@ def _table(section: Section) -> str:
         cells = [str(cell).replace("|", r"\|").replace("\n", "<br>") for cell in row]
         lines.append([f"**{cell}**" if cell else "" for cell in cells] if i in section.strong else cells)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+SPEC = FormatSpec(render=render)

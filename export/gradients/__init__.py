@@ -6,11 +6,19 @@ A rule takes the graph to append to, the node, and the adjoint of each of its ou
 inputs are trained.
 
     @gradient("Mul")
-    def mul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+    def mul(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
         A, B = node.inputs
         return [op("Mul", dY, B), op("Mul", dY, A)]
 
 What an operator costs stands beside its rule, where that is more than element-wise work (`macs`).
+
+>>> import numpy as np
+>>> op = GraphBuilder(18)
+>>> x, dY = (op.argument(name, np.float32, ["N", 3]) for name in ("x", "dY"))
+>>> y = op("Sigmoid", x)
+>>> dX = RULES["Sigmoid"](op, GraphNode(op, op.producer(y), [True]), dY)
+>>> [node.op_type for node in op.nodes], dX == [op.nodes[-1].output[0]]
+(['Sigmoid', 'Sub', 'Mul', 'Mul'], True)
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +26,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 
 Adjoints = Sequence[Value | None]
 Rule = Callable[..., Adjoints]
 Size = tuple[int, ...]
-Count = Callable[[Node, Sequence[Size], Size], int]
+Count = Callable[[GraphNode, Sequence[Size], Size], int]
 
 RULES: dict[str, Rule] = {}
 ZERO: set[str] = set()
@@ -83,7 +91,7 @@ def supported() -> list[str]:
     return sorted(RULES)
 
 
-__all__ = ["MACS", "RULES", "ZERO", "Adjoints", "GraphBuilder", "Node", "Size", "Value", "gradient", "macs"]
+__all__ = ["MACS", "RULES", "ZERO", "Adjoints", "GraphBuilder", "GraphNode", "Size", "Value", "gradient", "macs"]
 __all__ += ["supported", "zero_gradient"]
 
 for _module in iter_modules(__path__):

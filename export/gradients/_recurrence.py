@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Size, Value, macs
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Size, Value, macs
 
 LONGEST = 1024
 """Steps; each costs about ten nodes."""
@@ -55,7 +55,7 @@ class DirectionGradient:
 
 
 def each_direction(
-    op: GraphBuilder, node: Node, dYs: Sequence[Value | None], back: Callable[[Direction], DirectionGradient]
+    op: GraphBuilder, node: GraphNode, dYs: Sequence[Value | None], back: Callable[[Direction], DirectionGradient]
 ) -> Adjoints:
     """Differentiate every direction on its own and put the results together.
 
@@ -85,7 +85,7 @@ def each_direction(
 
 
 def _direction(
-    op: GraphBuilder, node: Node, dYs: Sequence[Value | None], d: int, backwards: bool, zeros: Value
+    op: GraphBuilder, node: GraphNode, dYs: Sequence[Value | None], d: int, backwards: bool, zeros: Value
 ) -> Direction:
     """What direction `d` reads, with time reversed if it reads time backwards."""
     X, W, R = node.inputs[:3]
@@ -113,7 +113,7 @@ DIRECTIONS = {"forward": [False], "reverse": [True], "bidirectional": [False, Tr
 """For each direction of the attribute: whether it reads time backwards."""
 
 
-def check_supported(node: Node, activations: list[str]) -> None:
+def check_supported(node: GraphNode, activations: list[str]) -> None:
     """Refuse what the rules do not cover. activations: the operator's defaults for one direction."""
     for name in ("activations", "activation_alpha", "activation_beta", "clip", "layout"):
         value = node.attr(name, None)
@@ -216,7 +216,7 @@ def _reversed(op: GraphBuilder, value: Value, T: int) -> Value:
 
 
 @macs("GRU", "LSTM")
-def recurrent_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+def recurrent_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """Two products a gate and step."""
     (T, N, I), (D, gates, H) = inputs[0], inputs[2]
     return T * N * D * gates * (I + H)

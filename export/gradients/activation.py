@@ -6,14 +6,14 @@ At a kink the rule takes the derivative from one side, as PyTorch does.
 from math import pi, sqrt
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 
 SELU = 1.67326319217681884765625, 1.05070102214813232421875
 """alpha and gamma of Selu, from its specification."""
 
 
 @gradient("Relu")
-def relu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def relu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = max(X, 0): dX = dY where Y > 0.
 
     The mask reads Y, not X, so that X's buffer can be reused. Measured on 2 MB, one thread: Greater,
@@ -24,14 +24,14 @@ def relu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("LeakyRelu")
-def leaky_relu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def leaky_relu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X above 0, alpha X below."""
     slope = op.like(dY, node.attr("alpha", 0.01))
     return [op("Where", _positive(op, node), dY, op("Mul", dY, slope))]
 
 
 @gradient("PRelu")
-def prelu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def prelu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X above 0, slope X below, the slope learnt and broadcast: dslope = dY X below 0."""
     X, slope = node.inputs
     positive, zero = _positive(op, node), op.like(dY, 0)
@@ -39,14 +39,14 @@ def prelu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Elu")
-def elu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def elu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X above 0, alpha (exp X - 1) below: y' = Y + alpha there."""
     alpha = op.like(dY, node.attr("alpha", 1.0))
     return [op("Where", _positive(op, node), dY, op("Mul", dY, op("Add", node.outputs[0], alpha)))]
 
 
 @gradient("Selu")
-def selu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def selu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = gamma X above 0, gamma alpha (exp X - 1) below: y' = gamma above, Y + gamma alpha below."""
     alpha, gamma = node.attr("alpha", SELU[0]), node.attr("gamma", SELU[1])
     below = op("Add", node.outputs[0], op.like(dY, alpha * gamma))
@@ -54,20 +54,20 @@ def selu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Softplus")
-def softplus(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def softplus(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = log(1 + exp X): y' = sigmoid X."""
     return [op("Mul", dY, op("Sigmoid", node.inputs[0]))]
 
 
 @gradient("Softsign")
-def softsign(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def softsign(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X / (1 + |X|): y' = (1 - |Y|)^2."""
     rest = op("Sub", op.like(dY, 1), op("Abs", node.outputs[0]))
     return [op("Mul", dY, op("Mul", rest, rest))]
 
 
 @gradient("Mish")
-def mish(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def mish(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X t, t = tanh(softplus X): y' = t + X sigmoid(X) (1 - t^2)."""
     X = node.inputs[0]
     t = op("Tanh", op("Softplus", X))
@@ -76,14 +76,14 @@ def mish(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("HardSigmoid")
-def hard_sigmoid(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def hard_sigmoid(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = min(1, max(0, alpha X + beta)): y' = alpha strictly between."""
     alpha, Y = node.attr("alpha", 0.2), node.outputs[0]
     return [op("Where", _between(op, Y, 0, 1), op("Mul", dY, op.like(dY, alpha)), op.like(dY, 0))]
 
 
 @gradient("HardSwish")
-def hard_swish(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def hard_swish(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X min(1, max(0, X/6 + 1/2)): y' = X/3 + 1/2 between -3 and 3, 0 below, 1 above."""
     X = node.inputs[0]
     curve = op("Add", op("Mul", X, op.like(dY, 1 / 3)), op.like(dY, 0.5))
@@ -92,7 +92,7 @@ def hard_swish(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Gelu")
-def gelu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def gelu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X Phi(X) (or its tanh approximation): y' = Phi + X phi."""
     X = node.inputs[0]
     half = op.like(dY, 0.5)
@@ -110,7 +110,7 @@ def gelu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Clip")
-def clip(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def clip(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X between min and max: dY where Y is X, 0 outside. ReLU6 is min 0, max 6."""
     if any(node.wanted[1:]):
         raise ExportError(f"node {node}: bounds that are learnt have no gradient rule")
@@ -118,7 +118,7 @@ def clip(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     return [op("Mul", dY, inside), None, None][: len(node.inputs)]
 
 
-def _positive(op: GraphBuilder, node: Node) -> Value:
+def _positive(op: GraphBuilder, node: GraphNode) -> Value:
     X = node.inputs[0]
     return op("Greater", X, op.like(X, 0))
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from math import prod
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Size, Value, gradient, macs
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Size, Value, gradient, macs
 from export.graph.node import FILTER_GRADIENT
 from export.graph.window import Window
 
 
 @gradient("Conv")
-def conv(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def conv(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y[n, m, o] = B[m] + sum over c, k of W[m, c, k] X[n, c, stride o + dilation k - pad]."""
     X, W, *bias = node.inputs
     window, group = Window.of(node, op.sample(W)[1:]), node.attr("group", 1)
@@ -34,7 +34,7 @@ def conv(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("ConvTranspose")
-def conv_transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def conv_transpose(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """The convolution that Conv's input gradient is: W (C, M/g, *K), and X and dY swap roles.
 
     dX is the convolution of dY with W; dW is the filter gradient of that convolution, which reads dY and yields X.
@@ -51,13 +51,13 @@ def conv_transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @macs("Conv")
-def conv_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+def conv_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """One filter per output element; constant filters only copy (patches of a filter gradient)."""
     return 0 if node.constant(1) is not None else prod(output) * prod(inputs[1][1:])
 
 
 @macs("ConvTranspose")
-def conv_transpose_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+def conv_transpose_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """One filter per input element."""
     return 0 if node.constant(1) is not None else prod(inputs[0]) * prod(inputs[1][1:])
 

@@ -21,7 +21,7 @@ Backward, from the adjoint dh of h', with az, ar, ac the gates before their acti
 
 from dataclasses import dataclass
 
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 from export.gradients._recurrence import (
     Direction,
     DirectionGradient,
@@ -38,7 +38,7 @@ from export.gradients._recurrence import (
 
 
 @gradient("GRU")
-def gru(op: GraphBuilder, node: Node, dY: Value | None, dY_h: Value | None = None) -> Adjoints:
+def gru(op: GraphBuilder, node: GraphNode, dY: Value | None, dY_h: Value | None = None) -> Adjoints:
     """All three gates of all steps at once, then the state's adjoint step by step."""
     check_supported(node, ["Sigmoid", "Tanh"])
     late = bool(node.attr("linear_before_reset", 0))

@@ -3,12 +3,12 @@
 import numpy as np
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 from export.graph.builder import Array
 
 
 @gradient("Slice")
-def slice_(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def slice_(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X[starts:ends:steps] on some axes: dY goes back to where it was read, zeros elsewhere."""
     X = node.inputs[0]
     rank = len(op.shape(X))
@@ -53,7 +53,7 @@ def _spread(op: GraphBuilder, adjoint: Value, axis: int, cells: range, size: int
 
 
 @gradient("Pad")
-def pad(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def pad(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X with a constant border: dY without it."""
     if node.attr("mode", "constant") != "constant":
         raise ExportError(f"node {node}: only constant padding has a gradient rule, not {node.attr('mode', '')}")
@@ -73,13 +73,13 @@ def pad(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Expand")
-def expand(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def expand(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X broadcast: the walk sums dY back."""
     return [dY, None]
 
 
 @gradient("Tile")
-def tile(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def tile(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X repeated along each axis: the copies' adjoints are summed."""
     repeats = _known(node, 1)
     cut: list[int] = []
@@ -96,7 +96,7 @@ def tile(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Gather")
-def gather(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def gather(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X[indices] along `axis` (an embedding): every row of dY is added to the row it came from."""
     X, indices = node.inputs
     rank, q = len(op.shape(X)), len(op.shape(indices))
@@ -111,7 +111,7 @@ def gather(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GatherElements")
-def gather_elements(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def gather_elements(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y[i, j] = X[indices[i, j], j] (axis 0): every element of dY is added where it came from."""
     X, indices = node.inputs
     zeros = op.expanded(op.like(dY, 0), X)
@@ -119,7 +119,7 @@ def gather_elements(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GatherND")
-def gather_nd(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def gather_nd(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y[i] = X[indices[i]]: every slice of dY is added where it came from."""
     X, indices = node.inputs
     if node.attr("batch_dims", 0):
@@ -129,20 +129,20 @@ def gather_nd(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Trilu")
-def trilu(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def trilu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = the upper or lower triangle of X, zeros elsewhere: so is dX of dY."""
     return [op("Trilu", dY, *node.inputs[1:], upper=node.attr("upper", 1)), None][: len(node.inputs)]
 
 
 @gradient("CumSum")
-def cumulative_sum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def cumulative_sum(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y[i] = the sum of X up to i: dX[i] is the sum of dY from i on."""
     exclusive, reverse = node.attr("exclusive", 0), node.attr("reverse", 0)
     return [op("CumSum", dY, node.inputs[1], exclusive=exclusive, reverse=1 - reverse), None]
 
 
 @gradient("DepthToSpace")
-def depth_to_space(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def depth_to_space(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """X (N, C b b, H, W) -> Y (N, C, H b, W b): the elements go back, block by block."""
     b, (C, H, W) = node.attr("blocksize", 1), op.sample(node.inputs[0])
     apart = op("Reshape", dY, op.const([0, C // (b * b), H, b, W, b]))
@@ -152,7 +152,7 @@ def depth_to_space(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("SpaceToDepth")
-def space_to_depth(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def space_to_depth(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """X (N, C, H b, W b) -> Y (N, C b b, H, W): the inverse of DepthToSpace's DCR."""
     return [op("DepthToSpace", dY, blocksize=node.attr("blocksize", 1))]
 
@@ -165,7 +165,7 @@ def _sizes(op: GraphBuilder, value: Value, order: list[int]) -> Value:
     return op("Gather", op("Shape", value), op.const(order))
 
 
-def _known(node: Node, index: int) -> Array:
+def _known(node: GraphNode, index: int) -> Array:
     value = node.constant(index)
     if value is None:
         raise ExportError(f"node {node}: input {index} must be constant")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from math import prod
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Size, Value, gradient, macs
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Size, Value, gradient, macs
 
 
 @gradient("Gemm")
-def gemm(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def gemm(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y (N, M) = alpha A' B' + beta C, with A' (N, K) and B' (K, M) transposed on request.
 
     dA' = alpha dY B'^T    dB' = alpha A'^T dY    dC = beta dY, summed to C's shape by the walk
@@ -23,7 +23,7 @@ def gemm(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("MatMul")
-def matmul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def matmul(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y (..., N, M) = A (..., N, K) B (..., K, M), leading axes broadcast.
 
     dA = dY B^T    dB = A^T dY. With a plain matrix B the batch folds into the rows, so that
@@ -43,7 +43,7 @@ def matmul(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     return [op("MatMul", dY, op.swapped(B)), op("MatMul", op.swapped(A), dY)]
 
 
-def _with_vectors(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def _with_vectors(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """A vector on the left is a row, on the right a column, and its axis is not in Y."""
     A, B = node.inputs
     row, column = len(node.shape(0)) == 1, len(node.shape(1)) == 1
@@ -59,7 +59,7 @@ def _with_vectors(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Einsum")
-def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def einsum(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = sum of products over named axes: each operand's adjoint is such a sum of dY and the others.
 
     An axis of one operand alone was summed: its adjoint is the same all along it. Without an arrow, the
@@ -75,8 +75,8 @@ def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     for i, operand in enumerate(operands):
         others = [j for j in range(len(operands)) if j != i]
         there = set(right).union(*(operands[j] for j in others))
-        found = "".join(c for c in operand if c in there)
-        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + found
+        axes = "".join(c for c in operand if c in there)
+        equation = ",".join([right, *(operands[j] for j in others)]) + "->" + axes
         adjoint = op("Einsum", dY, *(node.inputs[j] for j in others), equation=equation)
         if alone := [at for at, c in enumerate(operand) if c not in there]:
             adjoint = op.expanded(op("Unsqueeze", adjoint, op.const(alone)), node.inputs[i])
@@ -85,13 +85,13 @@ def einsum(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @macs("Gemm", "MatMul")
-def product_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+def product_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """A sum over the contracted axis per output element."""
     return prod(output) * (inputs[0][0] if node.attr("transA", 0) else inputs[0][-1])
 
 
 @macs("Einsum")
-def einsum_macs(node: Node, inputs: Sequence[Size], output: Size) -> int:
+def einsum_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """The product of all axes that the equation names."""
     operands = node.attr("equation", "").replace(" ", "").split("->")[0].split(",")
     axes = {c: d for operand, size in zip(operands, inputs, strict=True) for c, d in zip(operand, size, strict=True)}

@@ -27,7 +27,7 @@ The node does not output the cell states of all steps; they are computed again f
 from dataclasses import dataclass
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 from export.gradients._recurrence import (
     Direction,
     DirectionGradient,
@@ -45,7 +45,7 @@ from export.gradients._recurrence import (
 
 @gradient("LSTM")
 def lstm(
-    op: GraphBuilder, node: Node, dY: Value | None, dY_h: Value | None = None, dY_c: Value | None = None
+    op: GraphBuilder, node: GraphNode, dY: Value | None, dY_h: Value | None = None, dY_c: Value | None = None
 ) -> Adjoints:
     """All four gates of all steps at once, then the adjoints of both states step by step."""
     check_supported(node, ["Sigmoid", "Tanh", "Tanh"])

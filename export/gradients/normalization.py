@@ -10,14 +10,14 @@ With xhat = (X - mean) / deviation over the normalized axes, and g = dY scale:
 import numpy as np
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 
 
 @gradient("LayerNormalization")
-def layer_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def layer_normalization(op: GraphBuilder, node: GraphNode, dY: Value, *unused: Value | None) -> Adjoints:
     """Over the axes from `axis` on; scale and bias have their shape.
 
-    Where the node shows its mean and 1 / deviation (its second and third outputs), they are not worked out again.
+    Where the node outputs its mean and 1 / deviation (its second and third outputs), they are not computed again.
     """
     X, scale = node.inputs[:2]
     rank = len(op.shape(X))
@@ -34,7 +34,7 @@ def layer_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value 
 
 
 @gradient("InstanceNormalization")
-def instance_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def instance_normalization(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Over the image, per sample and channel; scale and bias (C,)."""
     X, scale, _ = node.inputs
     axes = list(range(2, len(op.shape(X))))
@@ -44,7 +44,7 @@ def instance_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GroupNormalization")
-def group_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def group_normalization(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Over the image and the channels of a group; scale and bias (C,), as from operator set 21 on."""
     X, scale, _ = node.inputs
     C, *S = op.sample(X)
@@ -62,7 +62,7 @@ def group_normalization(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("BatchNormalization")
-def batch_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def batch_normalization(op: GraphBuilder, node: GraphNode, dY: Value, *unused: Value | None) -> Adjoints:
     """Y = scale (X - mean) / deviation + bias, all but X (C,); mean and variance the batch's, or fixed ones.
 
     With n elements a channel, and sums over all of them, d = dscale = sum(dY (X - mean)) / deviation:
@@ -71,7 +71,7 @@ def batch_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value 
       batch   dX = (dY - sum(dY) / n - (X - mean) d / (n deviation)) scale / deviation
 
     The second is a dY + (b (X - mean) + c) with a, b, c one number a channel; the bracket is itself a
-    normalization, which the runtime does in one pass.
+    normalization, which the runtime computes in one pass.
     """
     if node.wanted[3] or node.wanted[4]:
         raise ExportError(f"node {node}: its statistics cannot be trained")
@@ -99,8 +99,8 @@ def batch_normalization(op: GraphBuilder, node: Node, dY: Value, *unused: Value 
 
 
 @gradient("Dropout")
-def dropout(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
-    """An exported-for-inference Dropout is the identity; for training `export.training.placement` writes a product."""
+def dropout(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
+    """Dropout is the identity here: in training `export.training.modes` writes a product with a mask instead."""
     mode = node.constant(2) if node.given(2) else None
     if node.given(2) and (mode is None or mode.any()):
         raise ExportError(f"node {node}: Dropout that draws its own mask has no gradient rule")

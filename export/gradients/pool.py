@@ -6,13 +6,13 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 from export.graph.builder import Array
 from export.graph.window import Window, one_hot
 
 
 @gradient("MaxPool")
-def max_pool(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> Adjoints:
+def max_pool(op: GraphBuilder, node: GraphNode, dY: Value, *unused: Value | None) -> Adjoints:
     """Y = max over the window. Each window's dY is shared equally among the cells that reach the maximum.
 
     A compare mask alone would give the whole of dY to *every* cell that ties, which constant image
@@ -22,8 +22,8 @@ def max_pool(op: GraphBuilder, node: Node, dY: Value, *unused: Value | None) -> 
     return [_tiled(op, node, window, dY) if window.tiles else _overlapping(op, node, window, dY)]
 
 
-def _tiled(op: GraphBuilder, node: Node, window: Window, dY: Value) -> Value:
-    """Windows side by side: stretch Y over its window and compare."""
+def _tiled(op: GraphBuilder, node: GraphNode, window: Window, dY: Value) -> Value:
+    """Windows that do not overlap: stretch Y over its window and compare."""
     X, Y = node.inputs[0], node.outputs[0]
     size, skipped = op.sample(X)[1:], window.skipped(op.sample(X)[1:], op.sample(Y)[1:])
     n = len(window.kernel)
@@ -51,7 +51,7 @@ def _stretch(op: GraphBuilder, value: Value, window: Window) -> Value:
     )
 
 
-def _overlapping(op: GraphBuilder, node: Node, window: Window, dY: Value) -> Value:
+def _overlapping(op: GraphBuilder, node: GraphNode, window: Window, dY: Value) -> Value:
     """Any windows: cut X into patches, compare each with its maximum, send the shares back."""
     X, Y = node.inputs[0], node.outputs[0]
     (C, *S), O, k = op.sample(X), op.sample(Y)[1:], prod(window.kernel)
@@ -59,7 +59,7 @@ def _overlapping(op: GraphBuilder, node: Node, window: Window, dY: Value) -> Val
     patches = op("Conv", X, filters, group=C, **window.attributes)
     cells = op("Reshape", patches, op.const([0, C, k, *O]))
     equal = op("Equal", cells, op("Unsqueeze", Y, op.const([2])))
-    if any(window.pads):  # a padded cell reads 0, which may equal a maximum of 0
+    if any(window.pads):  # a padded cell is 0, which may equal a maximum of 0
         equal = op("And", equal, op.const(_inside(window, S, O), np.bool_))
     mask = op("CastLike", equal, dY)
     share = op("Div", dY, op.sum(mask, [2]))
@@ -79,7 +79,7 @@ def _inside(window: Window, S: Sequence[int], O: Sequence[int]) -> Array:
 
 
 @gradient("AveragePool")
-def average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def average_pool(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = mean over the window: each cell gets dY / (cells counted), padding counted on request."""
     window = _window(node)
     (C, *S), O = op.sample(node.inputs[0]), op.sample(dY)[1:]
@@ -95,7 +95,7 @@ def average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GlobalAveragePool")
-def global_average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def global_average_pool(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y (N, C, 1...) = mean over the image: a product with a row of 1/n, which is faster than to Expand."""
     C, *S = op.sample(node.inputs[0])
     row = op.const(np.full((1, prod(S)), 1 / prod(S)), op.dtype(dY))
@@ -104,7 +104,7 @@ def global_average_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("GlobalMaxPool")
-def global_max_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def global_max_pool(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y (N, C, 1...) = max over the image: dY is shared equally among the cells that reach it."""
     X = node.inputs[0]
     mask = op("CastLike", op("Equal", X, node.outputs[0]), dY)
@@ -112,7 +112,7 @@ def global_max_pool(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     return [op("Mul", mask, op("Div", dY, ties))]
 
 
-def _window(node: Node) -> Window:
+def _window(node: GraphNode) -> Window:
     if node.attr("ceil_mode", 0):
         raise ExportError(f"node {node}: ceil_mode is not supported; pad explicitly")
     return Window.of(node, node.attr("kernel_shape", []))

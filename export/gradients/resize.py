@@ -11,12 +11,12 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 from export.graph.builder import Array
 
 
 @gradient("Resize")
-def resize(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def resize(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """X (N, C, *S) -> Y (N, C, *O); nearest, linear and cubic, by constant scales or sizes."""
     X = node.inputs[0]
     if node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
@@ -43,7 +43,7 @@ def resize(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
     return [adjoint, *[None] * (len(node.inputs) - 1)]
 
 
-def _matrix(node: Node, size: int, scale: float | None, out: int) -> Array:
+def _matrix(node: GraphNode, size: int, scale: float | None, out: int) -> Array:
     """(out, size): what resizing does to each unit vector."""
     kept = {a.name: helper.get_attribute_value(a) for a in node.proto.attribute}
     kept = {k: v for k, v in kept.items() if k not in ("axes", "keep_aspect_ratio_policy")}
@@ -60,5 +60,5 @@ def _matrix(node: Node, size: int, scale: float | None, out: int) -> Array:
     result = helper.make_tensor_value_info("y", TensorProto.DOUBLE, None)
     graph = helper.make_graph([proto], "resize", inputs, [result])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
-    found: Any = ReferenceEvaluator(model).run(None, feeds)
-    return np.asarray(found[0]).T
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    return np.asarray(results[0]).T

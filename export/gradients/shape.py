@@ -1,16 +1,16 @@
-"""Gradients of operators that only move elements about."""
+"""Gradients of operators that only rearrange elements."""
 
 from itertools import zip_longest
 
 import numpy as np
 
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient, zero_gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient, zero_gradient
 
 zero_gradient("Shape", "Size", "ConstantOfShape", "Range", "ArgMax", "ArgMin", "NonZero", "OneHot")
 
 
 @gradient("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-def reshape(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def reshape(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y holds X's elements in X's order: dX is dY in X's shape."""
     unknown = node.shape(0).count(None)
     if unknown <= 1:
@@ -21,15 +21,15 @@ def reshape(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Transpose")
-def transpose(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def transpose(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y's axis i is X's axis perm[i]: the inverse permutation leads back."""
     perm = node.attr("perm", list(reversed(range(len(node.shape(0))))))
     return [op("Transpose", dY, perm=np.argsort(perm).tolist())]
 
 
 @gradient("Concat")
-def concat(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
-    """Y = X_1, X_2, ... side by side: dY is cut where they met."""
+def concat(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
+    """Y = X_1, X_2, ... side by side: dY is cut at their borders."""
     axis = node.attr("axis", 0)
     lengths = [op.shape(x)[axis] for x in node.inputs]
     if None in lengths:
@@ -41,8 +41,8 @@ def concat(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("Split")
-def split(op: GraphBuilder, node: Node, *dYs: Value | None) -> Adjoints:
-    """Y_1, Y_2, ... = X in pieces: their adjoints side by side, zero where nobody asked."""
+def split(op: GraphBuilder, node: GraphNode, *dYs: Value | None) -> Adjoints:
+    """Y_1, Y_2, ... = X in pieces: their adjoints side by side, zero for a piece that nothing depends on."""
     pairs = zip_longest(node.outputs, dYs)
     parts = [dY if dY is not None else op("Mul", Y, op.like(Y, 0)) for Y, dY in pairs]
     return [op("Concat", *parts, axis=node.attr("axis", 0)), None][: len(node.inputs)]

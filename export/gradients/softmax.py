@@ -1,11 +1,11 @@
 """Gradients of the softmax family. X and Y have the same shape; sums run over `axis`."""
 
 from export.errors import ExportError
-from export.gradients import Adjoints, GraphBuilder, Node, Value, gradient
+from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient
 
 
 @gradient("Softmax")
-def softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def softmax(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = exp X / sum exp X: dX = Y (dY - sum(Y dY))."""
     Y = node.outputs[0]
     inner = op.sum(op("Mul", Y, dY), [node.attr("axis", -1)], keepdims=True)
@@ -13,14 +13,16 @@ def softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
 
 
 @gradient("LogSoftmax")
-def log_softmax(op: GraphBuilder, node: Node, dY: Value) -> Adjoints:
+def log_softmax(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = X - log sum exp X: dX = dY - exp(Y) sum(dY)."""
     total = op.sum(dY, [node.attr("axis", -1)], keepdims=True)
     return [op("Sub", dY, op("Mul", op("Exp", node.outputs[0]), total))]
 
 
 @gradient("SoftmaxCrossEntropyLoss")
-def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_p: Value | None = None) -> Adjoints:
+def softmax_cross_entropy(
+    op: GraphBuilder, node: GraphNode, dL: Value | None, d_log_p: Value | None = None
+) -> Adjoints:
     """L = -w[label] log p[label], averaged, summed, or a row each; scores (N, K, ...), labels (N, ...).
 
     dscores = c (p - onehot), with c = dL w[label] for each row (over the sum of all w[label] for the mean),
@@ -34,7 +36,7 @@ def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_
     if K is None:
         raise ExportError(f"node {node}: the number of classes must be known")
     p = op("Exp", node.outputs[1])
-    found: Value | None = None
+    dscores: Value | None = None
     if dL is not None:
         values = op("CastLike", op.const([0.0, 1.0], op.dtype(scores)), scores)
         onehot = op("OneHot", labels, op.const(K), values, axis=1)
@@ -48,14 +50,14 @@ def softmax_cross_entropy(op: GraphBuilder, node: Node, dL: Value | None, d_log_
             else:
                 share = dL if reduction == "sum" else op("Div", dL, op("ReduceSum", weights, keepdims=0))
                 scale = op("Unsqueeze", op("Mul", weights, share), op.const([1]))
-        found = op("Mul", op("Sub", p, onehot), scale)
+        dscores = op("Mul", op("Sub", p, onehot), scale)
     if d_log_p is not None:
         through = op("Sub", d_log_p, op("Mul", p, op.sum(d_log_p, [1], keepdims=True)))
-        found = through if found is None else op("Add", found, through)
-    return [found, None, None][: len(node.inputs)]
+        dscores = through if dscores is None else op("Add", dscores, through)
+    return [dscores, None, None][: len(node.inputs)]
 
 
-def _label_weights(op: GraphBuilder, node: Node, labels: Value, scores: Value) -> Value:
+def _label_weights(op: GraphBuilder, node: GraphNode, labels: Value, scores: Value) -> Value:
     """The weight of each row's class, in the labels' shape; 0 where the label is the one to ignore."""
     ones = op("Expand", op.like(scores, 1), op.sizes(labels))
     ignored = None

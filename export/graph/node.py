@@ -31,24 +31,29 @@ def with_names(node: onnx.NodeProto, names: Mapping[Value, Value]) -> onnx.NodeP
     return copy
 
 
-class Node:
-    """One node of the forward graph: inputs, outputs, attributes, and the shapes around it."""
+class GraphNode:
+    """A node with its attributes and the shapes around it.
 
-    def __init__(self, ops: GraphBuilder, proto: onnx.NodeProto, wanted: Sequence[bool]) -> None:
-        self._ops = ops
+    Args:
+        op: the graph that knows the shapes and constants.
+        proto: the node.
+        wanted: for each input, whether its adjoint is asked for; a rule may skip the others.
+    """
+
+    def __init__(self, op: GraphBuilder, proto: onnx.NodeProto, wanted: Sequence[bool]) -> None:
+        self._op = op
         self.proto = proto
         self.op_type: str = proto.op_type
         self.inputs: list[Value] = list(proto.input)
         self.outputs: list[Value] = list(proto.output)
         self.wanted = list(wanted)
-        """per input: whether anybody asks for its adjoint (a rule may skip the others)"""
         self._attributes = attributes(proto)
 
     def __str__(self) -> str:
         return f"'{self.proto.name or self.outputs[0]}' ({self.op_type})"
 
     def attr(self, name: str, default: Any) -> Any:
-        """The attribute, or `default` (the operator's own, from its specification)."""
+        """The attribute, or `default`, which is the operator's own from its specification."""
         value = self._attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
@@ -57,13 +62,13 @@ class Node:
         return name in self._attributes
 
     def given(self, index: int) -> bool:
-        """Whether the optional input was given."""
+        """Whether an optional input is connected."""
         return index < len(self.inputs) and self.inputs[index] != ""
 
     def shape(self, index: int) -> Shape:
-        """Dimensions of the input."""
-        return self._ops.shape(self.inputs[index])
+        """The dimensions of an input."""
+        return self._op.shape(self.inputs[index])
 
     def constant(self, index: int) -> Array | None:
-        """The input's value where it is known at export time."""
-        return self._ops.constants.get(self.inputs[index]) if self.given(index) else None
+        """The value of an input where it is known at export time."""
+        return self._op.constants.get(self.inputs[index]) if self.given(index) else None

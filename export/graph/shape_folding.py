@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from export.errors import ExportError
 from export.graph.builder import Array, GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.size_rules import SIZE_RULES, Sizes
 
 LARGEST = 1 << 16
@@ -115,7 +115,7 @@ class ShapeFolder:
     def _followed(self, node: onnx.NodeProto) -> Array | None:
         """The output of an operator on sizes, if all of it is known; what is known of it is kept otherwise."""
         rule = SIZE_RULES.get(node.op_type)
-        sizes = rule(self.sizes, Node(self._op, node, [])) if rule else None
+        sizes = rule(self.sizes, GraphNode(self._op, node, [])) if rule else None
         if sizes is None:
             return None
         tensor = self._op.infer(node)[node.output[0]].tensor_type

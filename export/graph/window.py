@@ -6,12 +6,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from export.errors import ExportError
-from export.graph.builder import Array, GraphBuilder
-from export.graph.node import Node
+from export.graph.builder import Array
+from export.graph.node import GraphNode
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,8 @@ class Window:
     pads: tuple[int, ...]
 
     @classmethod
-    def of(cls, node: Node, kernel: Sequence[int]) -> "Window":
-        """Read the attributes of `node`; refuse what `explicit` could not settle."""
+    def of(cls, node: GraphNode, kernel: Sequence[int]) -> "Window":
+        """Read the attributes of `node`; refuse what `export.graph.padding` could not settle."""
         if node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             raise ExportError(f"node {node}: auto_pad={node.attr('auto_pad', '')} is not supported; write pads")
         n = len(kernel)
@@ -67,57 +65,6 @@ class Window:
             reach = (o - 1) * self.strides[i] + (self.kernel[i] - 1) * self.dilations[i] + 1
             rows.append(s + self.pads[i] + self.pads[n + i] - reach)
         return tuple(rows)
-
-
-def explicit(op: GraphBuilder, proto: onnx.NodeProto) -> None:
-    """Write out the padding that a node leaves to the runtime: `auto_pad`, `ceil_mode`, `output_shape`."""
-    node = Node(op, proto, [])
-    mode = node.attr("auto_pad", "NOTSET")
-    same, ceil, shape = mode.startswith("SAME"), node.attr("ceil_mode", 0), node.attr("output_shape", None)
-    if not (same or ceil or shape):
-        return
-    size = op.sample(node.inputs[0])[1:]
-    n = len(size)
-    kernel = node.attr("kernel_shape", None) or op.sample(node.inputs[1])[1:]
-    strides, dilations = (node.attr(k, [1] * n) for k in ("strides", "dilations"))
-    axes = list(zip(size, strides, [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)], strict=True))
-    if proto.op_type == "ConvTranspose":
-        extra = list(node.attr("output_padding", [0] * n))
-        wanted = shape or [s * t for s, t, _ in axes]
-        missing = [(s - 1) * t + e + r - w for (s, t, r), e, w in zip(axes, extra, wanted, strict=True)]
-        if min(missing) < 0:  # what no window reaches is left empty at the end
-            extra = [e + max(0, -m) for e, m in zip(extra, missing, strict=True)]
-            missing = [max(0, m) for m in missing]
-            _write(proto, output_padding=extra)
-    elif same:
-        missing = [max(0, (-(-s // t) - 1) * t + r - s) for s, t, r in axes]
-    else:
-        _write(proto, pads=_ceiling(node, axes))
-        return
-    less, more = [m // 2 for m in missing], [m - m // 2 for m in missing]
-    _write(proto, pads=more + less if (mode == "SAME_LOWER") != bool(shape and not same) else less + more)
-
-
-def _ceiling(node: Node, axes: Sequence[tuple[int, int, int]]) -> list[int]:
-    """As much padding at the ends as lets the last, incomplete window in; one that lies all in padding is out."""
-    n = len(axes)
-    pads = list(node.attr("pads", [0] * 2 * n))
-    if node.op_type == "AveragePool" and node.attr("count_include_pad", 0):
-        raise ExportError(f"node {node}: ceil_mode with count_include_pad is not supported; pad explicitly")
-    for i, (size, stride, reach) in enumerate(axes):
-        windows = -(-(size + pads[i] + pads[n + i] - reach) // stride) + 1
-        if (windows - 1) * stride >= size + pads[i]:
-            windows -= 1
-        pads[n + i] = max(pads[n + i], (windows - 1) * stride + reach - size - pads[i])
-    return pads
-
-
-def _write(proto: onnx.NodeProto, **settled: Sequence[int]) -> None:
-    """Set attributes, and drop what asked for the padding."""
-    kept = [a for a in proto.attribute if a.name not in {"auto_pad", "ceil_mode", "output_shape", *settled}]
-    del proto.attribute[:]
-    proto.attribute.extend(kept)
-    proto.attribute.extend(helper.make_attribute(name, list(value)) for name, value in settled.items())
 
 
 def one_hot(channels: int, kernel: tuple[int, ...]) -> Array:

@@ -3,6 +3,15 @@
 A file has `REWRITE`, a `export.graph.rewrite.Rewrite`. Those of a target are applied in the order of their names. Each
 is exact, and its docstring says what it gained, measured. One of them is not optional: `filter_gradient` writes the
 exporter's internal operator with standard ones, in a formulation of its own for each target.
+
+>>> import numpy as np
+>>> op = GraphBuilder(18)
+>>> p, A, B = (op.argument(name, np.float32, [3, 3]) for name in ("parameter/p", "A", "B"))
+>>> rate = op.argument("learning_rate", np.float32, [])
+>>> y = op("Sub", p, op("Mul", op("Gemm", A, B), rate))
+>>> nodes, replaced = lower(op, op.nodes, [y])
+>>> [(node.op_type, len(node.input)) for node in nodes]
+[('Mul', 2), ('Gemm', 3)]
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ from math import prod
 import onnx
 
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import FILTER_GRADIENT, Node
+from export.graph.node import FILTER_GRADIENT, GraphNode
 from export.graph.rewrite import Rewrite, ValueIndex
 from export.graph.window import Window, one_hot
 
@@ -34,7 +34,7 @@ WORTH = 0.9
 
 def apply(op: GraphBuilder, proto: onnx.NodeProto, _: ValueIndex) -> Value:
     """Write dW (M, C/g, *K) with standard operators."""
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     X, dY = node.inputs
     window, group = Window.of(node, op.sample(node.outputs[0])[1:]), node.attr("group", 1)
     C, M, rows = op.sample(X)[0], op.sample(dY)[0], window.kernel[0]

@@ -8,7 +8,7 @@ filters, batch 32: 1.30 ms, transposed 0.85. There is no gain on wider images.
 import onnx
 
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.rewrite import Rewrite, ValueIndex
 from export.graph.window import Window
 
@@ -18,7 +18,7 @@ NARROW = 8
 
 def apply(op: GraphBuilder, proto: onnx.NodeProto, _: ValueIndex) -> Value | None:
     """Rewrite a depthwise Conv of stride 1 over a narrow image."""
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     X, W, *bias = node.inputs
     shape, filters = op.shape(X), op.shape(W)
     if W in op.constants or len(shape) != 4 or shape[3] is None or shape[3] >= NARROW or None in filters:

@@ -9,14 +9,14 @@ import onnx
 
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import FILTER_GRADIENT, Node
+from export.graph.node import FILTER_GRADIENT, GraphNode
 from export.graph.rewrite import TFLITE, Rewrite, ValueIndex
 from export.graph.window import Window
 
 
 def apply(op: GraphBuilder, proto: onnx.NodeProto, _: ValueIndex) -> Value:
     """Write dW (M, C/g, *K) with standard operators."""
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     X, dY = node.inputs
     window, group = Window.of(node, op.sample(node.outputs[0])[1:]), node.attr("group", 1)
     return (cells if group > 1 else exchanged)(op, X, dY, window, group)

@@ -2,10 +2,12 @@
 
     cross_entropy + 1.0*squared_error(reference) + 0.5*soft_cross_entropy(reference,1)
 
-Each term is a number (its default weight, a run-time input of the training graph) times the name
-of a file in this folder, on the `private` or the `reference` batch and one head of the model (0, the
-main one, unless told). A file has `build(op, rows)`, which appends the forward loss and returns it,
-a scalar; its gradient is the walk's work.
+Each term is a number (its default weight, a run-time input of the training graph) times the name of a file in this
+folder, on the `private` or the `reference` batch and one head of the model (0, the main one, by default). A file has
+`build(op, rows)`, which appends the forward loss and returns it, a scalar. Its gradient follows by differentiation.
+
+>>> [(term.key, term.weight) for term in parse("cross_entropy + 0.5*soft_cross_entropy(reference,1)")]
+[('cross_entropy', 1.0), ('soft_cross_entropy(reference,1)', 0.5)]
 """
 
 import re
@@ -24,22 +26,30 @@ BATCHES = ("private", "reference")
 
 @dataclass(frozen=True)
 class Rows:
-    """What a term may read: one head's view of one batch, and inputs it asks for by name.
-
-    logits: (n, K). embedding: (n, ...), where the model names one.
-    argument(name, dtype, *dimensions): declares (once) a run-time input of the batch, "n" standing for its rows.
-    scalar(name, default): declares a run-time scalar of the term, e.g. a temperature.
-    """
+    """What a term may read: the outputs of one head for one batch, and inputs that it asks for by name."""
 
     logits: Value
+    """(n, K)"""
     classes: int
+    """K"""
     head: int
+    """0 for the main head"""
     embedding: Value | None
+    """(n, ...), where the model names one"""
     argument: Callable[..., Value]
+    """argument(name, dtype, *dimensions) declares (once) a run-time input of the batch; "n" stands for its rows"""
     scalar: Callable[[str, float], Value]
+    """scalar(name, default) declares a run-time scalar of the term, such as a temperature"""
 
     def target(self, name: str = "target") -> Value:
-        """What this head is pulled towards, (n, K) float32; every head has one of its own."""
+        """Declare the target of this head, (n, K) float32; every head has one of its own.
+
+        Args:
+            name: of the input; the batch and the head are added to it.
+
+        Returns:
+            The input.
+        """
         return self.argument(head_name(name, self.head), np.float32, "n", self.classes)
 
 
@@ -54,13 +64,13 @@ class Term:
 
     @property
     def key(self) -> str:
-        """How the manifest, the metrics and the weight input call it, e.g. "squared_error(reference)"."""
+        """The term's name in the manifest, the metrics and the weight input, e.g. "squared_error(reference)"."""
         if self.head:
             return f"{self.name}({self.batch},{self.head})"
         return self.name if self.batch == "private" else f"{self.name}({self.batch})"
 
     def build(self, op: GraphBuilder, rows: Rows) -> Value:
-        """Append the term's forward graph; returns the scalar loss."""
+        """Append the term's forward graph and return the scalar loss."""
         loss: Value = load("export.objectives", self.name).build(op, rows)
         return loss
 
@@ -72,18 +82,28 @@ _TERM = re.compile(
 
 
 def parse(objective: str) -> list[Term]:
-    """Read an objective. Raises ExportError that names the bad term and lists what there is."""
+    """Read an objective.
+
+    Args:
+        objective: terms joined by "+".
+
+    Returns:
+        The terms, in their order.
+
+    Raises:
+        ExportError: an unknown term, the same term twice, or none on the private batch.
+    """
     known = [n.replace("-", "_") for n in names("export.objectives")]
     terms = []
     for text in re.split(r"(?<![0-9.]e)\+", objective):  # the plus of 1e+3 is not one between terms
-        found = _TERM.fullmatch(text.strip())
-        if found is None or found["name"] not in known or (found["batch"] or "private") not in BATCHES:
+        match = _TERM.fullmatch(text.strip())
+        if match is None or match["name"] not in known or (match["batch"] or "private") not in BATCHES:
             raise ExportError(
                 f"objective term '{text.strip()}' is not [WEIGHT*]NAME[(private|reference[,HEAD])] with NAME "
                 f"one of: {', '.join(known)}"
             )
-        batch, head = found["batch"] or "private", int(found["head"] or 0)
-        terms.append(Term(found["name"], batch, float(found["weight"] or 1), head))
+        batch, head = match["batch"] or "private", int(match["head"] or 0)
+        terms.append(Term(match["name"], batch, float(match["weight"] or 1), head))
     if len({t.key for t in terms}) < len(terms):
         raise ExportError(f"objective '{objective}' names a term twice")
     if all(t.batch != "private" for t in terms):

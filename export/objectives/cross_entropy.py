@@ -7,6 +7,6 @@ from export.objectives import Rows
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
-    """Labels (n,) int64 in 0..K-1."""
+    """Append the loss. Reads `labels` (n,) int64 in 0..K-1."""
     labels = rows.argument("labels", np.int64, "n")
     return op("SoftmaxCrossEntropyLoss", rows.logits, labels, outputs=2)

@@ -1,6 +1,6 @@
 """Distance of normalized embeddings (Zhmoginov et al. 2022): mean over rows of ||e/|e| - t/|t|| ||^2.
 
-e is the model's embedding (`--embedding`), t the teacher's; both need the same number of features.
+e is the model's embedding (`--embedding`), t the teacher's; both have the same number of features.
 """
 
 from math import prod
@@ -12,11 +12,11 @@ from export.graph.builder import GraphBuilder, Value
 from export.objectives import Rows
 
 SMALLEST = 1e-12
-"""added to squared lengths, so that an embedding of zeros has a direction: none"""
+"""added to squared lengths, so that an embedding of zeros has the direction 0"""
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
-    """Target_embedding (n, features) float32, of any length."""
+    """Append the loss. Reads `target_embedding` (n, features) float32, of any length."""
     if rows.embedding is None:
         raise ExportError("embedding_distance needs a model whose embedding is named; export with --embedding")
     features = prod(op.sample(rows.embedding))

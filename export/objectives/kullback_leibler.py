@@ -9,7 +9,7 @@ from export.objectives import Rows
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
-    """Target (n, K) float32: the teacher's logits. Scalar `temperature`, 1 unless told."""
+    """Append the loss. Reads `target_logits` (n, K) float32, the teacher's, and the scalar `temperature`."""
     T = rows.scalar("temperature", 1.0)
     teacher = op("LogSoftmax", op("Div", rows.target("target_logits"), T), axis=1)
     student = op("LogSoftmax", op("Div", rows.logits, T), axis=1)

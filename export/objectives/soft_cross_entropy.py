@@ -8,6 +8,6 @@ from export.objectives import Rows
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
-    """Target (n, K) float32, probabilities."""
+    """Append the loss. Reads `target` (n, K) float32, probabilities."""
     products = op("Mul", rows.target(), op("LogSoftmax", rows.logits, axis=1))
     return op("Neg", op("ReduceMean", op("ReduceSum", products, op.const([1]), keepdims=0), keepdims=0))

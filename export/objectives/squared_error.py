@@ -9,6 +9,6 @@ from export.objectives import Rows
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
-    """Target (n, K) float32."""
+    """Append the loss. Reads `target` (n, K) float32."""
     error = op("Sub", op("Softmax", rows.logits, axis=1), rows.target())
     return op("ReduceMean", op.squares(error, [1]), keepdims=0)

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from export.graph.builder import Array, GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.rewrite import Rewrite, ValueIndex
 from export.graph.window import Window
 
@@ -30,7 +30,7 @@ LARGEST = 256
 
 def apply(op: GraphBuilder, proto: onnx.NodeProto, _: ValueIndex) -> Value | None:
     """Rewrite a Conv that is depthwise and small enough."""
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     X, W, *bias = node.inputs
     C, *S = op.sample(X)
     if not C == op.shape(W)[0] == node.attr("group", 1) > 1:

@@ -19,7 +19,7 @@ import onnx
 from edge import bundle
 from export.gradients import MACS
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.shape_folding import sized
 from export.report.memory import VIEWS, peak_bytes, size_of
 
@@ -93,7 +93,7 @@ def count_macs(op: GraphBuilder, proto: onnx.NodeProto) -> int:
     """Multiply-accumulates of a node whose shapes are all known."""
     if (count := MACS.get(proto.op_type)) is None:
         return 0
-    node = Node(op, proto, [])
+    node = GraphNode(op, proto, [])
     output = _size(op, node.outputs[0]) if node.outputs[0] else ()
     return count(node, [_size(op, x) if x else () for x in node.inputs], output)
 

@@ -1,8 +1,11 @@
 """The training step as a .tflite file, for boards where even ONNX Runtime is too big.
 
-One file, two signatures over one set of constants: `train` (batch, scalars, parameters, state -> losses, next ...)
-and `predict` (x, parameters -> logits, probabilities, ...), with the names of the bundle's ONNX graphs. Built-in
-operators only, so `tflite-runtime` and `ai-edge-litert` run it as they are. Batch sizes are fixed.
+One file has two signatures over one set of constants: `train` (batch, scalars, parameters, state -> losses, next ...)
+and `predict` (x, parameters -> logits, probabilities, ...), with the names of the bundle's ONNX graphs. Only built-in
+operators occur, so `tflite-runtime` and `ai-edge-litert` run it as it is. Batch sizes are fixed.
+
+>>> batches([{"name": "x", "shape": ("N", 64)}, {"name": "reference_x", "shape": ("R", 64)}], [32, 16])
+{'N': 32, 'R': 16}
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +14,7 @@ from typing import Any
 import onnx
 
 from export.errors import ExportError
+from export.graph.rewrite import TFLITE
 from export.graph.shape_folding import sized
 from export.model import Model
 from export.training.assemble import assemble
@@ -18,7 +22,18 @@ from export.training.update import Update
 
 
 def batches(inputs: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, int]:
-    """Rows by the name that the batch axis has in the inputs of a step: "N" private, "R" reference."""
+    """Match numbers of rows with the batches that a step takes.
+
+    Args:
+        inputs: of a step, as in the manifest.
+        rows: of a private batch, and of a reference batch if there is one.
+
+    Returns:
+        The rows by the name of the batch axis: "N" private, "R" reference.
+
+    Raises:
+        ExportError: there are more or fewer numbers than batches.
+    """
     symbols = dict.fromkeys(str(i["shape"][0]) for i in inputs)
     if len(rows) != len(symbols):
         wanted = " and ".join({"N": "a private", "R": "a reference"}[s] for s in symbols)
@@ -27,19 +42,40 @@ def batches(inputs: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[st
 
 
 def build(model: Model, objective: str, optimizer: str | Update, rows: Mapping[str, int]) -> bytes:
-    """The file. rows: of a private batch, "N", which a prediction takes too, and of a reference batch, "R".
+    """Write the file.
+
+    Args:
+        model: what is trained.
+        objective: the terms, as in "cross_entropy + 1.0*squared_error(reference)".
+        optimizer: its name, or an update with clipping, weight decay or accumulation.
+        rows: of a private batch, "N", which a prediction takes too, and of a reference batch, "R".
+
+    Returns:
+        The content of model.tflite.
 
     Raises:
-        ExportError: an operator that TFLite has not, or the schema's package is not there.
+        ExportError: TFLite has no such operator, or the schema's package is not installed.
     """
-    training = assemble(model, objective=objective, optimizer=optimizer, target="tflite")
+    training = assemble(model, objective=objective, optimizer=optimizer, target=TFLITE)
     known = {**rows, "rows": sum(rows.values())}
     return lowered(model.name, {"train": training.train, "predict": training.predict}, known)
 
 
 def lowered(name: str, graphs: Mapping[str, onnx.ModelProto], sizes: Mapping[str, int]) -> bytes:
-    """A file of a signature each graph, with numbers for their symbolic dimensions. Raises ExportError."""
-    from export.tflite import flatbuffer, operators  # noqa: F401 - only now, as they need `ai-edge-litert`
+    """Lower graphs to one file.
+
+    Args:
+        name: what the file calls itself.
+        graphs: by the name of their signature.
+        sizes: a number for each symbolic dimension.
+
+    Returns:
+        The file.
+
+    Raises:
+        ExportError: TFLite has no such operator, or the schema's package is not installed.
+    """
+    from export.tflite import flatbuffer, operators  # noqa: F401 - only now, since they need `ai-edge-litert`
     from export.tflite.lower import Lowering
 
     file = flatbuffer.File(f"murmur: {name}")

@@ -1,4 +1,4 @@
-"""Writing a .tflite file: tensors, operators, subgraphs and signatures, through the schema's own object API.
+"""Write a .tflite file: tensors, operators, subgraphs and signatures, through the schema's own object API.
 
 The schema's Python classes come with `ai-edge-litert`; no TensorFlow, no converter.
 """
@@ -15,7 +15,7 @@ try:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import Interpreter
-except ImportError as reason:  # said where it is asked for, not where it is missing
+except ImportError as reason:  # reported where TFLite is asked for
     raise ExportError(f"--tflite needs {reason.name}: pip install 'murmur-edge[export,tflite]'") from None
 
 __all__ = ["File", "Interpreter", "Subgraph", "check", "prune", "rewritten", "schema"]
@@ -35,7 +35,7 @@ class File:
         self._buffers: dict[bytes, int] = {}
 
     def subgraph(self, name: str) -> "Subgraph":
-        """Begin one."""
+        """Begin a subgraph."""
         graph = schema.SubGraphT()
         graph.name, graph.tensors, graph.operators, graph.inputs, graph.outputs = name, [], [], [], []
         self._model.subgraphs.append(graph)
@@ -83,7 +83,7 @@ def rewritten(model: Any) -> bytes:
 
 
 def prune(graph: Any) -> None:
-    """Leave out of a subgraph what its outputs do not need."""
+    """Drop what the outputs of a subgraph do not need."""
     needed, kept = set(graph.outputs), []
     for entry in reversed(graph.operators):
         if needed.intersection(entry.outputs):
@@ -109,7 +109,7 @@ class Subgraph:
         return len(self._graph.tensors) - 1
 
     def constant(self, value: Array | Sequence[float] | float, dtype: Any = np.int32) -> int:
-        """A constant; equal ones are the same tensor. Integers unless told, as most are shapes and axes."""
+        """A constant; equal ones are the same tensor. Integers by default, since most are shapes and axes."""
         array = np.asarray(value, dtype)
         content = np.ascontiguousarray(array).tobytes()
         key = (array.dtype.str, array.shape, content)
@@ -137,7 +137,7 @@ class Subgraph:
         options: str | None = None,
         **settings: Any,
     ) -> int:
-        """Append a built-in operator with one result, of this shape; one that is there already is not made again.
+        """Append a built-in operator with one result, of this shape; an equal one that exists already is reused.
 
         options: its options table in the schema, without "Options"; settings: what to set in it.
         """
@@ -160,7 +160,7 @@ class Subgraph:
         return result
 
     def finish(self, key: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-        """Say what goes in and comes out, by name, and drop what nobody needs."""
+        """Name the inputs and outputs, and drop what no output needs."""
         graph = self._graph
         graph.inputs, graph.outputs = list(inputs.values()), list(outputs.values())
         prune(graph)
@@ -171,7 +171,14 @@ class Subgraph:
 
 
 def check(content: bytes) -> None:
-    """A runtime takes the file: every operator is known to it and every shape what was said. Raises ExportError."""
+    """Load the file, so that a runtime checks every operator and every shape.
+
+    Args:
+        content: a .tflite file.
+
+    Raises:
+        ExportError: the runtime refuses it.
+    """
     try:
         interpreter = Interpreter(model_content=content, num_threads=1)
         for signature in interpreter.get_signature_list():

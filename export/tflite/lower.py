@@ -1,4 +1,4 @@
-"""From a graph of ONNX operators with known shapes to one of TFLite's.
+"""Lower a graph of ONNX operators with known shapes to one of TFLite operators.
 
 ONNX images are (N, C, H, W), TFLite's (N, H, W, C). Here a value is a tensor *and the order its axes have in
 memory*: Transpose only renames axes, element-wise operators work in whatever order their operands are in, and data is
@@ -13,19 +13,27 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import Array, GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.flatbuffer import Subgraph
 
 Order = tuple[int, ...]
 """entry k: which axis of the value is the k-th in memory"""
-Lower = Callable[["Lowering", Node], None]
+Lower = Callable[["Lowering", GraphNode], None]
 
 OPERATORS: dict[str, Lower] = {}
-"""By ONNX operator; `export.tflite.operators` fills it."""
+"""How each ONNX operator is lowered; `export.tflite.operators` fills it."""
 
 
 def lowers(*op_types: str) -> Callable[[Lower], Lower]:
-    """Declare how these operators are written."""
+    """Declare how these operators are lowered.
+
+    Args:
+        op_types: operators of ONNX's standard domain.
+
+    Returns:
+        A decorator for `function(to, node)`, which asks `to` for its operands, appends to `to.graph`, and keeps the
+        result.
+    """
 
     def declare(function: Lower) -> Lower:
         OPERATORS.update(dict.fromkeys(op_types, function))
@@ -43,16 +51,21 @@ class Stored:
 
 
 class Lowering:
-    """A graph on its way. `op` knows every value's shape and the constants."""
+    """A graph that is being lowered.
+
+    Args:
+        op: the ONNX graph, with all shapes known.
+        graph: the TFLite graph to append to.
+    """
 
     def __init__(self, op: GraphBuilder, graph: Subgraph) -> None:
         self.op, self.graph = op, graph
         self._stored: dict[Value, list[Stored]] = {}
 
     def run(self) -> None:
-        """Write every node."""
+        """Lower every node."""
         for proto in self.op.nodes:
-            node = Node(self.op, proto, [])
+            node = GraphNode(self.op, proto, [])
             if node.op_type not in OPERATORS:
                 raise ExportError(
                     f"--tflite: node {node} has no TFLite operator; there are: {', '.join(sorted(OPERATORS))}"
@@ -61,32 +74,32 @@ class Lowering:
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The value's dimensions, all known."""
-        found = self.op.shape(value)
-        if None in found:
-            raise ExportError(f"--tflite: the shape of '{value}', {list(found)}, depends on more than the batch sizes")
-        return tuple(d for d in found if d is not None)
+        shape = self.op.shape(value)
+        if None in shape:
+            raise ExportError(f"--tflite: the shape of '{value}', {list(shape)}, depends on more than the batch sizes")
+        return tuple(d for d in shape if d is not None)
 
     def dtype(self, value: Value) -> Any:
         """The element type in the file: integers have 32 bits."""
-        found = self.op.dtype(value)
-        return np.dtype(np.int32) if found.kind in "iu" else found
+        dtype = self.op.dtype(value)
+        return np.dtype(np.int32) if dtype.kind in "iu" else dtype
 
     def constant(self, value: Value) -> Array | None:
         """The value where it is known at export time."""
         return self.op.constants.get(value)
 
     def order(self, value: Value) -> Order:
-        """How the value lies in memory; as ONNX says it for constants."""
+        """The order of the value's axes in memory; ONNX's own for constants."""
         return self._stored[value][0].order if value in self._stored else natural(len(self.shape(value)))
 
     def keep(self, value: Value, tensor: int, order: Order | None = None) -> None:
-        """Say where a node's result is."""
+        """Record where a node's result is, and in which order of axes."""
         order = natural(len(self.shape(value))) if order is None else order
         assert self.graph.shape(tensor) == tuple(self.shape(value)[axis] for axis in order), value
         self._stored.setdefault(value, []).append(Stored(tensor, order))
 
     def alias(self, value: Value, of: Value, order_of: Callable[[Order], Order]) -> None:
-        """`value` is `of` with its axes renamed."""
+        """Record that `value` is `of` with its axes renamed."""
         if (array := self.constant(of)) is not None:
             self.keep(value, self._constant(array, natural(array.ndim)), order_of(natural(array.ndim)))
             return
@@ -94,7 +107,7 @@ class Lowering:
             self.keep(value, stored.tensor, order_of(stored.order))
 
     def tensor(self, value: Value, order: Order | None = None) -> int:
-        """The value in memory in this order of axes; ONNX's own unless told."""
+        """The value in memory in this order of axes; ONNX's own by default."""
         order = natural(len(self.shape(value))) if order is None else order
         if (array := self.constant(value)) is not None:
             return self._constant(array, order)

@@ -12,7 +12,7 @@ import onnx
 from export.errors import ExportError
 from export.gradients import RULES, ZERO, Adjoints, supported
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.training.recompute import Recomputation
 
 
@@ -43,7 +43,7 @@ def gradients(
         first = next(filter(None, dYs), None)
         if first is None or dependent.isdisjoint(proto.output):
             continue
-        node = Node(op, recomputation.view(proto, first), [x in dependent for x in proto.input])
+        node = GraphNode(op, recomputation.view(proto, first), [x in dependent for x in proto.input])
         for x, dX in zip(proto.input, _apply_rule(op, node, dYs), strict=True):
             if dX is not None and x in dependent:
                 dX = unbroadcast(op, dX, x)
@@ -75,7 +75,7 @@ def _dependent_on(wanted: Collection[Value], nodes: Sequence[onnx.NodeProto]) ->
     return dependent
 
 
-def _apply_rule(op: GraphBuilder, node: Node, dYs: Sequence[Value | None]) -> Adjoints:
+def _apply_rule(op: GraphBuilder, node: GraphNode, dYs: Sequence[Value | None]) -> Adjoints:
     """Ask the rule; it is given the adjoints up to the last output that has one."""
     if node.op_type not in RULES:
         raise ExportError(

@@ -8,8 +8,8 @@ from onnx import helper
 
 from edge import bundle
 from export.graph.builder import GraphBuilder, Value
-from export.graph.node import Node, uses_batch_statistics
-from export.graph.window import explicit
+from export.graph.node import GraphNode, uses_batch_statistics
+from export.graph.padding import write_padding
 
 
 @dataclass
@@ -42,7 +42,7 @@ def _batch_normalization(op: GraphBuilder, node: onnx.NodeProto, mode: Mode) -> 
     if not uses_batch_statistics(node):
         op.append(node)
         return
-    view = Node(op, node, [])
+    view = GraphNode(op, node, [])
     momentum, epsilon = view.attr("momentum", 0.9), view.attr("epsilon", 1e-5)
     del node.attribute[:]
     node.attribute.append(helper.make_attribute("epsilon", epsilon))
@@ -78,7 +78,7 @@ def _dropout(op: GraphBuilder, node: onnx.NodeProto, mode: Mode) -> None:
 
 
 def _windowed(op: GraphBuilder, node: onnx.NodeProto, _: Mode) -> None:
-    explicit(op, node)
+    write_padding(op, node)
     op.append(node)
 
 

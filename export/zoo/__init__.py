@@ -1,8 +1,12 @@
-"""Small models, one file each, built without any framework.
+"""Small models, one a file, built without any framework.
 
-A file has `build(layers, argument)`, which strings layers together and returns the logits; the
-argument is what follows the name, e.g. "256-128" in `zoo:mlp:256-128` (empty if nothing does).
-Weights and biases start uniform in +-1/sqrt(fan-in), PyTorch's default for Linear and Conv.
+A file has `build(layers, argument)`, which appends layers one after another and returns the logits. The argument is
+what follows the name, e.g. "256-128" in `zoo:mlp:256-128` (empty if nothing does). Weights and biases start uniform in
++-1/sqrt(fan-in), PyTorch's default for Linear and Conv.
+
+>>> model = build("mlp:32", shape=(1, 8, 8), classes=10)
+>>> {name: value.shape for name, value in model.parameters.items()}
+{'hidden1.weight': (32, 64), 'hidden1.bias': (32,), 'output.weight': (10, 32), 'output.bias': (10,)}
 """
 
 from collections.abc import Sequence
@@ -12,9 +16,20 @@ from edge.plugins import load
 from export.model import Model
 from export.zoo._layers import Layers
 
+__all__ = ["Layers", "build", "no_argument", "number", "widths"]
+
 
 def build(spec: str, *, shape: Sequence[int], classes: int, seed: int = 0) -> Model:
-    """Build "NAME" or "NAME:ARGUMENT" for samples of `shape` (channels first) and `classes`.
+    """Build a model.
+
+    Args:
+        spec: "NAME" or "NAME:ARGUMENT".
+        shape: of one sample, channels first.
+        classes: how many logits.
+        seed: of the initial values.
+
+    Returns:
+        The model.
 
     Raises:
         ConfigError: an unknown name, or a bad argument.
@@ -27,7 +42,19 @@ def build(spec: str, *, shape: Sequence[int], classes: int, seed: int = 0) -> Mo
 
 
 def widths(argument: str, default: tuple[int, ...], *, at_most: int | None = None) -> tuple[int, ...]:
-    """Read "256-128" as (256, 128)."""
+    """Read layer widths.
+
+    Args:
+        argument: as in "256-128".
+        default: the widths if the argument is empty.
+        at_most: how many there may be.
+
+    Returns:
+        The widths.
+
+    Raises:
+        ConfigError: not such numbers, or too many.
+    """
     if not argument:
         return default
     try:
@@ -42,7 +69,18 @@ def widths(argument: str, default: tuple[int, ...], *, at_most: int | None = Non
 
 
 def number(argument: str, default: float) -> float:
-    """Read a positive factor, as in "0.35"."""
+    """Read a width multiplier.
+
+    Args:
+        argument: as in "0.35".
+        default: the factor if the argument is empty.
+
+    Returns:
+        The factor, above 0 and below 100.
+
+    Raises:
+        ConfigError: not such a number.
+    """
     try:
         value = float(argument or default)
     except ValueError:
@@ -53,6 +91,14 @@ def number(argument: str, default: float) -> float:
 
 
 def no_argument(name: str, argument: str) -> None:
-    """Refuse what follows the name."""
+    """Refuse an argument of a model that takes none.
+
+    Args:
+        name: of the model.
+        argument: what followed the name.
+
+    Raises:
+        ConfigError: anything did.
+    """
     if argument:
         raise ConfigError(f"zoo:{name} takes no argument; got '{argument}'")

@@ -1,4 +1,4 @@
-"""Layers by name, appended one after another, with their seeded starting values."""
+"""Append layers by name, with seeded initial values."""
 
 from collections.abc import Sequence
 from math import prod, sqrt
@@ -17,6 +17,11 @@ class Layers:
     """A model under construction: every method appends a layer and returns its output.
 
     Sizes that have one number for all spatial axes may be given as that number.
+
+    Args:
+        shape: of one sample, channels first.
+        classes: how many logits the model gives.
+        seed: of the initial values.
     """
 
     def __init__(self, shape: Sequence[int], classes: int, seed: int) -> None:
@@ -31,7 +36,7 @@ class Layers:
         self._names: dict[Value, str] = {}
 
     def shape(self, x: Value) -> tuple[int, ...]:
-        """Of one sample at this point."""
+        """The shape of one sample at this point."""
         return tuple(d for d in self.op.shape(x)[1:] if d is not None)
 
     def call(self, x: Value, name: str) -> Value:
@@ -108,16 +113,16 @@ class Layers:
         return self.op("Flatten", self.op("GlobalAveragePool", x))
 
     def parameter(self, name: str, value: Array) -> Value:
-        """A parameter with its starting value."""
+        """A parameter with its initial value."""
         self._parameters[name] = value.astype(np.float32)
         return self.op.argument(name, np.float32, value.shape)
 
     def uniform(self, shape: Sequence[int], bound: float) -> Array:
-        """Starting values, uniform between -bound and bound."""
+        """Draw initial values, uniform between -bound and bound."""
         return self._random.uniform(-bound, bound, prod(shape)).reshape(shape)
 
     def finish(self, name: str, logits: Value) -> Model:
-        """The model, whose output is `logits`."""
+        """Finish the model, whose output is `logits`."""
         return Model(
             name=name,
             opset=OLDEST,

@@ -2,7 +2,7 @@
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.zoo._layers import Layers
+from export.zoo import Layers
 
 PLANES = (16, 32, 64)
 

@@ -5,12 +5,14 @@ depthwise-separable blocks, mean, logits. Argument: channels, "64" if absent.
 """
 
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Windows reach over the border as far as "same" padding with stride 2 says: more at the end."""
+    """Append the layers and return the logits.
+
+    Windows reach over the border as far as "same" padding with stride 2 says: more at the end.
+    """
     (channels,) = widths(argument, (64,), at_most=1)
     _, *space = layers.sample if len(layers.sample) == 3 else (0, 0, 0)
     missing = [max(0, (-(-s // 2) - 1) * 2 + k - s) for s, k in zip(space, (10, 4), strict=True)]

@@ -5,13 +5,12 @@ alone (He, Annavaram, Avestimehr 2020, as released).
 """
 
 from export.graph.builder import Value
-from export.zoo import no_argument
-from export.zoo._layers import Layers
+from export.zoo import Layers, no_argument
 from export.zoo._residual import bottleneck, stem
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Takes no argument."""
+    """Append the layers and return the logits. Takes no argument."""
     no_argument("gkt-edge", argument)
     x = stem(layers)
     for i in range(2):

@@ -7,12 +7,14 @@ from math import sqrt
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """All weights and biases start uniform in +-1/sqrt(hidden), PyTorch's default for recurrent layers."""
+    """Append the layers and return the logits.
+
+    All weights and biases start uniform in +-1/sqrt(hidden), PyTorch's default for recurrent layers.
+    """
     (hidden,) = widths(argument, (64,), at_most=1)
     if len(layers.sample) != 2:
         raise ExportError(f"gru needs windows (channels, time), as in --shape 9x128; got {layers.sample}")

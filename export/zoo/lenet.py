@@ -5,12 +5,11 @@ than 28 pixels the second convolution is padded too, so that 8x8 digits pass.
 """
 
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Argument: widths of the linear layers, "120-84" if absent."""
+    """Append the layers and return the logits. Argument: widths of the linear layers, "120-84" if absent."""
     x = layers.max_pool(layers.relu(layers.conv(layers.input, 6, 5, "conv1", pad=2)), 2)
     pad = 0 if min(layers.shape(x)[1:]) >= 14 else 2
     x = layers.max_pool(layers.relu(layers.conv(x, 16, 5, "conv2", pad=pad)), 2)

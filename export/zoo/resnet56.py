@@ -5,12 +5,11 @@
 """
 
 from export.graph.builder import Value
-from export.zoo import no_argument
-from export.zoo._layers import Layers
+from export.zoo import Layers, no_argument
 from export.zoo._residual import bottleneck_stages
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Takes no argument."""
+    """Append the layers and return the logits. Takes no argument."""
     no_argument("resnet56", argument)
     return bottleneck_stages(layers, 6)

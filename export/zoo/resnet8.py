@@ -5,12 +5,11 @@ network of the same name is `gkt-edge`.
 """
 
 from export.graph.builder import Value
-from export.zoo import no_argument
-from export.zoo._layers import Layers
+from export.zoo import Layers, no_argument
 from export.zoo._residual import basic_stages
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Takes no argument."""
+    """Append the layers and return the logits. Takes no argument."""
     no_argument("resnet8", argument)
     return basic_stages(layers, 1)

@@ -4,12 +4,11 @@ Argument: widths of hidden linear layers before the logits, e.g. "64"; none if a
 """
 
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """conv 16, pool, conv 32, pool, linear layers."""
+    """Append the layers and return the logits."""
     x = layers.max_pool(layers.relu(layers.conv(layers.input, 16, 3, "conv1", pad=1)), 2)
     x = layers.max_pool(layers.relu(layers.conv(x, 32, 3, "conv2", pad=1)), 2)
     x = layers.flatten(x)

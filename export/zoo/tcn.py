@@ -6,14 +6,16 @@ time, logits. Argument: channels of each block, "32-32-32-32" if absent.
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 TAPS = 3
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """The reach is 1 + 2 (TAPS - 1) (2^blocks - 1) samples: 61 with four blocks."""
+    """Append the layers and return the logits.
+
+    The reach is 1 + 2 (TAPS - 1) (2^blocks - 1) samples: 61 with four blocks.
+    """
     if len(layers.sample) != 2:
         raise ExportError(f"tcn needs windows (channels, time), as in --shape 9x128; got {layers.sample}")
     x = layers.input

@@ -10,14 +10,13 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.zoo import widths
-from export.zoo._layers import Layers
+from export.zoo import Layers, widths
 
 BLOCKS, HEADS = 2, 4
 
 
 def build(layers: Layers, argument: str) -> Value:
-    """Positions are learnt and start at zero."""
+    """Append the layers and return the logits. Positions are learnt and start at zero."""
     (width,) = widths(argument, (32,), at_most=1)
     if width % HEADS:
         raise ExportError(f"tiny-transformer needs a width that is a multiple of {HEADS}, not {width}")

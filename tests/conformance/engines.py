@@ -55,7 +55,7 @@ def write(name: str, folder: Path) -> Bundle:
     from export import zoo
     from export.transforms import batch_norm
     from export.write import export
-    from tests.export import dropout_model
+    from tests.export.training import dropout_model
 
     case, specs = CASES[name], [ENGINES.load(kind) for kind in HERE]
     # The official gradient knows normalization by fixed statistics only.

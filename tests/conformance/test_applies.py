@@ -10,24 +10,17 @@ import pytest
 
 from edge import cli as node_cli
 from edge.errors import ConfigError
-from edge.specs import AGGREGATIONS, NOISES, PROTOCOLS
+from edge.specs import AGGREGATIONS, NOISES
 from edge_bench import cli as bench_cli
 from edge_sim import Scenario, run
 from edge_sim import cli as sim_cli
-from edge_sim.lies import ATTACKS
-from tests.fleets import SUITED, fleet
+from edge_sim.attacks import ATTACKS
+from tests import payloads
+from tests.fleets import fleet
 from tests.refusals import refusal
 
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "d-distillation": [{}, {"mixing": "plain"}, {"mixing": "push-sum"}, {"subset": 10}],
-    "multi-headed-distillation": [{"heads": 2}, {"heads": 1, "embedding_weight": 0.5}],
-    "compressed-federated-distillation": [{}, {"up_bits": 8, "down_bits": 8}, {"up_bits": 8, "dual": False}],
-    "federated-reinforcement-distillation": [{}, {"share": "weights"}, {"share": "nothing"}],
-    "fedavg": [{}, {"weighted": False}],
-    "fedgkt": [{}, {"asynchronous": True}],
-}
-"""Settings with which a protocol sends something else; its defaults where it always sends the same."""
-CASES = [(name, str(settings)) for name in PROTOCOLS.names() for settings in VARIANTS.get(name, [{}])]
+CASES = list(dict.fromkeys((name, str(case.settings)) for name, case in payloads.cases()))
+"""Every protocol, with all settings with which it sends something else."""
 CHANGES: dict[str, dict[str, Any]] = {
     **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in NOISES.names()},
     "temperature": {"privacy": {"temperature": 3.0}},
@@ -44,7 +37,7 @@ def sent(protocol: str, settings: dict[str, Any], **changes: Any) -> list[tuple[
     """(receiver, kind, payload) of four rounds: what is heard in the second shows at the latest in the fourth."""
     messages: list[tuple[str, str, bytes]] = []
     base = {"devices": 4, "topology": "complete", "rounds": 4, "reference": "20"}
-    base |= {"split": "iid"} if protocol in SUITED and "data" in SUITED[protocol] else {"split": "classes:6"}
+    base |= {"split": "iid" if "data" in payloads.scenario(protocol) else "classes:6"}
     with TemporaryDirectory() as folder, fleet(Path(folder), protocol, settings=settings, **base, **changes) as whole:
         for device in whole.devices:
             send = device.transport.send
@@ -128,7 +121,7 @@ def test_running_sums_are_made_of_what_is_said_instead(setting: str) -> None:
             "d-distillation",
             {"mixing": "push-sum"},
             "aggregation median",
-            "sends mass (counts, sums and other statistics)",
+            "sends mass (counts, sums",
         ),
         (
             "compressed-federated-distillation",

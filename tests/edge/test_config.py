@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge import cli, renames
+from edge import algorithm, cli, renames
 from edge.config import NodeConfig, checked
 from edge.errors import ConfigError
 from edge_sim import cli as sim
@@ -40,6 +40,37 @@ def test_both_names_and_unknown_ones_are_refused(values: dict[str, Any], refusal
     with pytest.raises(ConfigError) as raised:
         checked(NodeConfig, {**NODE, **values}, "node.toml")
     assert str(raised.value) == refusal
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("robust", "aggregation"), ("liars", "byzantine"), ("patience", "round_timeout")]
+)
+def test_old_names_of_scenarios(old: str, new: str) -> None:
+    value: Any = {"aggregation": "median", "byzantine": "random:1", "round_timeout": 7.0}[new]
+    with pytest.warns(renames.RenamedWarning, match=f"'{old}' is called '{new}' now"):
+        assert vars(checked(Scenario, {old: value}, "scenario"))[new] == value
+    with pytest.raises(ConfigError, match=f"'{old}' is the old name of '{new}'; both are given"):
+        checked(Scenario, {old: value, new: value}, "scenario")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "old", "new", "value"),
+    [
+        ("d-distillation", "pull", "distillation_weight", 3.0),
+        ("compressed-federated-distillation", "pull", "distillation_weight", 3.0),
+        ("fedavg", "every", "sync_interval", 3),
+        ("periodic-averaging", "every", "sync_interval", 3),
+        ("dynamic-averaging", "every", "sync_interval", 3),
+        ("fedgkt", "most", "max_samples", 30),
+        ("pooled", "most", "max_samples", 30),
+        ("mix2fld", "ratio", "mixup_lambda", 0.2),
+    ],
+)
+def test_old_names_of_protocols_settings(protocol: str, old: str, new: str, value: float) -> None:
+    with pytest.warns(renames.RenamedWarning, match=f"settings: '{old}' is called '{new}' now"):
+        assert vars(algorithm.load(protocol, {old: value}, "settings").settings)[new] == value
+    with pytest.raises(ConfigError, match=f"settings: '{old}' is the old name of '{new}'; both are given"):
+        algorithm.load(protocol, {old: value, new: value}, "settings")
 
 
 def test_both_names_in_a_table_within() -> None:

@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from edge.interfaces import Message
 from edge.specs import NOISES
 from edge_bench import cli
-from edge_bench.privacy import epsilon
+from edge_bench.commands.privacy import epsilon
 from tests.conformance.test_codec import DIGEST, distributions
 from tests.fleets import fleet
 

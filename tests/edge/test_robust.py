@@ -1,4 +1,4 @@
-"""Rules of belief: what every one promises, and what each is for."""
+"""Aggregation rules: what every one promises, and what each is for."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from edge import robust
 from edge.errors import ConfigError
 from edge.interfaces import Floats
 from edge.specs import AGGREGATIONS
-from edge_sim import lies
+from edge_sim import attacks
 from tests.conformance.test_codec import distributions
 
 RULES = AGGREGATIONS.names()
@@ -34,7 +34,7 @@ def test_distributions_stay_distributions(name: str, count: int, rows: int, colu
     for own in (None, distributions(rows, columns, seed - 1 if seed else 1)):
         found = robust.load(name)(tables, own)
         assert set(found) <= set(tables)
-        assert bool(found) == bool(tables)  # somebody is always believed
+        assert bool(found) == bool(tables)  # somebody is always aggregated
         for table in found.values():
             assert table.dtype == np.float32
             np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-5)
@@ -64,13 +64,13 @@ def test_estimates_outside_the_simplex_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(RULES) - {"mean"}))
-@pytest.mark.parametrize("lie", lies.ATTACKS.names())
-def test_one_in_four_lies(name: str, lie: str) -> None:
-    """What is believed is as near to what honest devices say as they are to one another; a mean is not."""
+@pytest.mark.parametrize("attack", attacks.ATTACKS.names())
+def test_one_in_four_attacks(name: str, attack: str) -> None:
+    """The aggregate is as near to what honest devices send as they are to one another; a mean is not."""
     tables, own = opinions(8), opinions(9)["d8"]
     honest = np.mean([tables[f"d{i}"] for i in range(2, 8)], axis=0)
-    for liar in ("d0", "d1"):
-        tables[liar] = lies.load(lie).attack(tables[liar], np.random.default_rng(0))
+    for attacker in ("d0", "d1"):
+        tables[attacker] = attacks.load(attack).attack(tables[attacker], np.random.default_rng(0))
 
     def error(rule: str) -> float:
         found = robust.load(rule)(tables, own)
@@ -107,6 +107,6 @@ def test_rules_that_cannot_be(spec: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize("spec", ["label-flip", "label-flip:0", "label-flip:x", "arson:2"])
-def test_liars_that_cannot_be(spec: str) -> None:
+def test_attacks_that_cannot_be(spec: str) -> None:
     with pytest.raises(ConfigError, match=r"expected label-flip:N|there are: label-flip, random"):
-        lies.parse(spec)
+        attacks.parse(spec)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_bench import cli
-from edge_bench.compare import compare, numbers
+from edge_bench.commands.compare import compare, numbers
 from edge_bench.intervals import BURST, in_turns, interval, ratio, ratio_interval
 
 
@@ -34,10 +34,10 @@ def test_a_single_value_is_its_own_interval() -> None:
 
 def test_turns_are_taken_alike() -> None:
     order: list[str] = []
-    found = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.01)
-    assert len(found["a"]) == len(found["b"]) >= BURST
+    times = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.01)
+    assert len(times["a"]) == len(times["b"]) >= BURST
     assert order[: 4 * BURST] == [*["a"] * BURST, *["b"] * BURST] * 2  # the first of each is the warm-up
-    assert order.count("a") == len(found["a"]) + BURST
+    assert order.count("a") == len(times["a"]) + BURST
 
 
 def result(**changes: Any) -> dict[str, Any]:
@@ -55,13 +55,18 @@ def test_numbers_are_found_by_name_whatever_the_order() -> None:
     assert {change.verdict for change in compare(one, two).changes} == {"same"}
 
 
+def test_a_coding_is_known_by_its_name_of_an_earlier_release() -> None:
+    before, now = ({"lines": [{"coding": name, "bytes": 10}]} for name in ("probability8", "simplex:8"))
+    assert [change.verdict for change in compare(before, now).changes] == ["same"]
+
+
 def test_what_changed_beyond_noise() -> None:
     lines = result()["lines"]
     lines[0] |= {"seconds": [2.0, 2.1, 1.9, 2.0, 2.05], "bytes": 101}
     lines[1] |= {"seconds": [0.52, 0.5, 0.58, 0.55, 0.5], "new": 1}
     changed = result(lines=lines, environment={"cpu": "y", "packages": {"numpy": "1"}})
-    found = compare(result(), changed)
-    verdicts = {change.path: change.verdict for change in found.changes}
+    compared = compare(result(), changed)
+    verdicts = {change.path: change.verdict for change in compared.changes}
     assert verdicts == {
         "lines/fine/bytes": "differs",
         "lines/fine/seconds": "changed",
@@ -69,12 +74,12 @@ def test_what_changed_beyond_noise() -> None:
         "lines/coarse/seconds": "same",
         "rows": "same",
     }
-    (slower,) = [change for change in found.changes if change.verdict == "changed"]
+    (slower,) = [change for change in compared.changes if change.verdict == "changed"]
     assert slower.ratio == pytest.approx(2)
     assert slower.low is not None
     assert slower.low > 1.5
-    assert found.places == {"cpu": ("x", "y")}
-    assert found.only_second == ["lines/coarse/new"]
+    assert compared.places == {"cpu": ("x", "y")}
+    assert compared.only_second == ["lines/coarse/new"]
 
 
 json_values = st.recursive(
@@ -85,6 +90,7 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values)
+@example([1], [[float("-inf")]])
 def test_any_two_files_can_be_compared(first: Any, second: Any) -> None:
     for change in compare(first, second).changes:
         assert change.path in numbers(first)
@@ -101,11 +107,11 @@ def test_from_the_command_line(
         path.write_text(json.dumps(content))
     monkeypatch.setattr(sys, "argv", ["edge-bench", "compare", *map(str, paths)])
     assert cli.main() == 0
-    said = capsys.readouterr().out
-    assert "lines/fine/bytes" in said
-    assert "lines/coarse/bytes" not in said
+    printed = capsys.readouterr().out
+    assert "lines/fine/bytes" in printed
+    assert "lines/coarse/bytes" not in printed
     assert "Of 5 numbers in both 0 changed beyond noise, 1 differ (too few to tell), 4 are the same." in " ".join(
-        said.split()
+        printed.split()
     )
     monkeypatch.setattr(sys, "argv", ["edge-bench", "compare", *map(str, paths), "--json", "-"])
     assert cli.main() == 0

@@ -11,7 +11,9 @@ import pytest
 
 from edge import plugins
 from edge.codec import payload_size
-from edge_bench import cli, memory, step, traffic
+from edge_bench import cli
+from edge_bench.measurements import bytes as traffic
+from edge_bench.measurements import memory, step
 from edge_bench.models import SHAPES
 from edge_sim.scenario import Scenario
 from export import zoo
@@ -24,7 +26,7 @@ P = 784 * 200 + 200 + 200 * 10 + 10
 
 
 @pytest.fixture
-def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls a command; what it wrote as JSON."""
 
     def call(*words: str) -> Any:
@@ -36,13 +38,13 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return call
 
 
-def test_steps_side_by_side(found: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    said = found("step", "--models", "mlp:200,gru", "--batches", "2", "--seconds", "0.05", "--peak")
-    jobs = {(line["model"], line["name"]): line for line in said["lines"]}
+def test_steps_side_by_side(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    finding = written("step", "--models", "mlp:200,gru", "--batches", "2", "--seconds", "0.05", "--peak")
+    jobs = {(line["model"], line["name"]): line for line in finding["lines"]}
     assert {("mlp:200", "onnx-runtime"), ("mlp:200", "tflite"), ("mlp:200", "product"), ("gru", "onnx-runtime")} <= set(
         jobs
     )
-    assert "GRU" in said["left_out"]["tflite"]
+    assert "GRU" in finding["left_out"]["tflite"]
     macs = 2 * (3 * (784 * 200 + 200 * 10) - 784 * 200)
     for line in (jobs["mlp:200", "onnx-runtime"], jobs["mlp:200", "tflite"]):
         taken = sorted(line["step_seconds"])
@@ -71,30 +73,30 @@ def test_memory_is_planned_by_closed_forms(tmp_path: Path) -> None:
     }
 
 
-def test_memory_part_by_part(found: Any) -> None:
+def test_memory_part_by_part(written: Any) -> None:
     """64 rows of the small CNN need 17 MB of activations by plan, and not much more in fact."""
-    said = found("memory", "--batch", "64", "--processes", "1")
-    parts = {part["name"]: part for part in said["parts"]}
+    finding = written("memory", "--batch", "64", "--processes", "1")
+    parts = {part["name"]: part for part in finding["parts"]}
     assert list(parts)[5:] == ["session", "parameters", "batch", "training", "outputs", "messages"]
-    assert all(part["peak"][0] >= part["held"][0] for part in said["parts"])
+    assert all(part["peak"][0] >= part["held"][0] for part in finding["parts"])
     training = parts["training"]
     assert 0.8 < training["peak"][0] / training["planned"] < 2
-    assert 0.7 < said["predicted"][0] / said["peak"][0] < 1.2
-    assert said["private"][0] < said["peak"][0]
-    counted = [p["held"][0] if p["planned"] is None else p["planned"] for p in said["parts"]]
-    assert said["predicted"] == [sum(counted)]
+    assert 0.7 < finding["predicted"][0] / finding["peak"][0] < 1.2
+    assert finding["private"][0] < finding["peak"][0]
+    counted = [p["held"][0] if p["planned"] is None else p["planned"] for p in finding["parts"]]
+    assert finding["predicted"] == [sum(counted)]
 
 
-def test_a_bundle_of_ones_own(found: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_of_ones_own(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What edge-export wrote, for another task than D-Distillation."""
     bundle = export(zoo.build("mlp:16", shape=(5,), classes=3), tmp_path / "mine", objective="cross_entropy(private)")
-    said = found("memory", "--model", str(bundle.path), "--batch", "8", "--processes", "1")
-    assert said["model"] == str(bundle.path)
+    finding = written("memory", "--model", str(bundle.path), "--batch", "8", "--processes", "1")
+    assert finding["model"] == str(bundle.path)
     words = ["--batch", "4", "--reference", "9", "--seconds", "0.02", "--processes", "1"]
-    said = found("time", "--model", str(bundle.path), *words)
-    assert said["message_bytes"] == payload_size(9, 3, "simplex:8")
-    assert [line["name"] for line in said["lines"]][-1] == "delivery"
-    assert "objective" in said["left_out"]["round"]
+    finding = written("time", "--model", str(bundle.path), *words)
+    assert finding["message_bytes"] == payload_size(9, 3, "simplex:8")
+    assert [line["name"] for line in finding["lines"]][-1] == "delivery"
+    assert "objective" in finding["left_out"]["round"]
     assert "Left out: round" in capsys.readouterr().out
 
 
@@ -102,14 +104,14 @@ def test_bytes_are_what_the_kernel_counts() -> None:
     """To the byte: messages by docs/wire.md, MQTT by its specification, and TCP by the kernel."""
     rounds, rows = 3, 40
     scenario = Scenario(devices=3, topology="ring", rounds=rounds, model="zoo:mlp:8", reference=str(rows))
-    told = traffic.measure(scenario, tls=True)
+    counted = traffic.measure(scenario, tls=True)
     closed = payload_size(rows, 10, "simplex:8")
-    assert len(told.edges) == 6
-    for edge in told.edges:
+    assert len(counted.edges) == 6
+    for edge in counted.edges:
         assert edge.kind == "soft-labels"
         assert edge.by_round == [closed] * rounds
         assert (edge.messages, edge.payload) == (rounds, rounds * closed)
-    plain, secure = told.runs
+    plain, secure = counted.runs
     assert [line.device for line in plain.devices] == ["device-0", "device-1", "device-2"]
     for line in plain.devices:
         assert line.sent["payload"] == line.received["payload"] == 2 * rounds * closed
@@ -123,38 +125,38 @@ def test_bytes_are_what_the_kernel_counts() -> None:
 
 
 def test_a_coding_of_changes_and_weights_in_chunks() -> None:
-    told = traffic.measure(
+    counted = traffic.measure(
         Scenario(devices=2, topology="complete", protocol="fedavg", rounds=2, model="zoo:mlp:2000"), tls=False
     )
-    weights = [edge for edge in told.edges if edge.kind == "weights"]
+    weights = [edge for edge in counted.edges if edge.kind == "weights"]
     size = 4 * (64 * 2000 + 2000 + 2000 * 10 + 10)
     assert {edge.by_round[0] for edge in weights} == {size + 2 * 40}
     assert {edge.messages for edge in weights} == {2 * 2}  # two payloads each
     assert all(
         line.sent["tcp"] == sum(line.sent[k] for k in ("publish", "acknowledge", "connect"))
-        for line in told.runs[0].devices
+        for line in counted.runs[0].devices
     )
 
 
-def test_bytes_for_people(found: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    said = found("bytes", "--devices", "2", "--topology", "complete", "--rounds", "2", "--reference", "20")
-    assert said["runs"][0]["tls"] is False
+def test_bytes_for_people(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    finding = written("bytes", "--devices", "2", "--topology", "complete", "--rounds", "2", "--reference", "20")
+    assert finding["runs"][0]["tls"] is False
     out = capsys.readouterr().out
     assert "device-0 to device-1" in out
     assert "ratio" in out
 
 
-def test_times(found: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_times(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A meter that always reads 5 W."""
     now, log = time.time(), tmp_path / "watts.csv"
     log.write_text(f"{now - 3600},5\n{now + 3600},5\n")
     words = ["time", "--model", "mlp:200", "--batch", "4", "--reference", "20", "--seconds", "0.05", "--processes", "1"]
-    said = found(*words, "--power", str(log))
-    lines = {line["name"]: line for line in said["lines"]}
+    finding = written(*words, "--power", str(log))
+    lines = {line["name"]: line for line in finding["lines"]}
     assert list(lines) == ["cold start", "step", "predict", "encode", "decode", "delivery", "round"]
-    assert all(min(line["seconds"]) > 0 for line in said["lines"])
-    assert said["message_bytes"] == payload_size(20, 10, "simplex:8")
-    assert said["idle_watts"] == pytest.approx(5)
+    assert all(min(line["seconds"]) > 0 for line in finding["lines"])
+    assert finding["message_bytes"] == payload_size(20, 10, "simplex:8")
+    assert finding["idle_watts"] == pytest.approx(5)
     assert lines["step"]["joules"] > 0
     assert "power meter (watts.csv); idle 5.0 W" in capsys.readouterr().out.replace("\n", " ")
 

@@ -13,16 +13,16 @@ from rich.console import Console
 from edge.engines import onnx_runtime, random_batch
 from edge.engines._probe import RATE, STEPS
 from edge.errors import ConfigError
-from edge_bench import engines
 from edge_bench.commands.engines import sections
+from edge_bench.measurements import engines
 from edge_report import document, finding
 from export import zoo
 from export.write import export
 
 
-def lines() -> list[engines.Line]:
-    def line(name: str, size: int, steps: list[float]) -> engines.Line:
-        return engines.Line(
+def lines() -> list[engines.EngineRow]:
+    def line(name: str, size: int, steps: list[float]) -> engines.EngineRow:
+        return engines.EngineRow(
             name=name,
             versions={name: "1"},
             installed_bytes=size,
@@ -36,18 +36,18 @@ def lines() -> list[engines.Line]:
 
 
 def test_engines_are_compared_by_medians() -> None:
-    found = engines.Engines(
+    comparison = engines.Engines(
         environment=finding.environment(), model="m", batch=2, rounds=3, lines=lines(), left_out={"ort-training": "old"}
     )
-    assert found.ratio(found.lines[0], "step_seconds") == 0.5
-    assert found.ratio(found.lines[0], "installed_bytes") == 0.25
+    assert comparison.ratio(comparison.lines[0], "step_seconds") == 0.5
+    assert comparison.ratio(comparison.lines[0], "installed_bytes") == 0.25
     console = Console(record=True, width=120, file=io.StringIO())
-    document.show(console, sections(found))
+    document.show(console, sections(comparison))
     text = console.export_text()
     assert "2 ms" in text
     assert "0.500" in text
     assert "Left out: ort-training (old)." in text
-    alone = found.model_copy(update={"lines": lines()[:1]})
+    alone = comparison.model_copy(update={"lines": lines()[:1]})
     assert alone.ratio(alone.lines[0], "step_seconds") is None
     document.show(console, sections(alone))
     assert "share" not in console.export_text()
@@ -60,7 +60,7 @@ def test_an_engine_nobody_knows(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engines.CONTENDERS, "tflite", engines.Contender("no-such-extra[", ("x",), "tflite"))
+    monkeypatch.setitem(engines.CONTENDERS, "tflite", engines.CleanEnvironment("no-such-extra[", ("x",), "tflite"))
     with pytest.raises(ConfigError, match=r"tflite: .* failed: "):
         engines.measure(tmp_path, names=["tflite"], rounds=1)
     assert not (tmp_path / "tflite" / "installed_bytes").exists()
@@ -79,7 +79,7 @@ def test_the_reference_does_the_same_job(tmp_path: Path) -> None:
     ours = [engine.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
     assert theirs["loss"] == pytest.approx(ours[-1], abs=1e-5)
     probe = [sys.executable, "-m", "edge.engines._probe", "onnx-runtime", str(bundle.path), "8", "0.01"]
-    found = json.loads(subprocess.run(probe, check=True, capture_output=True, text=True).stdout)
-    assert found.keys() == theirs.keys()
-    assert found["loss"] == ours[-1]
-    assert min(found["step_seconds"], found["first_step_seconds"], found["peak_bytes"] - 1e7) > 0
+    probed = json.loads(subprocess.run(probe, check=True, capture_output=True, text=True).stdout)
+    assert probed.keys() == theirs.keys()
+    assert probed["loss"] == ours[-1]
+    assert min(probed["step_seconds"], probed["first_step_seconds"], probed["peak_bytes"] - 1e7) > 0

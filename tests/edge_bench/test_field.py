@@ -34,9 +34,9 @@ def test_tables_and_curves(
     result, page = tmp_path / "field.json", tmp_path / "field.html"
     assert run(monkeypatch, str(collected), "--json", str(result), "--report", str(page)) == 0
     capsys.readouterr()
-    found = field.FieldTest.model_validate_json(result.read_text())
-    assert [device.device for device in found.devices] == ["a", "b"]
-    first, *pictures = field.sections(found)
+    test = field.FieldTest.model_validate_json(result.read_text())
+    assert [device.device for device in test.devices] == ["a", "b"]
+    first, *pictures = field.sections(test)
     assert first.title == "2 devices, 30 rounds"
     assert [str(cell) for cell in first.rows[0]] == ["a", "30", "0.600", "2.00", "30", "30.0 kB", "70", "", "3"]
     assert [section.name for section in pictures] == ["field-accuracy_all", "field-temperature"]

@@ -36,7 +36,7 @@ def test_the_processors_counters(tmp_path: Path) -> None:
 
 def test_nothing_that_measures(tmp_path: Path) -> None:
     assert power.meter(root=tmp_path) is None
-    assert power.state(tmp_path) == power.State(throttled=power.state().throttled)
+    assert power.state(tmp_path) == power.MachineState(throttled=power.state().throttled)
 
 
 def test_a_power_meters_file(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_sensors(tmp_path: Path) -> None:
     clock = tmp_path / "devices" / "system" / "cpu" / "cpu0" / "cpufreq"
     clock.mkdir(parents=True)
     (clock / "scaling_cur_freq").write_text("1500000\n")
-    found = power.state(tmp_path)
-    assert (found.temperature, found.megahertz) == (52.5, 1500.0)
+    state = power.state(tmp_path)
+    assert (state.temperature, state.megahertz) == (52.5, 1500.0)
 
 
 @pytest.mark.parametrize(
-    ("said", "means"),
+    ("line", "means"),
     [
         ("throttled=0x0\n", []),
         ("throttled=0x5\n", ["under-voltage", "throttled"]),
@@ -89,8 +89,8 @@ def test_sensors(tmp_path: Path) -> None:
         ("VCHI initialization failed", None),
     ],
 )
-def test_flags_of_a_raspberry_pi(said: str, means: list[str] | None) -> None:
-    assert power.flags(said) == means
+def test_flags_of_a_raspberry_pi(line: str, means: list[str] | None) -> None:
+    assert power.flags(line) == means
 
 
 @contextlib.contextmanager

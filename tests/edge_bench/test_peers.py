@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import __main__ as peers
-from benchmarks.peers.tree import Tree, descendants, memory
+from benchmarks.peers.tree import Tree, memory
 from edge.errors import ConfigError
+from edge.process import descendants
 from tests.refusals import refusal
 from tests.waiting import eventually
 
@@ -30,12 +31,12 @@ def job(tmp_path: Path) -> Path:
 
 
 def test_a_job_without_anybodys_data(job: Path) -> None:
-    with np.load(job) as found:
-        assert found["x_train"].shape == (1000, 1, 28, 28)
-        assert found["x_train"].dtype == np.float32
-        assert 0 <= found["x_train"].min() < found["x_train"].max() <= 1
-        assert set(found["client"]) == set(range(10))
-        assert len(found["y_test"]) > 300
+    with np.load(job) as arrays:
+        assert arrays["x_train"].shape == (1000, 1, 28, 28)
+        assert arrays["x_train"].dtype == np.float32
+        assert 0 <= arrays["x_train"].min() < arrays["x_train"].max() <= 1
+        assert set(arrays["client"]) == set(range(10))
+        assert len(arrays["y_test"]) > 300
 
 
 def test_a_job_of_ones_own(tmp_path: Path) -> None:
@@ -44,8 +45,8 @@ def test_a_job_of_ones_own(tmp_path: Path) -> None:
     labels = {name: np.arange(20) % 10 for name in ("y", "y_test", "client")}
     np.savez(tmp_path / "in.npz", **images, **labels)  # type: ignore[arg-type]
     peers.write_job(tmp_path / "in.npz", tmp_path / "job.npz", tmp_path / "public.npz")
-    with np.load(tmp_path / "job.npz") as found, np.load(tmp_path / "public.npz") as public:
-        np.testing.assert_allclose(found["x_test"][:, 0] * 255, images["x_test"], atol=1e-4)
+    with np.load(tmp_path / "job.npz") as arrays, np.load(tmp_path / "public.npz") as public:
+        np.testing.assert_allclose(arrays["x_test"][:, 0] * 255, images["x_test"], atol=1e-4)
         assert public["x"].shape == (20, 1, 28, 28)
     np.savez(tmp_path / "in.npz", x=images["x"])
     with pytest.raises(ConfigError, match="expected x, y, client, x_test, y_test, x_pub"):
@@ -75,13 +76,13 @@ def test_a_tree_of_processes_is_added_up() -> None:
     assert memory(parent.pid) is None
 
 
-def told(marks: list[float], accuracy: float) -> tuple[dict[str, Any], Tree]:
+def account(marks: list[float], accuracy: float) -> tuple[dict[str, Any], Tree]:
     return {"marks": marks, "accuracy": accuracy, "payload_bytes": 12.0}, Tree(0, 10, 20, 3)
 
 
 def test_updates_and_start_up() -> None:
     """Ten clients in rounds of 2, 1 and 4 seconds after a first of 9: five a second, 7 of start-up."""
-    line = peers._line("flower", [told([0, 9, 11, 12, 16], 0.5), told([0, 3, 4, 5, 6], 0.6)])
+    line = peers._line("flower", [account([0, 9, 11, 12, 16], 0.5), account([0, 3, 4, 5, 6], 0.6)])
     assert line.updates_per_second == [5, 10]
     assert line.startup_seconds == [7, 2]
     assert (line.proportional, line.resident, line.processes, line.payload) == ([10, 10], [20, 20], 3, 12)
@@ -108,10 +109,10 @@ def test_pytorch_does_the_same_job(job: Path) -> None:
     pytest.importorskip("torch")
     worker = Path(peers.__file__).parent / "workers" / "loop.py"
     done = subprocess.run([sys.executable, str(worker), str(job), "2"], check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout)
-    assert found["payload_bytes"] == 2 * 2 * 4 * P
-    assert len(found["marks"]) == 3
-    assert found["accuracy"] > 0.1
+    printed = json.loads(done.stdout)
+    assert printed["payload_bytes"] == 2 * 2 * 4 * P
+    assert len(printed["marks"]) == 3
+    assert printed["accuracy"] > 0.1
 
 
 @pytest.mark.parametrize(

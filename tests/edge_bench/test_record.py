@@ -4,7 +4,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.record import Ratio, worsened
+from benchmarks.record import HISTORY as KEPT
+from benchmarks.record import Ratio, read, worsened
+from edge.codec import names
 
 HISTORY: list[dict[str, Ratio]] = [
     {"step": (0.50, 0.48, 0.52), "noisy": (1.0, 0.9, 1.1), "bytes": (0.1, 0.1, 0.1)},
@@ -30,3 +32,12 @@ HISTORY: list[dict[str, Ratio]] = [
 )
 def test_worse_is_beyond_the_band(name: str, now: Ratio, worse: bool) -> None:
     assert (name in worsened({name: now}, HISTORY)) == worse
+
+
+@pytest.mark.oracle
+def test_the_record_knows_every_coding_by_its_name_of_today() -> None:
+    """A ratio under another name would be compared with nothing."""
+    for record in read(KEPT):
+        codings = {name.partition("/")[2] for name in record["ratios"] if name.startswith("bytes/")}
+        assert codings <= set(names("soft-labels"))
+    assert "simplex:8" in codings

@@ -1,6 +1,8 @@
 """Reports: one description, and what becomes of it in the terminal, HTML, Markdown and CSV."""
 
+import argparse
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -9,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from edge import plugins
-from edge_bench import cli
-from edge_report import document, figures, formats
+from edge.errors import ConfigError
+from edge_bench import cli, commands
+from edge_report import delivery, document, figures, formats
 from edge_report.document import Number, Section, count, fixed, percent, seconds, size
 from edge_report.finding import Finding
+from edge_report.specs import CommandSpec
 from tests.refusals import refusal
 
 FINDING = Finding(command="wire")
@@ -108,8 +113,8 @@ def test_pictures_of_little_and_of_much(drawn: Any) -> None:
 
 
 def test_csv_has_the_numbers_as_measured() -> None:
-    found = list(csv.DictReader(io.StringIO(formats.load(Path("x.csv")).render([TABLE, PICTURE], FINDING))))
-    assert [tuple(line.values()) for line in found] == [
+    lines = list(csv.DictReader(io.StringIO(formats.load(Path("x.csv")).render([TABLE, PICTURE], FINDING))))
+    assert [tuple(line.values()) for line in lines] == [
         ("sizes", "a|b", "bytes", "1500"),
         ("sizes", "a|b", "share", "0.25"),
         ("sizes", "<c>", "bytes", "12"),
@@ -149,14 +154,40 @@ def test_numbers_for_people() -> None:
     assert fixed(1234.5678, 1) == Number(1234.5678, "1,234.6")
 
 
-@pytest.mark.parametrize("name", plugins.names(cli.COMMANDS))
+@pytest.mark.parametrize("name", commands.COMMANDS.names())
 def test_every_command_is_whole(name: str) -> None:
-    module = plugins.load(cli.COMMANDS, name)
-    assert issubclass(module.FINDING, Finding)
-    assert module.FINDING.model_fields["command"].default == name
-    assert module.TEXT.endswith(".")
-    assert callable(module.run)
-    assert callable(module.sections)
+    spec = commands.load(name)
+    assert issubclass(spec.finding, Finding)
+    assert spec.finding.model_fields["command"].default == name
+    assert spec.text.endswith(".")
+    parser = argparse.ArgumentParser()
+    delivery.add_flags(parser, spec)
+    assert "--report" in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("wire", "command 'odd' (what was registered): expected SPEC = CommandSpec(...), there is str"),
+        (formats.load(Path("x.md")), "expected SPEC = CommandSpec(...), there is FormatSpec"),
+        (commands.load("wire"), "its finding says that it is of the command 'wire'"),
+    ],
+)
+def test_a_command_without_a_whole_spec(spec: object, complaint: str) -> None:
+    plugins.register(commands.COMMANDS.package, "odd", spec)
+    try:
+        with pytest.raises(ConfigError) as raised:
+            commands.load("odd")
+    finally:
+        commands.COMMANDS.unregister("odd")
+    assert complaint in str(raised.value)
+
+
+def test_a_misspelt_field_of_a_spec_is_no_spec() -> None:
+    whole = commands.load("wire")
+    fields = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole)}
+    with pytest.raises(ValidationError, match="sektions"):
+        CommandSpec(**{"sektions" if name == "sections" else name: value for name, value in fields.items()})
 
 
 def test_results_become_one_report(
@@ -174,8 +205,8 @@ def test_results_become_one_report(
     assert {path.stem for path in Path("drawn").iterdir()} == set(anchors) - {"protocols", "codings-10"}
     payload = {x["protocol"]: x["payload_bytes"] for x in json.loads(Path("p.json").read_text())["lines"]}
     rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text())))
-    (told,) = [float(r["value"]) for r in rows if (r["row"], r["column"]) == ("d-psgd *", "payload")]
-    assert told == payload["d-psgd"]
+    (value,) = [float(r["value"]) for r in rows if (r["row"], r["column"]) == ("d-psgd *", "payload")]
+    assert value == payload["d-psgd"]
     assert call(monkeypatch, "report", "all.json", "--report", "again.html") == 0
     assert Page(Path("again.html").read_text()).words == page.words
     capsys.readouterr()

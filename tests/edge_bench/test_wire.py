@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_bench import cli, wire
+from edge_bench import cli
+from edge_bench.measurements import wire
 
 
 def test_entropy() -> None:
@@ -47,14 +48,14 @@ def test_more_bits_lose_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ]
     monkeypatch.setattr(sys, "argv", words)
     assert cli.main() == 0
-    for found, classes in zip(json.loads(out.read_text())["streams"], (10, 12), strict=True):
-        assert (found["classes"], found["rows"], found["rounds"]) == (classes, 60, [3, 4])
-        lines = {line["coding"]: line for line in found["lines"]}
-        for family in (("root", 6, 5, 4), ("logarithm", 8, 6, 4), ("probability", 8, 4, 2, 1), ("delta", 24, 15, 7, 3)):
-            losses = [lines[f"{family[0]}{b}"]["divergence"] for b in family[1:]]
+    for stream, classes in zip(json.loads(out.read_text())["streams"], (10, 12), strict=True):
+        assert (stream["classes"], stream["rows"], stream["rounds"]) == (classes, 60, [3, 4])
+        lines = {line["coding"]: line for line in stream["lines"]}
+        for family in (("cuberoot", 6, 5, 4), ("log", 8, 6, 4), ("simplex", 8, 4, 2, 1), ("delta", 24, 15, 7, 3)):
+            losses = [lines[f"{family[0]}:{b}"]["divergence"] for b in family[1:]]
             assert losses == sorted(losses)
         for b in (4, 6) if classes == 10 else ():
-            assert lines[f"root{b}"]["divergence"] < lines[f"logarithm{b}"]["divergence"]
+            assert lines[f"cuberoot:{b}"]["divergence"] < lines[f"log:{b}"]["divergence"]
         for name, line in lines.items():
             assert line["argmax"] == 1, name
             if line["conditional"] is not None:

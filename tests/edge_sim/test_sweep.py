@@ -54,15 +54,15 @@ def test_a_grid_over_variants_with_what_was_expected(
     path.write_text(FILE)
     words = [str(path), "--out", str(out), "--workers", "2"]
     assert asked(monkeypatch, *words, "--json", str(tmp_path / "first.json")) == 0
-    said = capsys.readouterr().out
-    assert "Is more learnt together?" in said
-    assert "1 of 2 hold" in said
-    found = json.loads((tmp_path / "first.json").read_text())
-    (answer,) = found["answers"]
+    printed = capsys.readouterr().out
+    assert "Is more learnt together?" in printed
+    assert "1 of 2 checks passed" in printed
+    first = json.loads((tmp_path / "first.json").read_text())
+    (answer,) = first["answers"]
     assert [point["label"].split("=")[-1] for point in answer["points"]] == ["2", "4"] * 2
     assert [len(point["mean_accuracy"]) for point in answer["points"]] == [2] * 4
     assert [verdict["holds"] for verdict in answer["verdicts"]] == [True, False]
-    assert found["resumed"] == 0
+    assert first["resumed"] == 0
     runs = sorted(out.glob("*.json"))
     assert len(runs) == 8
     assert {"sweep.csv", "sweep.html"} <= {path.name for path in out.iterdir()}
@@ -72,7 +72,7 @@ def test_a_grid_over_variants_with_what_was_expected(
     assert asked(monkeypatch, *words, "--json", str(tmp_path / "again.json")) == 0
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["resumed"] == 6
-    assert again["answers"] == found["answers"]
+    assert again["answers"] == first["answers"]
     path.write_text(FILE.replace("rounds = 4", "rounds = 3"))  # another setting has nothing to go on from
     assert asked(monkeypatch, *words, "--json", str(tmp_path / "other.json")) == 0
     assert json.loads((tmp_path / "other.json").read_text())["resumed"] == 0
@@ -81,8 +81,8 @@ def test_a_grid_over_variants_with_what_was_expected(
 def test_a_point_is_the_scenario_with_its_changes(tmp_path: Path) -> None:
     path = tmp_path / "together.toml"
     path.write_text(FILE)
-    found = study.read(path, {"devices": 4})
-    alone = study.scenario(found.points["alone, settings.d-distillation.local_steps=4"], seed=1)
+    question = study.read(path, {"devices": 4})
+    alone = study.scenario(question.points["alone, settings.d-distillation.local_steps=4"], seed=1)
     assert (alone.protocol, alone.devices, alone.seed) == ("isolated", 4, 1)
     assert alone.settings == {"d-distillation": {"local_steps": 4}}
 
@@ -114,22 +114,22 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, change: dict[str, str], compl
 def test_the_library_can_be_asked(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hapt.npz").touch()
-    found = study.read(path, {})
+    question = study.read(path, {})
     assert "# Expected:" in path.read_text()
     if path.stem != "demo":
-        assert found.question
-        assert found.expect
+        assert question.question
+        assert question.expect
         assert f"| `{path.stem}` |" in (ROOT / "docs" / "emulator.md").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_the_library_is_right(name: str) -> None:
-    found = study.read(ROOT / "scenarios" / f"{name}.toml", {})
+    question = study.read(ROOT / "scenarios" / f"{name}.toml", {})
     measured: dict[str, Any] = {}
-    for label, point in found.points.items():
-        measured[label] = study.measures([run(study.scenario(point, seed)) for seed in range(found.seeds)])
-    for one in found.expect:
+    for label, point in question.points.items():
+        measured[label] = study.measures([run(study.scenario(point, seed)) for seed in range(question.seeds)])
+    for one in question.expect:
         assert one.holds(one.value(measured)), one.say
 
 
@@ -138,5 +138,5 @@ def test_progress_has_every_run(tmp_path: Path) -> None:
     path.write_text(FILE)
     args = type("Args", (), {"files": [path], "seeds": 1, "rounds": 2, "out": None, "workers": 1})()
     seen: list[tuple[int, int]] = []
-    sweep.run(args, lambda done, total, _: seen.append((done, total)))
+    sweep.SPEC.run(args, lambda done, total, _: seen.append((done, total)))
     assert seen == [(n, 4) for n in range(5)]

@@ -21,9 +21,9 @@ def test_a_page_that_stays_until_it_is_told_to_go() -> None:
     )
     assert process.stdout is not None
     url = process.stdout.readline().split()[-1]
-    said = ""
-    while "stays until Ctrl-C" not in said:
-        said += process.stdout.readline()
+    printed = ""
+    while "stays until Ctrl-C" not in printed:
+        printed += process.stdout.readline()
     with urllib.request.urlopen(f"{url}api/fleet", timeout=10) as answer:
         fleet = json.load(answer)
     assert (fleet["fleet"], fleet["place"]) == ("d-distillation", "memory")
@@ -31,7 +31,7 @@ def test_a_page_that_stays_until_it_is_told_to_go() -> None:
     assert len(fleet["links"]) == 8
     assert [number for number, _ in fleet["curves"]["accuracy_all"]] == [1, 2, 3, 4, 5]
     assert not any(d["alarms"] for d in fleet["devices"])
-    assert "4 of 4 online" in said  # the text view
+    assert "4 of 4 online" in printed  # the text view
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0

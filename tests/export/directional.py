@@ -101,8 +101,8 @@ def check(
 
     def y(step: float, directions: Mapping[str, Array]) -> Array:
         moved = {k: x + step * directions[k] if k in directions else x for k, x in feeds.items()}
-        found: Any = f.run(None, moved)
-        return np.asarray(found[0])
+        results: Any = f.run(None, moved)
+        return np.asarray(results[0])
 
     u = np.asarray(rng.standard_normal(y(0, {}).shape))
     rule = [np.asarray(g) for g in ReferenceEvaluator(backward, new_ops=CORRECTED).run(None, {**feeds, "u": u})]

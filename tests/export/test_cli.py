@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export import cli
-from tests.export.test_model import classifier, saved
+from tests.export.test_load import classifier, saved
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -21,9 +21,9 @@ def test_export_and_inspect(
 ) -> None:
     bundle = tmp_path / "bundle"
     assert call(monkeypatch, "zoo:small-cnn", "-o", bundle, "--optimizer", "momentum") == 0
-    said = capsys.readouterr().out
-    assert "conv1.weight" in said
-    assert "20,490" in said
+    output = capsys.readouterr().out
+    assert "conv1.weight" in output
+    assert "20,490" in output
     assert call(monkeypatch, "inspect", bundle, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["scalars"] == 20_490
@@ -76,11 +76,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *arguments, "-o", tmp_path / "b") == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("edge-export: error: ")
-    assert said.err.count("\n") == 1
-    assert complaint in said.err
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("edge-export: error: ")
+    assert streams.err.count("\n") == 1
+    assert complaint in streams.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,9 +141,9 @@ def test_a_plot_of_the_work(
     assert call(monkeypatch, "zoo:small-cnn", "-o", tmp_path / "b") == 0
     capsys.readouterr()
     assert call(monkeypatch, "inspect", tmp_path / "b", "--plot", "--batch", "4") == 0
-    said = capsys.readouterr().out
-    assert "conv2.weight" in said
-    assert "█" in said
+    output = capsys.readouterr().out
+    assert "conv2.weight" in output
+    assert "█" in output
     assert call(monkeypatch, "inspect", tmp_path / "b", "--batch", "0") == 2
 
 

@@ -19,8 +19,8 @@ from onnx.reference import ReferenceEvaluator
 from export.errors import ExportError
 from export.gradients import RULES, ZERO
 from export.graph.builder import GraphBuilder
+from export.graph.padding import write_padding
 from export.graph.shape_folding import ShapeFolder
-from export.graph.window import explicit
 from export.load import constant_value
 from export.model import OLDEST
 from export.training.autodiff import gradients
@@ -59,8 +59,8 @@ def cases() -> dict[str, Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = collect_testcases(None)
-    return {case.name: case for case in found if case.model is not None and usable(case)}
+        collected = collect_testcases(None)
+    return {case.name: case for case in collected if case.model is not None and usable(case)}
 
 
 def usable(case: Any) -> bool:
@@ -136,7 +136,7 @@ def judge(case: Any) -> None:
         if copy.op_type == "Reshape":
             folder.settle_reshape(copy)
         if copy.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
-            explicit(op, copy)
+            write_padding(op, copy)
         op.append(copy)
     y = model.graph.output[0].name
     reached = moving(op, set(feeds))
@@ -144,8 +144,8 @@ def judge(case: Any) -> None:
     if not wanted:
         pytest.fail("the output does not depend on any input that was chosen")
     u_name = op.argument("u", np.float64, op.shape(y))
-    found = gradients(op, {y: u_name}, wanted)
-    results = [op("Identity", found[x]) for x in wanted]
+    adjoints = gradients(op, {y: u_name}, wanted)
+    results = [op("Identity", adjoints[x]) for x in wanted]
     forward = model_of(op, list(feeds), [y])
     evaluate = ReferenceEvaluator(forward, new_ops=CORRECTED)
     evaluated: Any = evaluate.run(None, feeds)

@@ -59,8 +59,8 @@ def gradient_of(term: str, logits: np.ndarray, *, embedding: bool = False, **inp
     loss = Term(term, "private", 1.0).build(op, rows)
     (dz,) = gradients(op, {loss: op.like(z, 1)}, [z]).values()
     model = model_of(op, ["z", *inputs], [dz])
-    found: Any = ReferenceEvaluator(model).run(None, {"z": logits, **inputs})
-    return np.asarray(found[0], np.float64)
+    results: Any = ReferenceEvaluator(model).run(None, {"z": logits, **inputs})
+    return np.asarray(results[0], np.float64)
 
 
 def softmax(z: np.ndarray) -> np.ndarray:

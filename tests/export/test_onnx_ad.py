@@ -83,5 +83,5 @@ def _run(model: onnx.ModelProto, feeds: dict[str, Any], outputs: list[str] | Non
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: list[Any] = session.run(outputs, feeds)
-    return found
+    results: list[Any] = session.run(outputs, feeds)
+    return results

@@ -29,11 +29,11 @@ def test_exported_models(path: Path, tmp_path: Path) -> None:
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     outputs = {o.name: o for o in session.get_outputs()}
     name = next(n for n, o in outputs.items() if o.type == "tensor(float)")
-    said = session.run([name], {session.get_inputs()[0].name: x})[0].reshape(12, classes)
+    values = session.run([name], {session.get_inputs()[0].name: x})[0].reshape(12, classes)
     if "was removed" in " ".join(model.notes):
-        probabilities = said
+        probabilities = values
     else:
-        e = np.exp(said - said.max(axis=1, keepdims=True))
+        e = np.exp(values - values.max(axis=1, keepdims=True))
         probabilities = e / e.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(engine.predict(x), probabilities, atol=2e-6)
 

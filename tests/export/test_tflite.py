@@ -30,8 +30,8 @@ Build = Callable[..., Value]
 def run(content: bytes, feeds: Mapping[str, Array], key: str = "case") -> dict[str, Array]:
     runner = Interpreter(model_content=content, num_threads=1).get_signature_runner(key)
     narrow = {k: np.atleast_1d(v.astype(np.int32) if v.dtype == np.int64 else v) for k, v in feeds.items()}
-    found: dict[str, Array] = runner(**narrow)
-    return found
+    results: dict[str, Array] = runner(**narrow)
+    return results
 
 
 def both(build: Build, feeds: Mapping[str, Array]) -> tuple[Array, Array]:

@@ -35,10 +35,10 @@ def images(rows: int) -> tuple[Array, Array]:
     """Digits drawn large on a black 28 x 28 ground, so that pooling windows tie as they do on real images."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
+    digits = load_digits()
     x = np.zeros((rows, 1, 28, 28), np.float32)
-    x[:, 0, 2:26, 2:26] = found.images[:rows].repeat(3, axis=1).repeat(3, axis=2) / 16
-    return x, found.target[:rows].astype(np.int64)
+    x[:, 0, 2:26, 2:26] = digits.images[:rows].repeat(3, axis=1).repeat(3, axis=2) / 16
+    return x, digits.target[:rows].astype(np.int64)
 
 
 def batches(x: Array, y: Array, size: int, steps: int) -> Iterator[tuple[Array, Array]]:

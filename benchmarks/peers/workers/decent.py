@@ -12,13 +12,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch_job as job
-from account import began, tell
+from account import began, report
 from decent_dp.ddp import DecentralizedDataParallel
 from torch.nn import functional as F
 
 
 def main(path: str, rounds: str) -> None:
-    """An epoch a round; rank 0 tells."""
+    """An epoch a round; rank 0 reports."""
     marks = [began()]
     dist.init_process_group("gloo")
     rank, count = dist.get_rank(), dist.get_world_size()
@@ -35,10 +35,10 @@ def main(path: str, rounds: str) -> None:
             steps += 1
         dist.barrier()
         marks.append(time.time())
-    found = torch.tensor(job.accuracy(net, path))
-    dist.all_reduce(found)
+    total = torch.tensor(job.accuracy(net, path))
+    dist.all_reduce(total)
     if rank == 0:
-        tell(marks, float(found) / count, steps * size)
+        report(marks, float(total) / count, steps * size)
     dist.destroy_process_group()
 
 

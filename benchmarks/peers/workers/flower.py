@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.envir
 
 import numpy as np
 import torch_job as job
-from account import began, tell
+from account import began, report
 from flower_client import trained
 from flwr.app import ArrayRecord, Context, Message, MetricRecord
 from flwr.clientapp import ClientApp
@@ -54,4 +54,4 @@ if __name__ == "__main__":
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(server, client, job.clients(PATH), backend_config=resources)
-    tell(MARKS, job.accuracy(NET, PATH), 2 * ROUNDS * sum(4 * v.numel() for v in NET.state_dict().values()))
+    report(MARKS, job.accuracy(NET, PATH), 2 * ROUNDS * sum(4 * v.numel() for v in NET.state_dict().values()))

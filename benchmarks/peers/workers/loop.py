@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 import torch_job as job
-from account import began, tell
+from account import began, report
 
 
 def main(path: str, rounds: str) -> None:
@@ -30,7 +30,7 @@ def main(path: str, rounds: str) -> None:
         whole = {key: value / sum(len(x) for x, _ in data) for key, value in total.items()}
         marks.append(time.time())
     net.load_state_dict(whole)
-    tell(marks, job.accuracy(net, path), 2 * int(rounds) * sum(4 * v.numel() for v in whole.values()))
+    report(marks, job.accuracy(net, path), 2 * int(rounds) * sum(4 * v.numel() for v in whole.values()))
 
 
 if __name__ == "__main__":

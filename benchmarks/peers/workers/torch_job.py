@@ -59,5 +59,5 @@ def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, random: np.ran
 def accuracy(net: torch.nn.Module, path: str) -> float:
     """On the test images."""
     with np.load(path) as job, torch.no_grad():
-        said = torch.cat([net(part).argmax(1) for part in torch.from_numpy(job["x_test"]).split(500)])
-        return float((said == torch.from_numpy(job["y_test"])).float().mean())
+        predicted = torch.cat([net(part).argmax(1) for part in torch.from_numpy(job["x_test"]).split(500)])
+        return float((predicted == torch.from_numpy(job["y_test"])).float().mean())

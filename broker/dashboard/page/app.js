@@ -29,14 +29,14 @@ const CURVES = { accuracy_all: ["accuracy", number(3)], loss: ["loss", number(3)
 const OWN = { ...CURVES, payload_bytes_sent: ["sent", bytes], memory_mb: ["memory, MB", number(0)], temperature: ["temperature, \u00b0C", number(0)] };
 
 let sorted = { key: "id", down: false };
-let before = new Map(); // link -> bytes, at the last look
+let before = new Map(); // link -> bytes, at the last refresh
 let looked = 0; // when that was, in the dashboard's seconds
 
-function made(name, text, attributes = {}) {
-  const found = document.createElement(name);
-  if (text !== undefined) found.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
-  return found;
+function create(name, text, attributes = {}) {
+  const node = document.createElement(name);
+  if (text !== undefined) node.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
 }
 
 function summary(fleet) {
@@ -51,14 +51,14 @@ function summary(fleet) {
 }
 
 function alarms(fleet) {
-  const found = fleet.devices.flatMap((d) => Object.entries(d.alarms).map(([kind, text]) => [d.id, kind, text]));
-  $("#alarms").hidden = found.length === 0;
-  $("#alarms h2").textContent = `Alarms (${found.length})`;
+  const active = fleet.devices.flatMap((d) => Object.entries(d.alarms).map(([kind, text]) => [d.id, kind, text]));
+  $("#alarms").hidden = active.length === 0;
+  $("#alarms h2").textContent = `Alarms (${active.length})`;
   $("#alarms ul").replaceChildren(
-    ...found.map(([id, kind, text]) => {
-      const line = made("li");
-      const link = made("a", id, { href: `#/device/${encodeURIComponent(id)}` });
-      line.append(made("span", kind, { class: "kind" }), link, ` ${text}`);
+    ...active.map(([id, kind, text]) => {
+      const line = create("li");
+      const link = create("a", id, { href: `#/device/${encodeURIComponent(id)}` });
+      line.append(create("span", kind, { class: "kind" }), link, ` ${text}`);
       return line;
     }),
   );
@@ -70,20 +70,20 @@ function links(fleet) {
   const seconds = looked && fleet.now > looked ? fleet.now - looked : PAUSE / 1000;
   [before, looked] = [now, fleet.now];
   const total = moved.reduce((sum, l) => sum + l.rate, 0) / seconds;
-  $("#traffic").textContent = fleet.links.length ? `${fleet.links.length} directions, ${bytes(total)} a second; as thick as what passes` : "no device has said whom it talks to";
+  $("#traffic").textContent = fleet.links.length ? `${fleet.links.length} directions, ${bytes(total)} a second; a line is as wide as its rate` : "no device reports its links";
   $("#topology").replaceChildren(topology(fleet.devices, moved, bytes));
 }
 
 function heading() {
-  const row = made("tr");
+  const row = create("tr");
   for (const [key, title] of COLUMNS) {
-    const cell = made("th", undefined, { scope: "col" });
+    const cell = create("th", undefined, { scope: "col" });
     if (sorted.key === key) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
-    const button = made("button", title);
+    const button = create("button", title);
     button.onclick = () => {
       sorted = { key, down: sorted.key === key && !sorted.down };
       heading();
-      look();
+      refresh();
     };
     cell.append(button);
     row.append(cell);
@@ -98,13 +98,13 @@ function table(fleet) {
   shown.sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (sorted.down ? -1 : 1));
   $("#devices tbody").replaceChildren(
     ...shown.map((d) => {
-      const row = made("tr");
+      const row = create("tr");
       for (const [key, , show] of COLUMNS) {
-        const cell = made("td", key === "id" ? undefined : show(d[key]), d.online ? {} : { class: "off" });
+        const cell = create("td", key === "id" ? undefined : show(d[key]), d.online ? {} : { class: "off" });
         if (key === "id") {
-          cell.append(made("a", d.id, { href: `#/device/${encodeURIComponent(d.id)}` }));
+          cell.append(create("a", d.id, { href: `#/device/${encodeURIComponent(d.id)}` }));
           const kinds = Object.keys(d.alarms);
-          if (kinds.length) cell.append(" ", made("span", kinds.join(", "), { class: "mark" }));
+          if (kinds.length) cell.append(" ", create("span", kinds.join(", "), { class: "mark" }));
         }
         row.append(cell);
       }
@@ -113,37 +113,37 @@ function table(fleet) {
   );
 }
 
-function curves(place, known, found) {
-  const drawn = Object.entries(known).filter(([key]) => found[key]?.length);
-  $(place).replaceChildren(...drawn.map(([key, [title, show]]) => curve(title, found[key], show)));
-  if (!drawn.length) $(place).append(made("p", "nothing measured yet", { class: "none" }));
+function curves(place, known, points) {
+  const drawn = Object.entries(known).filter(([key]) => points[key]?.length);
+  $(place).replaceChildren(...drawn.map(([key, [title, show]]) => curve(title, points[key], show)));
+  if (!drawn.length) $(place).append(create("p", "nothing measured yet", { class: "none" }));
 }
 
 function facts(place, pairs) {
   $(place).replaceChildren(
     ...pairs.map(([name, value]) => {
-      const row = made("tr");
-      row.append(made("td", name), made("td", value));
+      const row = create("tr");
+      row.append(create("td", name), create("td", value));
       return row;
     }),
   );
 }
 
-function device(found, writable) {
-  $("#name").textContent = found.id;
-  const kinds = Object.entries(found.alarms).map(([kind, text]) => `${kind}: ${text}`);
-  $("#state").textContent = [found.online ? "online" : "gone", `last seen ${ago(found.ago)}`, ...kinds].join(" \u00b7 ");
+function device(about, writable) {
+  $("#name").textContent = about.id;
+  const kinds = Object.entries(about.alarms).map(([kind, text]) => `${kind}: ${text}`);
+  $("#state").textContent = [about.online ? "online" : "offline", `last seen ${ago(about.ago)}`, ...kinds].join(" \u00b7 ");
   $("#actions").hidden = !writable;
-  curves("#own-curves", OWN, found.curves);
-  const sent = Object.entries(found.row).filter(([key]) => key.startsWith("sent_to/"));
+  curves("#own-curves", OWN, about.curves);
+  const sent = Object.entries(about.row).filter(([key]) => key.startsWith("sent_to/"));
   facts("#neighbours tbody", sent.map(([key, value]) => [key.slice("sent_to/".length), bytes(value)]));
-  const rest = Object.entries(found.row).filter(([key]) => !key.startsWith("sent_to/"));
+  const rest = Object.entries(about.row).filter(([key]) => !key.startsWith("sent_to/"));
   facts("#row tbody", rest.map(([key, value]) => [key, Number.isInteger(value) ? String(value) : value.toPrecision(5)]));
 }
 
 function chosen() {
-  const found = /^#\/device\/(.+)$/.exec(location.hash);
-  return found ? decodeURIComponent(found[1]) : null;
+  const match = /^#\/device\/(.+)$/.exec(location.hash);
+  return match ? decodeURIComponent(match[1]) : null;
 }
 
 async function ask(path) {
@@ -151,7 +151,7 @@ async function ask(path) {
   return answer.ok ? answer.json() : null;
 }
 
-async function look() {
+async function refresh() {
   const id = chosen();
   $("#whole").hidden = id !== null;
   $("#one").hidden = id === null;
@@ -164,9 +164,9 @@ async function look() {
       curves("#curves", CURVES, fleet.curves);
       table(fleet);
     } else {
-      const found = await ask(`api/devices/${encodeURIComponent(id)}`);
-      if (found && id === chosen()) device(found, fleet.writable);
-      else if (!found) $("#state").textContent = `nobody has heard of ${id}`;
+      const about = await ask(`api/devices/${encodeURIComponent(id)}`);
+      if (about && id === chosen()) device(about, fleet.writable);
+      else if (!about) $("#state").textContent = `no device ${id} is known`;
     }
   } catch {
     $("#summary").textContent = "the dashboard does not answer; is it still running?";
@@ -180,14 +180,14 @@ for (const button of document.querySelectorAll("#actions button")) {
       headers: { Authorization: `Bearer ${$("#token").value}` },
       body: JSON.stringify({ do: button.dataset.do }),
     });
-    const said = await answer.json();
-    $("#answer").textContent = said.error ?? "done";
+    const result = await answer.json();
+    $("#answer").textContent = result.error ?? "done";
     if (answer.ok && button.dataset.do === "forget") location.hash = "#/";
-    look();
+    refresh();
   };
 }
-$("#filter").oninput = look;
-window.onhashchange = look;
+$("#filter").oninput = refresh;
+window.onhashchange = refresh;
 heading();
-look();
-setInterval(look, PAUSE);
+refresh();
+setInterval(refresh, PAUSE);

@@ -3,10 +3,10 @@
 const SPACE = "http://www.w3.org/2000/svg";
 
 export function element(name, attributes = {}, ...children) {
-  const made = document.createElementNS(SPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+  const node = document.createElementNS(SPACE, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
 }
 
 export function curve(title, points, show) {
@@ -34,7 +34,7 @@ export function curve(title, points, show) {
   return svg;
 }
 
-// links: [{from, to, bytes, rate}], rate in bytes since the last look; it is drawn as width, both ways together.
+// links: [{from, to, bytes, rate}], rate in bytes since the last refresh; drawn as the width of a line, for both directions together.
 export function topology(devices, links, words) {
   const size = 460, middle = size / 2, radius = devices.length > 40 ? 215 : 175;
   const svg = element("svg", { viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": "devices and links" });
@@ -47,8 +47,8 @@ export function topology(devices, links, words) {
   const both = new Map();
   for (const link of links) {
     const key = [link.from, link.to].sort().join(" ");
-    const found = both.get(key) || { ...link, bytes: 0, rate: 0 };
-    both.set(key, { ...found, bytes: found.bytes + link.bytes, rate: found.rate + link.rate });
+    const sum = both.get(key) || { ...link, bytes: 0, rate: 0 };
+    both.set(key, { ...sum, bytes: sum.bytes + link.bytes, rate: sum.rate + link.rate });
   }
   const most = Math.max(1, ...[...both.values()].map((l) => l.rate));
   const thin = Math.min(1, 60 / both.size);
@@ -66,8 +66,8 @@ export function topology(devices, links, words) {
     const [x, y, angle] = places.get(d.id);
     const alarmed = Object.keys(d.alarms);
     const link = element("a", { href: `#/device/${encodeURIComponent(d.id)}`, "aria-label": d.id });
-    const look = alarmed.length ? "node alarm" : d.online ? "node" : "node off";
-    link.append(element("circle", { class: look, cx: x, cy: y, r: alarmed.length ? dot * 1.4 : dot }));
+    const kind = alarmed.length ? "node alarm" : d.online ? "node" : "node off";
+    link.append(element("circle", { class: kind, cx: x, cy: y, r: alarmed.length ? dot * 1.4 : dot }));
     link.append(element("title", {}, [d.id, ...alarmed.map((kind) => `${kind}: ${d.alarms[kind]}`)].join("\n")));
     if (devices.length <= 40) {
       const [tx, ty] = [middle + (radius + 17) * Math.cos(angle), middle + (radius + 17) * Math.sin(angle)];

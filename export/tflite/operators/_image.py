@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from export.errors import ExportError
 from export.graph.builder import Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.graph.window import Window
 from export.tflite.lower import Lowering
 
@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Of a window over rows and columns."""
+    """The geometry of a window over rows and columns."""
 
     kernel: Pair
     strides: Pair
@@ -24,8 +24,8 @@ class Geometry:
     after: Pair
 
     @classmethod
-    def of(cls, node: Node, kernel: tuple[int, ...]) -> "Geometry":
-        """Read from a node; a signal's window has one row."""
+    def of(cls, node: GraphNode, kernel: tuple[int, ...]) -> "Geometry":
+        """Read it from a node; a signal's window has one row."""
         if len(kernel) > 2:
             raise ExportError(f"--tflite: node {node}: images of {len(kernel)} dimensions are not supported")
         window, n = Window.of(node, kernel), len(kernel)
@@ -66,7 +66,7 @@ def spatial(shape: Sequence[int]) -> Pair:
 
 
 def image(to: Lowering, value: Value) -> int:
-    """(N, H, W, C) of (N, C, H, W) or (N, C, L)."""
+    """The tensor (N, H, W, C) of a value (N, C, H, W) or (N, C, L)."""
     if len(to.shape(value)) == 3:
         N, C, L = to.shape(value)
         return to.reshaped(to.tensor(value, (0, 2, 1)), (N, 1, L, C))
@@ -74,7 +74,7 @@ def image(to: Lowering, value: Value) -> int:
 
 
 def keep_image(to: Lowering, value: Value, tensor: int) -> None:
-    """The opposite of `image`."""
+    """Keep a tensor (N, H, W, C) as a value (N, C, H, W) or (N, C, L)."""
     if len(to.shape(value)) == 3:
         N, C, L = to.shape(value)
         to.keep(value, to.reshaped(tensor, (N, L, C)), (0, 2, 1))

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, Order, lowers, natural
 
 BINARY = {
@@ -45,7 +45,7 @@ UNARY = {
 }
 
 
-def common_order(to: Lowering, node: Node) -> Order:
+def common_order(to: Lowering, node: GraphNode) -> Order:
     """The order to compute in: that of a full-sized operand, one that is not ONNX's own before others."""
     shape = to.shape(node.outputs[0])
     full = [x for x in node.inputs if x and to.constant(x) is None and len(to.shape(x)) == len(shape)]
@@ -55,7 +55,7 @@ def common_order(to: Lowering, node: Node) -> Order:
 
 
 @lowers(*BINARY)
-def binary(to: Lowering, node: Node) -> None:
+def binary(to: Lowering, node: GraphNode) -> None:
     """Two operands, or many from left to right."""
     operator, options = BINARY[node.op_type]
     Y, order = node.outputs[0], common_order(to, node)
@@ -70,8 +70,8 @@ def binary(to: Lowering, node: Node) -> None:
 
 
 @lowers(*COMPARISONS)
-def comparison(to: Lowering, node: Node) -> None:
-    """Truth values. A mask made of them is as fast as arithmetic that avoids them (0.21 ms, 64x28x28x16)."""
+def comparison(to: Lowering, node: GraphNode) -> None:
+    """Truth values. A mask computed from them is as fast as arithmetic that avoids them (0.21 ms, 64x28x28x16)."""
     operator, options = COMPARISONS[node.op_type]
     Y, order = node.outputs[0], common_order(to, node)
     operands = [to.aligned(x, len(order), order) for x in node.inputs]
@@ -80,41 +80,41 @@ def comparison(to: Lowering, node: Node) -> None:
 
 
 @lowers(*UNARY)
-def unary(to: Lowering, node: Node) -> None:
+def unary(to: Lowering, node: GraphNode) -> None:
     """One operand, one result of its shape."""
     operator, options = UNARY[node.op_type]
     _map(to, node, lambda x: to.graph.emit(operator, [x], to.graph.shape(x), to.dtype(node.inputs[0]), options=options))
 
 
 @lowers("LeakyRelu")
-def leaky_relu(to: Lowering, node: Node) -> None:
+def leaky_relu(to: Lowering, node: GraphNode) -> None:
     """max(x, alpha x)."""
     alpha = node.attr("alpha", 0.01)
     _map(to, node, lambda x: to.graph.emit("LEAKY_RELU", [x], to.graph.shape(x), options="LeakyRelu", alpha=alpha))
 
 
 @lowers("Reciprocal")
-def reciprocal(to: Lowering, node: Node) -> None:
+def reciprocal(to: Lowering, node: GraphNode) -> None:
     """1 / x."""
     one = to.graph.constant(1.0, np.float32)
     _map(to, node, lambda x: to.graph.emit("DIV", [one, x], to.graph.shape(x), options="Div"))
 
 
 @lowers("Identity")
-def identity(to: Lowering, node: Node) -> None:
+def identity(to: Lowering, node: GraphNode) -> None:
     """The same value under another name."""
     to.alias(node.outputs[0], node.inputs[0], lambda order: order)
 
 
 @lowers("Cast", "CastLike")
-def cast(to: Lowering, node: Node) -> None:
+def cast(to: Lowering, node: GraphNode) -> None:
     """A change of type."""
     dtype = to.dtype(node.outputs[0])
     _map(to, node, lambda x: to.graph.emit("CAST", [x], to.graph.shape(x), dtype, options="Cast"))
 
 
 @lowers("Clip")
-def clip(to: Lowering, node: Node) -> None:
+def clip(to: Lowering, node: GraphNode) -> None:
     """Not below the second input, not above the third."""
 
     def of(x: int) -> int:
@@ -128,7 +128,7 @@ def clip(to: Lowering, node: Node) -> None:
 
 
 @lowers("Where")
-def where(to: Lowering, node: Node) -> None:
+def where(to: Lowering, node: GraphNode) -> None:
     """A choice by element."""
     order = common_order(to, node)
     shape = [to.shape(node.outputs[0])[axis] for axis in order]
@@ -137,7 +137,7 @@ def where(to: Lowering, node: Node) -> None:
     to.keep(node.outputs[0], chosen, order)
 
 
-def _map(to: Lowering, node: Node, function: Callable[[int], int]) -> None:
+def _map(to: Lowering, node: GraphNode, function: Callable[[int], int]) -> None:
     X, Y = node.inputs[0], node.outputs[0]
     order = to.order(X)
     to.keep(Y, function(to.tensor(X, order)), order)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from export.graph.builder import Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, lowers, natural
 
 
 @lowers("Gemm")
-def gemm(to: Lowering, node: Node) -> None:
+def gemm(to: Lowering, node: GraphNode) -> None:
     """alpha A' B' + beta C."""
     A, B, *C = node.inputs
     Y = node.outputs[0]
@@ -21,7 +21,7 @@ def gemm(to: Lowering, node: Node) -> None:
 
 
 @lowers("MatMul")
-def matmul(to: Lowering, node: Node) -> None:
+def matmul(to: Lowering, node: GraphNode) -> None:
     """The last two axes; axes before them are broadcast."""
     A, B = node.inputs
     Y = node.outputs[0]

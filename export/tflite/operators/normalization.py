@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, lowers
 from export.tflite.operators.reduce import reduced
 
 
 @lowers("BatchNormalization")
-def batch_normalization(to: Lowering, node: Node) -> None:
+def batch_normalization(to: Lowering, node: GraphNode) -> None:
     """a X + b, one a and b a channel: of the running statistics, or of the batch's, which are then results too."""
     X, scale, bias, mean, variance = node.inputs
     rank, graph = len(to.shape(X)), to.graph

@@ -3,14 +3,14 @@
 import numpy as np
 
 from export.errors import ExportError
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, lowers
 from export.tflite.operators._image import SAME, VALID, Geometry, image, keep_image, spatial
 from export.tflite.operators.shape import padding
 
 
 @lowers("MaxPool", "AveragePool")
-def pool(to: Lowering, node: Node) -> None:
+def pool(to: Lowering, node: GraphNode) -> None:
     """The largest or the mean of each window."""
     X, Y = node.inputs[0], node.outputs[0]
     geometry = Geometry.of(node, tuple(node.attr("kernel_shape", ())))
@@ -41,7 +41,7 @@ def pool(to: Lowering, node: Node) -> None:
 
 
 @lowers("GlobalAveragePool", "GlobalMaxPool")
-def global_pool(to: Lowering, node: Node) -> None:
+def global_pool(to: Lowering, node: GraphNode) -> None:
     """The mean or the largest of the whole image."""
     X, Y = node.inputs[0], node.outputs[0]
     x = image(to, X)
@@ -52,7 +52,7 @@ def global_pool(to: Lowering, node: Node) -> None:
 
 
 @lowers("Resize")
-def resize(to: Lowering, node: Node) -> None:
+def resize(to: Lowering, node: GraphNode) -> None:
     """Nearest neighbour, each pixel repeated."""
     X, Y = node.inputs[0], node.outputs[0]
     settings = [node.attr(k, d) for k, d in (("mode", "nearest"), ("coordinate_transformation_mode", "half_pixel"))]
@@ -61,7 +61,7 @@ def resize(to: Lowering, node: Node) -> None:
         raise ExportError(f"--tflite: node {node}: only pixels repeated a whole number of times are supported")
     x = image(to, X)
     N, rows, columns, channels = to.graph.shape(x)
-    high, wide = (made // had for made, had in zip(spatial(to.shape(Y)), (rows, columns), strict=True))
+    high, wide = (after // before for after, before in zip(spatial(to.shape(Y)), (rows, columns), strict=True))
     x = _repeated(to, to.reshaped(x, (N * rows * columns, 1, channels)), wide)
     x = _repeated(to, to.reshaped(x, (N * rows, 1, columns * wide * channels)), high)
     keep_image(to, Y, to.reshaped(x, (N, rows * high, columns * wide, channels)))

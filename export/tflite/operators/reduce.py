@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, Order, lowers, natural
 
 REDUCERS = {
@@ -16,7 +16,7 @@ REDUCERS = {
 
 
 @lowers(*REDUCERS)
-def reduce(to: Lowering, node: Node) -> None:
+def reduce(to: Lowering, node: GraphNode) -> None:
     """Over the axes of the second input, or all."""
     X, Y = node.inputs[0], node.outputs[0]
     rank, order = len(to.shape(X)), to.order(X)
@@ -49,11 +49,11 @@ def reduced(to: Lowering, operator: str, x: int, order: Order, axes: list[int], 
 
 
 @lowers("ArgMax")
-def arg_max(to: Lowering, node: Node) -> None:
+def arg_max(to: Lowering, node: GraphNode) -> None:
     """The first of the largest, without its axis or with one of size 1."""
     X, Y = node.inputs[0], node.outputs[0]
     axis = node.attr("axis", 0) % len(to.shape(X))
     sizes = [s for k, s in enumerate(to.shape(X)) if k != axis]
     inputs = [to.tensor(X), to.graph.constant(axis)]
-    found = to.graph.emit("ARG_MAX", inputs, sizes, np.int32, options="ArgMax", outputType=2)
-    to.keep(Y, to.reshaped(found, to.shape(Y)), natural(len(to.shape(Y))))
+    position = to.graph.emit("ARG_MAX", inputs, sizes, np.int32, options="ArgMax", outputType=2)
+    to.keep(Y, to.reshaped(position, to.shape(Y)), natural(len(to.shape(Y))))

@@ -3,19 +3,19 @@
 import numpy as np
 
 from export.graph.builder import Value
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, lowers, natural
 
 
 @lowers("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-def reshape(to: Lowering, node: Node) -> None:
+def reshape(to: Lowering, node: GraphNode) -> None:
     """The same elements, read in ONNX's order."""
     X, Y = node.inputs[0], node.outputs[0]
     to.keep(Y, to.reshaped(to.tensor(X), to.shape(Y)))
 
 
 @lowers("Transpose")
-def transpose(to: Lowering, node: Node) -> None:
+def transpose(to: Lowering, node: GraphNode) -> None:
     """Axes get other names; nothing moves."""
     X, Y = node.inputs[0], node.outputs[0]
     axes = list(node.attr("perm", list(natural(len(to.shape(X))))[::-1]))
@@ -23,7 +23,7 @@ def transpose(to: Lowering, node: Node) -> None:
 
 
 @lowers("Concat")
-def concat(to: Lowering, node: Node) -> None:
+def concat(to: Lowering, node: GraphNode) -> None:
     """Operands one after the other, all in the first one's order."""
     Y = node.outputs[0]
     order = next((to.order(x) for x in node.inputs if to.constant(x) is None), natural(len(to.shape(Y))))
@@ -34,7 +34,7 @@ def concat(to: Lowering, node: Node) -> None:
 
 
 @lowers("Split")
-def split(to: Lowering, node: Node) -> None:
+def split(to: Lowering, node: GraphNode) -> None:
     """Parts along one axis, each a slice."""
     X = node.inputs[0]
     axis = node.attr("axis", 0) % len(to.shape(X))
@@ -47,7 +47,7 @@ def split(to: Lowering, node: Node) -> None:
 
 
 @lowers("Slice")
-def slice_(to: Lowering, node: Node) -> None:
+def slice_(to: Lowering, node: GraphNode) -> None:
     """Bounds known at export time."""
     X, Y = node.inputs[0], node.outputs[0]
     start, end, *rest = (to.constant(x) for x in node.inputs[1:] if x)
@@ -77,7 +77,7 @@ def _slice(to: Lowering, X: Value, Y: Value, bounds: dict[int, tuple[int, int, i
 
 
 @lowers("Pad")
-def pad(to: Lowering, node: Node) -> None:
+def pad(to: Lowering, node: GraphNode) -> None:
     """Zeros (or another number) around; negative padding cuts away."""
     X, Y = node.inputs[0], node.outputs[0]
     pads, rank, order = to.constant(node.inputs[1]), len(to.shape(X)), to.order(X)
@@ -121,7 +121,7 @@ def cut_out(to: Lowering, x: int, begin: list[int], end: list[int], steps: list[
 
 
 @lowers("Expand")
-def expand(to: Lowering, node: Node) -> None:
+def expand(to: Lowering, node: GraphNode) -> None:
     """Repeat along axes of size 1."""
     X, Y = node.inputs[0], node.outputs[0]
     rank = len(to.shape(Y))
@@ -135,7 +135,7 @@ def expand(to: Lowering, node: Node) -> None:
 
 
 @lowers("Gather")
-def gather(to: Lowering, node: Node) -> None:
+def gather(to: Lowering, node: GraphNode) -> None:
     """Entries by number along one axis."""
     X, indices, Y = node.inputs[0], node.inputs[1], node.outputs[0]
     axis = node.attr("axis", 0) % len(to.shape(X))
@@ -144,7 +144,7 @@ def gather(to: Lowering, node: Node) -> None:
 
 
 @lowers("Tile")
-def tile(to: Lowering, node: Node) -> None:
+def tile(to: Lowering, node: GraphNode) -> None:
     """Copies one after the other."""
     X, repeats, Y = node.inputs[0], node.inputs[1], node.outputs[0]
     to.keep(Y, to.graph.emit("TILE", [to.tensor(X), to.tensor(repeats)], to.shape(Y), to.dtype(Y), options="Tile"))

@@ -3,13 +3,13 @@
 import numpy as np
 
 from export.errors import ExportError
-from export.graph.node import Node
+from export.graph.node import GraphNode
 from export.tflite.lower import Lowering, Order, lowers
 from export.tflite.operators.reduce import reduced
 
 
 @lowers("Softmax", "LogSoftmax")
-def softmax(to: Lowering, node: Node) -> None:
+def softmax(to: Lowering, node: GraphNode) -> None:
     """Along one axis, which TFLite wants last in memory."""
     X, Y = node.inputs[0], node.outputs[0]
     axis = node.attr("axis", -1) % len(to.shape(X))
@@ -23,7 +23,7 @@ def softmax(to: Lowering, node: Node) -> None:
 
 
 @lowers("SoftmaxCrossEntropyLoss")
-def cross_entropy(to: Lowering, node: Node) -> None:
+def cross_entropy(to: Lowering, node: GraphNode) -> None:
     """Mean, sum or each of -log softmax(x)[label]; the second result is log softmax(x)."""
     X, labels, *weights = node.inputs
     rank = len(to.shape(X))
@@ -43,16 +43,16 @@ def cross_entropy(to: Lowering, node: Node) -> None:
 
 
 @lowers("OneHot")
-def one_hot(to: Lowering, node: Node) -> None:
+def one_hot(to: Lowering, node: GraphNode) -> None:
     """(..., depth) of off and on values."""
     indices, depth, values = node.inputs
     levels, size = to.constant(values), to.constant(depth)
     if levels is None or size is None or node.attr("axis", -1) not in (-1, len(to.shape(indices))):
         raise ExportError(f"--tflite: node {node}: depth and values must be constants, and its axis the last")
-    found = hot(to, to.tensor(indices), int(size.reshape(())), float(levels[1]), float(levels[0]))
+    encoded = hot(to, to.tensor(indices), int(size.reshape(())), float(levels[1]), float(levels[0]))
     if to.dtype(node.outputs[0]) != np.float32:
-        found = to.graph.emit("CAST", [found], to.graph.shape(found), to.dtype(node.outputs[0]), options="Cast")
-    to.keep(node.outputs[0], found)
+        encoded = to.graph.emit("CAST", [encoded], to.graph.shape(encoded), to.dtype(node.outputs[0]), options="Cast")
+    to.keep(node.outputs[0], encoded)
 
 
 def hot(to: Lowering, indices: int, depth: int, on: float = 1.0, off: float = 0.0) -> int:

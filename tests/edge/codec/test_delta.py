@@ -10,7 +10,7 @@ from edge.codec import HEADER, decode, encode, join
 from edge.codec._entropy import LOWEST, SymbolModel, cost, decoded, encoded, shares
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Message
-from edge_bench.wire import divergence, entropy
+from edge_bench.measurements.wire import divergence, entropy
 
 CODINGS = [name for name in codec.names() if name.startswith("delta")]
 DIGEST = bytes(8)

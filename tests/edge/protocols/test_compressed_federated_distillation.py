@@ -4,13 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.kinds import CODES
 from edge.protocols import compressed_federated_distillation as cfd
 from edge.quantiser import codes
+from edge_sim import Scenario, run
 from tests.fleets import fleet
+from tests.payloads import ROUNDS, Case, H, K, M, R
+
+
+def bounds(width: int) -> range:
+    """More than the headers, and at most a byte a code and what DEFLATE adds to them."""
+    return range(2 * M * H * ROUNDS + 1, ROUNDS * 2 * M * (H + R * width + 11) + 1)
+
+
+PAYLOADS = [
+    Case(bounds(1)),
+    Case(bounds(K), {"up_bits": 2, "down_bits": 2}),
+    Case(bounds(K), {"up_bits": 8, "down_bits": 8, "dual": False}),
+]
 
 FORM = CODES.format(bytes(8), (6, 5))
 
@@ -74,3 +89,16 @@ def test_a_lost_message_is_forgotten_with_the_next_keyframe(tmp_path: Path) -> N
             if number not in (3, 4):
                 np.testing.assert_array_equal(codes_here, there)
         assert refused == [0, 0, 0, 1, 0, 0, 0, 0, 0]  # round 3 is missing, 4 changes what it said, 5 says all
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_what_does_not_change_costs_next_to_nothing(bits: int) -> None:
+    """At most a byte a code, and the header; far less where codes seldom change."""
+    settings = {"up_bits": bits, "down_bits": bits, "learning_rate": 1e-6, "server_rate": 1e-6}
+    name, rounds = "compressed-federated-distillation", 6
+    job = Scenario(devices=M, model="zoo:mlp:16", rounds=rounds, protocol=name, settings={name: settings})
+    result = run(job)
+    width = 1 if bits == 1 else K
+    assert 2 * M * H * rounds < result.payload_bytes_total <= rounds * 2 * M * (H + 300 * width + 11)
+    later = np.diff([r.payload_bytes_total for r in result.rounds])
+    assert later.max() < 0.5 * result.rounds[0].payload_bytes_total  # nothing moves: the differences are all but empty

@@ -10,6 +10,14 @@ from edge.graph import mixing
 from edge.interfaces import Array
 from edge.protocols.d_distillation import DDistillation, DDistillationSettings, plausible
 from tests.fleets import Fleet, fleet
+from tests.payloads import DIRECTED, ROUNDS, Case, H, K, R
+
+PAYLOADS = [
+    Case(ROUNDS * DIRECTED * (H + R * K)),
+    Case(ROUNDS * DIRECTED * (H + 12 * K), {"subset": 12}),
+    Case(ROUNDS * DIRECTED * (H + R * K), {"mixing": "plain"}),
+    Case(ROUNDS * DIRECTED * (H + 4 * (R + 1) * K), {"mixing": "push-sum"}),
+]
 
 
 def tables(whole: Fleet, name: str) -> Array:

@@ -7,6 +7,12 @@ import numpy as np
 from edge.protocols._base import flatten, unflatten
 from edge.protocols.d_psgd import DPSGD
 from tests.fleets import fleet
+from tests.payloads import DIRECTED, ROUNDS, Case, H, P
+
+PAYLOADS = [
+    Case(ROUNDS * DIRECTED * (H + 4 * P)),
+    Case(ROUNDS * DIRECTED * (H + 2 * P), {"momentum": 0.9}, {"coding": {"weights": "float16"}}),
+]
 
 
 def test_models_agree_and_keep_their_mean(tmp_path: Path) -> None:

@@ -10,7 +10,22 @@ from edge.interfaces import Array
 from edge.protocols import dynamic_averaging as dynamic
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import flatten
+from edge_sim.result import Result
 from tests.fleets import Fleet, fleet
+from tests.payloads import ROUNDS, Case, H, M, P
+
+
+def payload(result: Result) -> int:
+    """m (h + 12) of status; 2 B (h + 4 P) + B (h + 4) for the balanced, h + 4 for whoever did not violate."""
+    balanced, violators = (
+        sum(round(r.metrics[f"coordinator/{what}"]) for r in result.rounds) for what in ("balanced", "violators")
+    )
+    assert balanced > 0
+    quiet = ROUNDS * M - violators
+    return ROUNDS * M * (H + 12) + balanced * (2 * (H + 4 * P) + H + 4) + quiet * (H + 4)
+
+
+PAYLOADS = [Case(payload, {"threshold": 0.02}, {"split": "classes:4"})]
 
 STREAM: dict[str, Any] = {"local_steps": 2, "batch_size": 8, "learning_rate": 0.2}
 

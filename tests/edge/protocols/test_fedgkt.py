@@ -8,7 +8,19 @@ import pytest
 
 from edge.bundle import EMBEDDING, LOGITS
 from edge.protocols import fedgkt
+from edge_sim.result import Result
 from tests.fleets import fleet
+from tests.payloads import ROUNDS, Case, H, K, M, samples
+
+SCENARIO = {"model": "zoo:mlp:16-8", "split_at": "Relu_5"}
+
+
+def payload(result: Result) -> int:
+    """Features, logits and labels up, logits down."""
+    return ROUNDS * (4 * M * H + samples(result) * (4 * 16 + 4 * K + 1 + 4 * K))
+
+
+PAYLOADS = [Case(payload), Case(payload, {"asynchronous": True})]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

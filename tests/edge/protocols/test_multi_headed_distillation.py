@@ -9,6 +9,13 @@ import pytest
 from edge.bundle import PROBABILITIES, head_name
 from edge.protocols import multi_headed_distillation as mhd
 from tests.fleets import fleet
+from tests.payloads import DIRECTED, ROUNDS, Case, H, K, R
+
+PAYLOADS = [
+    Case(ROUNDS * DIRECTED * (H + 2 * R * K), {"heads": 2}),
+    Case(ROUNDS // 2 * DIRECTED * (H + 2 * R * K), {"heads": 2, "refresh_every": 2}),
+    Case(ROUNDS * DIRECTED * (H + R * K + H + 4 * R * 16), {"heads": 1, "embedding_weight": 0.5}),
+]
 
 SURE, UNSURE, OTHER = [0.9, 0.1, 0.0], [0.4, 0.3, 0.3], [0.0, 0.2, 0.8]
 

@@ -94,8 +94,8 @@ def test_ties_of_max_share() -> None:
     same = random(3, 4)
     _, backward = graph_of("Max", [same, same], wanted=[0, 1])
     u = np.ones((3, 4))
-    found: Any = ReferenceEvaluator(backward).run(None, {"x0": same, "x1": same, "u": u})
-    np.testing.assert_allclose(found[0] + found[1], u)
+    adjoints: Any = ReferenceEvaluator(backward).run(None, {"x0": same, "x1": same, "u": u})
+    np.testing.assert_allclose(adjoints[0] + adjoints[1], u)
 
 
 @pytest.mark.parametrize(("a", "b"), BROADCASTS)

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
+from edge import plugins
 from edge.bundle import CORRECT, LOSS, NEXT, PARAMETER, STATE, TOTAL
 from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
-from edge.plugins import names as found_in
 from export import zoo
 from export.training.assemble import assemble
 from export.write import export
@@ -22,7 +22,7 @@ def softmax(z: Array) -> Array:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("optimizer", found_in("export.optimizers"))
+@pytest.mark.parametrize("optimizer", plugins.names("export.optimizers"))
 def test_inputs_and_outputs_are_those_of_the_manifest(optimizer: str) -> None:
     training = assemble(zoo.build("mlp:5", shape=(1, 3, 3), classes=4), objective=BOTH, optimizer=optimizer)
     manifest, graph = training.manifest, training.train.graph

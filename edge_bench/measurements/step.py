@@ -1,16 +1,17 @@
 """One training step, side by side in one process: every engine that is installed, and PyTorch where it is.
 
-One thread each, SGD, cross-entropy, the same model, start and batch. All take turns of BURST steps, so that a noisy
-neighbour slows all alike (`edge_bench.intervals`); of each burst the median counts.
+One thread each, SGD, cross-entropy, the same model, start and batch. They take turns of BURST steps, so that a noisy
+neighbour slows all of them alike (`edge_bench.intervals`); of each burst the median counts.
 
     pytorch    eager, as a user would write it (`edge_bench.twin`)
     compiled   the same through torch.compile
-    product    a square matrix product of PRODUCT rows: the speed that counts as this processor's peak
+    product    a square matrix product of PRODUCT rows: its speed counts as this processor's peak
 """
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +36,7 @@ TORCH, COMPILED, PEAK = "pytorch", "compiled", "product"
 Step = Callable[[], object]
 
 
-class Line(BaseModel):
+class StepRow(BaseModel):
     """One contender on one job. step_seconds: medians of the bursts."""
 
     model: str
@@ -46,16 +47,15 @@ class Line(BaseModel):
 
 
 class Steps(Finding):
-    """All of them."""
+    """All contenders on all jobs. left_out: contender -> why it is not in all of them."""
 
     command: str = "step"
-    lines: list[Line]
+    lines: list[StepRow]
     left_out: dict[str, str]
-    """contender -> why it is not in all jobs"""
 
 
 def contenders() -> list[str]:
-    """Who usually takes part."""
+    """Return the names of those who usually take part: all engines, and PyTorch."""
     return [*ENGINES.names(), TORCH]
 
 
@@ -67,32 +67,41 @@ def measure(
     names: Sequence[str] = (),
     progress: Progress = lambda *_: None,
 ) -> Steps:
-    """Measure all pairs of a model of SHAPES and a batch, for so many seconds each.
+    """Measure every pair of a model and a batch.
 
-    names: of contenders; all engines and PyTorch, if none are given. Raises ConfigError: a model that is not there.
+    Args:
+        specs: models, keys of `edge_bench.models.SHAPES`.
+        batches: rows of a step.
+        seconds: for each pair.
+        names: of contenders; all engines and PyTorch if empty.
+        progress: called before each pair.
+
+    Raises:
+        ConfigError: a model that is not there.
     """
     if unknown := [spec for spec in specs if spec not in SHAPES]:
         raise ConfigError(f"unknown model '{unknown[0]}'; there are: {', '.join(SHAPES)}")
-    lines: list[Line] = []
+    lines: list[StepRow] = []
     left_out: dict[str, str] = {}
     names = names or contenders()
-    for done, (spec, batch) in enumerate((spec, batch) for spec in specs for batch in batches):
-        progress(done, len(specs) * len(batches), f"{spec}, batch {batch}")
+    todo = list(product(specs, batches))
+    for done, (spec, batch) in enumerate(todo):
+        progress(done, len(todo), f"{spec}, batch {batch}")
         model = zoo.build(spec, shape=SHAPES[spec], classes=CLASSES)
         with TemporaryDirectory() as folder:
             times = in_turns(dict(_contenders(names, model, batch, Path(folder), left_out)), seconds)
         macs = sum(cost(assemble(model).train, {"N": batch, "rows": batch}).macs.values())
-        for name, taken in times.items():
-            bursts = [statistics.median(taken[i : i + BURST]) for i in range(0, len(taken), BURST)]
+        for name, durations in times.items():
+            bursts = [statistics.median(durations[i : i + BURST]) for i in range(0, len(durations), BURST)]
             speed = (PRODUCT**3 if name == PEAK else macs) / statistics.median(bursts)
-            lines.append(Line(model=spec, batch=batch, name=name, step_seconds=bursts, macs_per_second=speed))
+            lines.append(StepRow(model=spec, batch=batch, name=name, step_seconds=bursts, macs_per_second=speed))
     return Steps(lines=lines, left_out=left_out)
 
 
 def _contenders(
     names: Sequence[str], model: Model, batch: int, folder: Path, left_out: dict[str, str]
 ) -> Iterator[tuple[str, Step]]:
-    """(name, its step on one and the same batch); who cannot take part is said in `left_out`."""
+    """Yield (name, its step on one and the same batch); note in `left_out` who cannot take part."""
     random = np.random.default_rng(0)
     x: Array = random.random((batch, *model.shape), np.float32)
     labels: Array = random.integers(0, CLASSES, batch)
@@ -105,7 +114,7 @@ def _contenders(
                 yield name, torch_step(model, x, labels, compiled=name == COMPILED)
                 continue
             spec = ENGINES.load(name)
-            bundle = export(model, folder / name, rows=spec.rows((batch,)), official=spec.official)
+            bundle = export(model, folder / name, rows=spec.rows([batch]), official=spec.official)
             yield name, partial(spec.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
         except ModuleNotFoundError as reason:
             left_out[name] = f"{reason.name} is not installed"
@@ -114,7 +123,7 @@ def _contenders(
 
 
 def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False) -> Step:
-    """A step of PyTorch on this batch, its loss read back as ours is. Raises ModuleNotFoundError."""
+    """Prepare a step of PyTorch on this batch; it reads its loss back, as ours does. Raises ModuleNotFoundError."""
     import torch
 
     from edge_bench.twin import Twin
@@ -144,6 +153,6 @@ def _product() -> Step:
     return lambda: square @ square
 
 
-def of(lines: Sequence[Line], name: str) -> Mapping[tuple[str, int], Line]:
-    """The lines of one contender, by job."""
+def of(lines: Sequence[StepRow], name: str) -> Mapping[tuple[str, int], StepRow]:
+    """Return the rows of one contender, by job."""
     return {(line.model, line.batch): line for line in lines if line.name == name}

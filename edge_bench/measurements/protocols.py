@@ -24,13 +24,13 @@ SUITED: dict[str, dict[str, Any]] = {
     "d-distillation": {"distillation_weight": 10.0, "reference_batch": 128},
     "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "distillation_weight": 3.0},
 }
-"""Settings other than the defaults, where those are known to do badly; the table says so."""
+"""settings other than the defaults, where those are known to do badly; the table shows them"""
 
 
 ROWS = 32
 OBSERVED = ("macs", *(f"memory/{part}" for part in meter.PARTS))
 BOUNDS = ("isolated", "pooled")
-"""What says nothing, and what gives the data away: to compare with, not to choose from."""
+"""a protocol that sends nothing, and one that gives the data away: to compare with, not to choose from"""
 
 
 class Moment(BaseModel):
@@ -42,19 +42,19 @@ class Moment(BaseModel):
     payload_bytes: float
 
 
-class Layer(BaseModel):
-    """Of one training step: multiply-accumulates by phase, of all nodes that serve one parameter."""
+class LayerWork(BaseModel):
+    """Multiply-accumulates of one training step, by phase, of all nodes that serve one parameter."""
 
     name: str
     macs: dict[str, int]
 
 
-class Line(BaseModel):
+class ProtocolRow(BaseModel):
     """One protocol; means over the seeds, but for the accuracies, which are there by seed too.
 
     bytes and messages: a device, the centre's divided among them. macs: of all that one device computed.
     memory: bytes its largest step needs by plan, by part (`edge_sim.meter`); without the runtime.
-    pareto: nobody else reaches as much accuracy on all classes with as few bytes, the bounds aside.
+    pareto: no other protocol reaches as much accuracy on all classes with as few bytes, BOUNDS aside.
     """
 
     protocol: str
@@ -73,22 +73,25 @@ class Line(BaseModel):
 
 
 class Comparison(Finding):
-    """All of them, and the job they did."""
+    """All protocols, and the job they did.
+
+    Attributes:
+        left_out: protocol -> why it could not take part.
+        edges: of the devices' graph, by the first seed.
+        dearest: the protocol with the most work.
+        layers: of a step of it, with ROWS private rows and as many of the reference set.
+        distillation_macs: of those, what serves the reference rows.
+    """
 
     command: str = "protocols"
     scenario: dict[str, Any]
     seeds: list[int]
-    lines: list[Line]
+    lines: list[ProtocolRow]
     left_out: dict[str, str]
-    """protocol -> why it could not take part"""
     edges: list[tuple[str, str]]
-    """of the devices' graph, by the first seed"""
     dearest: str
-    """the protocol with the most work"""
-    layers: list[Layer]
-    """of a step of it, with ROWS private rows and as many of the reference set"""
+    layers: list[LayerWork]
     distillation_macs: int
-    """of those, what is for the reference rows' sake"""
 
 
 def compare(
@@ -100,10 +103,18 @@ def compare(
     workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Comparison:
-    """Run `names`, or all protocols that fit, on the scenario `base`.
+    """Run protocols on one scenario.
 
-    local: the settings of local training, the same for all.
-    Raises ConfigError for an unknown protocol or an impossible scenario, before anything runs.
+    Args:
+        base: keys of the scenario.
+        seeds: one emulation for each.
+        names: of protocols; all that fit the scenario if empty.
+        local: settings of local training, the same for all.
+        workers: processes at a time.
+        progress: called after each emulation.
+
+    Raises:
+        ConfigError: an unknown protocol or an impossible scenario; before anything runs.
     """
     left_out: dict[str, str] = {}
     todo = []
@@ -118,7 +129,7 @@ def compare(
             left_out[name] = str(reason)
             continue
         todo += [jobs.Job(name, seed, scenario, OBSERVED) for seed in seeds]
-    outcomes: dict[tuple[str, int], jobs.Outcome] = {}
+    outcomes: dict[tuple[str, int], jobs.JobOutcome] = {}
     for done, outcome in enumerate(jobs.perform_all(todo, workers), start=1):
         outcomes[outcome.job.name, outcome.job.seed] = outcome
         progress(done, len(todo), outcome.job.name)
@@ -142,8 +153,11 @@ def compare(
     )
 
 
-def optimal(line: Line, lines: Sequence[Line]) -> bool:
-    """Whether nobody is at least as accurate with at most as many bytes, and better in one of them; bounds aside."""
+def optimal(line: ProtocolRow, lines: Sequence[ProtocolRow]) -> bool:
+    """Say whether no other is at least as accurate with at most as many bytes, and better in one of the two.
+
+    BOUNDS are neither optimal nor competitors.
+    """
     return line.protocol not in BOUNDS and not any(
         other.accuracy_all >= line.accuracy_all
         and other.payload_bytes <= line.payload_bytes
@@ -153,11 +167,11 @@ def optimal(line: Line, lines: Sequence[Line]) -> bool:
     )
 
 
-def _line(name: str, settings: dict[str, Any], outcomes: Sequence[jobs.Outcome]) -> Line:
+def _line(name: str, settings: dict[str, Any], outcomes: Sequence[jobs.JobOutcome]) -> ProtocolRow:
     results = [o.result for o in outcomes]
     summaries = [r.summary() for r in results]
     wire = [sum(d.wire_bytes_sent for d in [*r.devices, *([r.centre] if r.centre else [])]) for r in results]
-    return Line(
+    return ProtocolRow(
         protocol=name,
         settings=settings,
         accuracy_all=mean([s.mean_accuracy for s in summaries]),
@@ -175,14 +189,14 @@ def _line(name: str, settings: dict[str, Any], outcomes: Sequence[jobs.Outcome])
 
 
 def _curve(results: Sequence[Result]) -> list[Moment]:
-    """Of the rounds in which all seeds were evaluated."""
-    found = []
+    """Average the rounds in which all seeds were evaluated."""
+    moments = []
     for rounds in zip(*(r.rounds for r in results), strict=True):
         accuracies = [r.accuracy_all for r in rounds if r.accuracy_all is not None]
         apart = [r.disagreement for r in rounds if r.disagreement is not None]
         if len(accuracies) == len(rounds):
             payload = [r.payload_bytes_total / len(whole.devices) for r, whole in zip(rounds, results, strict=True)]
-            found.append(
+            moments.append(
                 Moment(
                     round=rounds[0].round,
                     accuracy_all=mean(accuracies),
@@ -190,15 +204,15 @@ def _curve(results: Sequence[Result]) -> list[Moment]:
                     payload_bytes=mean(payload),
                 )
             )
-    return found
+    return moments
 
 
-def _layers(world: worlds.World, name: str) -> tuple[list[Layer], int]:
-    """(of the first device's model under this protocol's objective, in order; how much is for the reference rows)."""
+def _layers(world: worlds.World, name: str) -> tuple[list[LayerWork], int]:
+    """Return (layers of the first device's model under a protocol's objective, the work that serves reference rows)."""
     with TemporaryDirectory() as folder:
         bundle = worlds.Bundles(world, Path(folder)).device(world.scenario.algorithm(name), 0)
-        found: dict[str, Counter[str]] = {}
+        by_layer: dict[str, Counter[str]] = {}
         for layer in meter.layers(bundle, ROWS, ROWS):
-            found.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
-        pulled = distillation_macs(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
-    return [Layer(name=layer, macs=dict(macs)) for layer, macs in found.items()], pulled
+            by_layer.setdefault(layer.name.removeprefix("model/"), Counter())[layer.phase] += layer.macs
+        distilled = distillation_macs(bundle, onnx.load(bundle.path / "train.onnx"), ROWS)
+    return [LayerWork(name=layer, macs=dict(macs)) for layer, macs in by_layer.items()], distilled

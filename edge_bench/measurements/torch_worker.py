@@ -1,4 +1,5 @@
-"""PyTorch on the job of `edge-bench engines`, in an environment that has nothing else. Needs torch and NumPy only.
+"""PyTorch on the job of `edge-bench engines`, in an environment that has nothing else: it needs torch and NumPy only,
+and so reads /proc itself instead of by `edge.process`.
 
     python torch_worker.py JOB.npz SECONDS
 
@@ -43,14 +44,14 @@ def main(path: str, seconds: str) -> None:
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     first = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     losses += [step() for _ in range(STEPS - 1)]
-    taken: list[float] = []
-    while sum(taken) < float(seconds):
+    durations: list[float] = []
+    while sum(durations) < float(seconds):
         begin = time.perf_counter()
         step()
-        taken.append(time.perf_counter() - begin)
+        durations.append(time.perf_counter() - begin)
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    found = {"step_seconds": statistics.median(taken), "peak_bytes": int(line.split()[1]) * 1024}
-    print(json.dumps({**found, "first_step_seconds": first, "loss": losses[-1]}))
+    figures = {"step_seconds": statistics.median(durations), "peak_bytes": int(line.split()[1]) * 1024}
+    print(json.dumps({**figures, "first_step_seconds": first, "loss": losses[-1]}))
 
 
 if __name__ == "__main__":

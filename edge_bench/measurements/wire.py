@@ -1,10 +1,10 @@
-"""Codings of soft labels on what half-trained models really say, over successive rounds.
+"""Codings of soft labels on the outputs of half-trained models, over successive rounds.
 
 A model trains; after every round its probabilities on the same rows are coded and decoded again. Ten classes are
 digits; more are classes of a Gaussian each, in 64 dimensions. Figures are means over the measured rounds:
 
     bytes        of the body
-    divergence   mean over rows of KL(what was to be said || what is decoded), in nats
+    divergence   mean over rows of KL(outputs || what is decoded), in nats
     error        the largest difference of a probability
     argmax       share of the rows whose class is decoded as it was
     entropy      of the codes, in bytes: of each alone (zero-order), and given the code that the same entry had in the
@@ -38,13 +38,12 @@ WARM = 2
 """rounds before the measured ones: the most that a coding looks back"""
 
 
-class Line(BaseModel):
-    """One coding; see the module."""
+class CodingRow(BaseModel):
+    """One coding; see the module. smaller: times than float32. Speeds have an entry a round."""
 
     coding: str
     bytes: float
     smaller: float
-    """times than float32"""
     divergence: float
     error: float
     argmax: float
@@ -52,50 +51,57 @@ class Line(BaseModel):
     conditional: float | None
     encode_mb_s: list[float]
     decode_mb_s: list[float]
-    """by round"""
 
 
 class Stream(BaseModel):
-    """All codings on one stream of messages."""
+    """All codings on one stream of messages. accuracy: of the model, in the first and the last measured round."""
 
     classes: int
     rows: int
     rounds: list[int]
     accuracy: list[float]
-    """of the model, in the first and the last of the measured rounds"""
-    lines: list[Line]
+    lines: list[CodingRow]
 
 
 class Wire(Finding):
-    """By number of classes."""
+    """Codings on streams of messages, one for each number of classes."""
 
     command: str = "wire"
     streams: list[Stream]
 
 
 def codings() -> list[str]:
-    """All that can carry soft labels."""
+    """Return the names of all codings that can carry soft labels."""
     return codec.names("soft-labels")
 
 
 def measure(
     classes: int, rows: int, first: int, rounds: int, *, seed: int = 0, progress: Progress = lambda *_: None
 ) -> Stream:
-    """Measure every coding on rounds `first` to `first + rounds - 1`.
+    """Measure every coding on the messages of some rounds.
 
-    Raises ConfigError: numbers that cannot be.
+    Args:
+        classes: K; 10 are digits.
+        rows: of a message.
+        first: the first round that is measured.
+        rounds: how many are.
+        seed: of the model and the data.
+        progress: called before each coding.
+
+    Raises:
+        ConfigError: numbers that cannot be.
     """
     if classes < 2 or rows < 1 or first < 2 or rounds < 1:
         raise ConfigError("expected 2 classes and 1 row or more, rounds from the second on, and at least one")
-    said, accuracy = _said(classes, rows, first + rounds, seed)
+    messages, accuracy = _messages(classes, rows, first + rounds, seed)
     measured = range(first, first + rounds)
     lines = []
     for done, name in enumerate(codings()):
         progress(done, len(codings()), name)
-        lines.append(_line(name, said[first - WARM : first + rounds]))
+        lines.append(_row(name, messages[first - WARM : first + rounds]))
     return Stream(
         classes=classes,
-        rows=len(said[0]),
+        rows=len(messages[0]),
         rounds=list(measured),
         accuracy=[accuracy[first], accuracy[first + rounds - 1]],
         lines=lines,
@@ -103,14 +109,18 @@ def measure(
 
 
 def divergence(p: Array, q: Array) -> float:
-    """Mean over rows of KL(p || q), in nats; an entry that q makes impossible counts as 1e-30."""
+    """Return the mean over rows of KL(p || q), in nats; an entry that q makes impossible counts as 1e-30.
+
+    >>> round(divergence(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])), 3)
+    0.693
+    """
     p, q = p.astype(np.float64), q.astype(np.float64)
     terms = p * (np.log(np.maximum(p, 1e-300)) - np.log(np.maximum(q, 1e-30)))
     return float(terms.sum(axis=1).mean())
 
 
 def entropy(codes: Array, given: Array | None = None) -> float:
-    """Bytes: the codes' entropy by their own frequencies, or by those among equal `given`."""
+    """Return the entropy of codes in bytes, by their own frequencies, or conditional on `given`, one for each code."""
     symbols = codes.astype(np.int64).ravel()
     groups = np.zeros_like(symbols) if given is None else given.astype(np.int64).ravel()
     pairs = np.bincount(groups * 256 + symbols, minlength=65536).reshape(256, 256)
@@ -120,22 +130,22 @@ def entropy(codes: Array, given: Array | None = None) -> float:
     return float(-(pairs[used] * np.log2(shares[used])).sum() / 8)
 
 
-def _line(name: str, said: Sequence[Floats]) -> Line:
-    """The first two messages are only what those after them may be coded with."""
+def _row(name: str, messages: Sequence[Floats]) -> CodingRow:
+    """Measure a coding; the first WARM messages only serve as bases of those after them."""
     coding = codec.find(name)
-    found: dict[str, list[float]] = {}
+    figures: dict[str, list[float]] = {}
 
-    def add(**figures: float) -> None:
-        for key, value in figures.items():
-            found.setdefault(key, []).append(value)
+    def add(**values: float) -> None:
+        for key, value in values.items():
+            figures.setdefault(key, []).append(value)
 
-    heard: list[tuple[int, Floats]] = []  # the newest first
-    for number, now in enumerate(said, start=1):
-        bases = heard[: coding.bases]
+    received: list[tuple[int, Floats]] = []  # the newest first
+    for number, now in enumerate(messages, start=1):
+        bases = received[: coding.bases]
         known = (([*bases],), (dict(bases),)) if coding.bases else ((), ())
-        body, spent = _timed(partial(coding.encode, now, *known[0]))
-        decoded, taken = _timed(partial(coding.decode, body, *now.shape, *known[1]))
-        heard = [(number, decoded), *heard[:1]]
+        body, encoding = _timed(partial(coding.encode, now, *known[0]))
+        decoded, decoding = _timed(partial(coding.decode, body, *now.shape, *known[1]))
+        received = [(number, decoded), *received[:1]]
         if number <= WARM:
             continue
         add(
@@ -143,24 +153,24 @@ def _line(name: str, said: Sequence[Floats]) -> Line:
             divergence=divergence(now, decoded),
             error=float(np.abs(now - decoded).max()),
             argmax=float((now.argmax(axis=1) == decoded.argmax(axis=1)).mean()),
-            encode=now.nbytes / spent / 1e6,
-            decode=now.nbytes / taken / 1e6,
+            encode=now.nbytes / encoding / 1e6,
+            decode=now.nbytes / decoding / 1e6,
         )
         if coding.codes:
-            codes, given = (coding.codes(values) for _, values in heard)
+            codes, given = (coding.codes(values) for _, values in received)
             add(zero=entropy(codes), conditional=entropy(codes, given))
-    size = mean(found["bytes"])
-    return Line(
+    size = mean(figures["bytes"])
+    return CodingRow(
         coding=name,
         bytes=size,
-        smaller=said[0].nbytes / size,
-        divergence=mean(found["divergence"]),
-        error=max(found["error"]),
-        argmax=mean(found["argmax"]),
-        zero_order=mean(found["zero"]) if "zero" in found else None,
-        conditional=mean(found["conditional"]) if "zero" in found else None,
-        encode_mb_s=found["encode"],
-        decode_mb_s=found["decode"],
+        smaller=messages[0].nbytes / size,
+        divergence=mean(figures["divergence"]),
+        error=max(figures["error"]),
+        argmax=mean(figures["argmax"]),
+        zero_order=mean(figures["zero"]) if "zero" in figures else None,
+        conditional=mean(figures["conditional"]) if "zero" in figures else None,
+        encode_mb_s=figures["encode"],
+        decode_mb_s=figures["decode"],
     )
 
 
@@ -170,23 +180,23 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - begin
 
 
-def _said(classes: int, rows: int, rounds: int, seed: int) -> tuple[list[Floats], list[float]]:
-    """What a model says about the same rows after each round, and how often that is right."""
+def _messages(classes: int, rows: int, rounds: int, seed: int) -> tuple[list[Floats], list[float]]:
+    """Train a model; return its outputs of the same rows after each round, and their accuracies."""
     x, y = _samples(classes, seed)
-    known, asked = (x[rows:], y[rows:]), (x[:rows], y[:rows])
-    if len(known[0]) < BATCH:
-        raise ConfigError(f"--rows {rows}: {len(x)} samples leave {len(known[0])} to train on; ask for fewer")
+    train, test = (x[rows:], y[rows:]), (x[:rows], y[:rows])
+    if len(train[0]) < BATCH:
+        raise ConfigError(f"--rows {rows}: {len(x)} samples leave {len(train[0])} to train on; ask for fewer")
     model = zoo.build("mlp:128-64", shape=x.shape[1:], classes=classes, seed=seed)
-    said, right = [], []
+    outputs, accuracies = [], []
     with TemporaryDirectory() as folder:
         engine = onnx_runtime.create(export(model, Path(folder) / "bundle"))
-        batches = _batches(len(known[0]), seed)
+        batches = _batches(len(train[0]), seed)
         for _ in range(rounds):
             for at in (next(batches) for _ in range(max(10, classes // 10))):
-                engine.step({"x": known[0][at], "labels": known[1][at]}, learning_rate=RATE)
-            said.append(engine.predict(asked[0]))
-            right.append(float((said[-1].argmax(axis=1) == asked[1]).mean()))
-    return said, right
+                engine.step({"x": train[0][at], "labels": train[1][at]}, learning_rate=RATE)
+            outputs.append(engine.predict(test[0]))
+            accuracies.append(float((outputs[-1].argmax(axis=1) == test[1]).mean()))
+    return outputs, accuracies
 
 
 def _samples(classes: int, seed: int) -> tuple[Array, Array]:

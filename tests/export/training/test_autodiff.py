@@ -42,9 +42,9 @@ def test_broadcasting_is_undone(shape: tuple[int, ...]) -> None:
     op, x = start(*shape)
     wide = op.const(np.ones((2, 3, 4)), np.float32)
     (dx,) = gradients(op, {op.sum(op("Mul", wide, x), [0, 1, 2]): op.like(x, 1)}, [x]).values()
-    (found,) = run(op, [dx], x=np.ones(shape, np.float32))
-    assert found.shape == shape
-    np.testing.assert_allclose(found, 24 / max(1, int(np.prod(shape))))
+    (adjoint,) = run(op, [dx], x=np.ones(shape, np.float32))
+    assert adjoint.shape == shape
+    np.testing.assert_allclose(adjoint, 24 / max(1, int(np.prod(shape))))
 
 
 def test_nothing_flows_through_what_has_no_derivative() -> None:

@@ -8,13 +8,11 @@ thread.
     peak          resident memory of the process at its highest
     step          median over a burst
 
-Processes take turns, so that a noisy neighbour slows all; figures are medians over the rounds.
+Processes take turns, so that a noisy neighbour slows all of them; figures are medians over the rounds.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -26,9 +24,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from edge import bundle as bundles
-from edge.command import last_line
+from edge import process
 from edge.engines import PROBE, random_batch
 from edge.errors import ConfigError
+from edge_bench import worker
 from edge_report.finding import Finding, Progress
 from export import zoo
 from export.write import export
@@ -38,29 +37,35 @@ REFERENCE = "pytorch"
 
 
 @dataclass(frozen=True)
-class Contender:
-    """An environment: what is installed in it, and the engine that runs there (none: PyTorch)."""
+class CleanEnvironment:
+    """An environment, and what runs in it.
+
+    Attributes:
+        extra: of this package, that is installed there.
+        packages: whose versions count.
+        engine: that runs there; none: PyTorch.
+        newest: the last Python that the packages have wheels for.
+        official: whether its artifacts can only be made there, by the official training package.
+    """
 
     extra: str
     packages: tuple[str, ...]
     engine: str | None
     newest: tuple[int, int] = (3, 99)
-    """the last Python its packages have wheels for"""
-    exports: bool = False
-    """whether its bundle has artifacts that can be made there only"""
+    official: bool = False
 
 
 CONTENDERS = {
-    "onnx-runtime": Contender("onnxruntime", ("onnxruntime",), "onnx-runtime"),
-    "tflite": Contender("tflite", ("ai-edge-litert",), "tflite"),
-    "tflite-runtime": Contender("tflite-runtime", ("tflite-runtime",), "tflite", (3, 11)),
-    "ort-training": Contender("ort-training", ("onnxruntime-training-cpu",), "ort-training", (3, 12), exports=True),
-    REFERENCE: Contender("", ("torch",), None),
+    "onnx-runtime": CleanEnvironment("onnxruntime", ("onnxruntime",), "onnx-runtime"),
+    "tflite": CleanEnvironment("tflite", ("ai-edge-litert",), "tflite"),
+    "tflite-runtime": CleanEnvironment("tflite-runtime", ("tflite-runtime",), "tflite", (3, 11)),
+    "ort-training": CleanEnvironment("ort-training", ("onnxruntime-training-cpu",), "ort-training", (3, 12), True),
+    REFERENCE: CleanEnvironment("", ("torch",), None),
 }
 
 
-class Line(BaseModel):
-    """One environment; an entry a round in the lists. loss: after 20 steps."""
+class EngineRow(BaseModel):
+    """One environment; the lists have an entry a round. loss: after 20 steps."""
 
     name: str
     versions: dict[str, str]
@@ -70,35 +75,42 @@ class Line(BaseModel):
     peak_bytes: list[float]
     loss: float
 
-    def median(self, what: str) -> float:
-        """Of one of the lists, or the number itself."""
-        value = getattr(self, what)
+    def median(self, field: str) -> float:
+        """Return the median of one of the lists, or the number itself."""
+        value = getattr(self, field)
         return float(statistics.median(value) if isinstance(value, list) else value)
 
 
 class Engines(Finding):
-    """All of them, and the job they did."""
+    """All environments, and the job they did. left_out: name -> why it could not take part."""
 
     command: str = "engines"
     model: str
     batch: int
     rounds: int
-    lines: list[Line]
+    lines: list[EngineRow]
     left_out: dict[str, str]
-    """name -> why it could not take part"""
 
-    def ratio(self, line: Line, what: str) -> float | None:
-        """To PyTorch, if that was measured."""
+    def ratio(self, line: EngineRow, field: str) -> float | None:
+        """Return the ratio of a figure to PyTorch's; none if that was not measured."""
         of = next((x for x in self.lines if x.name == REFERENCE), None)
-        return None if of is None else line.median(what) / of.median(what)
+        return None if of is None else line.median(field) / of.median(field)
 
 
 def measure(
     folder: Path, *, names: Sequence[str] = (), batch: int = 32, rounds: int = 5, progress: Progress = lambda *_: None
 ) -> Engines:
-    """Make the environments in `folder` (those that are there are used as they are), and run them in turns.
+    """Install the environments, and run the job in them in turns.
 
-    Raises ConfigError: an unknown name, or an environment that cannot be made.
+    Args:
+        folder: in which they are made; those that are there are used as they are.
+        names: of CONTENDERS; all that this Python has wheels for if empty.
+        batch: rows of a step.
+        rounds: processes of each.
+        progress: called before each installation and each process.
+
+    Raises:
+        ConfigError: an unknown name, or an environment that cannot be made.
     """
     if unknown := sorted(set(names) - CONTENDERS.keys()):
         raise ConfigError(f"unknown engine '{unknown[0]}'; there are: {', '.join(CONTENDERS)}")
@@ -113,34 +125,34 @@ def measure(
     commands: dict[str, list[str]] = {}
     job = folder / "job"
     bundle = export(zoo.build(MODEL, shape=SHAPE, classes=10), job / "bundle", rows=(batch,))
-    given = {**random_batch(bundle, batch), **bundle.parameters()}
-    np.savez(job / "job.npz", **given)  # type: ignore[arg-type]
+    arrays = {**random_batch(bundle, batch), **bundle.parameters()}
+    np.savez(job / "job.npz", **arrays)  # type: ignore[arg-type]
     for name in chosen:
         progress(done, total, f"installing {name}")
         sizes[name] = _install(name, folder / name)
         commands[name] = _command(name, folder / name, job, batch)
         done += 1
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
+    accounts: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for _ in range(rounds):
         for name in chosen:
             progress(done, total, name)
-            found[name].append(json.loads(_run(commands[name], name, folder)))
+            accounts[name].append(json.loads(_run(commands[name], name, folder)))
             done += 1
     return Engines(
         model=MODEL,
         batch=batch,
         rounds=rounds,
-        lines=[_line(name, folder / name, sizes[name], found[name]) for name in chosen],
+        lines=[_row(name, folder / name, sizes[name], accounts[name]) for name in chosen],
         left_out=left_out,
     )
 
 
-def _line(name: str, home: Path, size: int, rounds: list[dict[str, float]]) -> Line:
-    said = json.loads((home / "versions.json").read_text())
+def _row(name: str, home: Path, size: int, rounds: list[dict[str, float]]) -> EngineRow:
+    installed = json.loads((home / "versions.json").read_text())
     kept = {"numpy", *CONTENDERS[name].packages}
-    return Line(
+    return EngineRow(
         name=name,
-        versions={k: v for k, v in said.items() if k in kept},
+        versions={k: v for k, v in installed.items() if k in kept},
         installed_bytes=size,
         step_seconds=[r["step_seconds"] for r in rounds],
         first_step_seconds=[r["first_step_seconds"] for r in rounds],
@@ -150,18 +162,18 @@ def _line(name: str, home: Path, size: int, rounds: list[dict[str, float]]) -> L
 
 
 def _install(name: str, home: Path) -> int:
-    """Make the environment, once; its size in bytes."""
+    """Make the environment, unless it is there, and return its size in bytes."""
     note = home / "installed_bytes"
     if note.is_file():
         return int(note.read_text())
     contender = CONTENDERS[name]
     _run([sys.executable, "-m", "venv", "--without-pip", str(home)], name, home.parent)
-    wanted = ["torch==2.13.0", "numpy"] if contender.engine is None else [_ourselves(contender.extra)]
-    _run([*_pip(home), "install", "--quiet", *wanted], name, home.parent)
+    packages = ["torch==2.13.0", "numpy"] if contender.engine is None else [_ourselves(contender.extra)]
+    _run([*_pip(home), "install", "--quiet", *packages], name, home.parent)
     size = sum(file.lstat().st_size for file in home.rglob("*") if file.is_file() and not file.is_symlink())
     listed = json.loads(_run([*_pip(home), "list", "--format", "json"], name, home.parent))
     (home / "versions.json").write_text(json.dumps({p["name"].lower(): p["version"] for p in listed}))
-    if contender.exports:  # this is not part of its size
+    if contender.official:  # what makes its artifacts is not part of its size
         _run([*_pip(home), "install", "--quiet", "onnx==1.16.2", "rich"], name, home.parent)
     note.write_text(str(size))
     return size
@@ -172,20 +184,19 @@ def _pip(home: Path) -> list[str]:
 
 
 def _ourselves(extra: str) -> str:
-    """This package, from the same source as the one that runs."""
-    root = Path(__file__).parents[1]
-    project = root / "pyproject.toml"
+    """Name this package to pip, from the same source as the one that runs."""
+    project = worker.ROOT / "pyproject.toml"
     if project.is_file() and tomllib.loads(project.read_text())["project"]["name"] == "murmur-edge":
-        return f"{root}[{extra}]"
+        return f"{worker.ROOT}[{extra}]"
     return f"murmur-edge[{extra}]=={version('murmur-edge')}"
 
 
 def _command(name: str, home: Path, job: Path, batch: int) -> list[str]:
-    """What runs the job there."""
+    """Return the command that runs the job there."""
     python, contender, path = str(home / "bin" / "python"), CONTENDERS[name], job / "bundle"
     if contender.engine is None:
-        return [python, str(Path(__file__).with_name("torch_worker.py")), str(job / "job.npz"), str(SECONDS)]
-    if contender.exports:
+        return [python, "-P", str(Path(__file__).with_name("torch_worker.py")), str(job / "job.npz"), str(SECONDS)]
+    if contender.official:
         path = job / "official"
         shape = "x".join(map(str, SHAPE))
         _run(
@@ -195,12 +206,9 @@ def _command(name: str, home: Path, job: Path, batch: int) -> list[str]:
     return [python, "-m", PROBE, contender.engine, str(path), str(batch), str(SECONDS)]
 
 
-def _run(command: list[str], name: str, where: Path) -> str:
-    """Standard output. Not from our own folder, whose packages would be found before the installed ones."""
-    pinned = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    pinned.pop("PYTHONPATH", None)
-    where.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(command, cwd=where, env=pinned, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ConfigError(f"{name}: {' '.join(command[1:4])} ... failed: {last_line(done.stderr)}")
-    return done.stdout
+def _run(command: list[str], name: str, folder: Path) -> str:
+    """Run it outside our own folder, whose packages would be found before the installed ones."""
+    environment = process.single_threaded()
+    environment.pop("PYTHONPATH", None)
+    folder.mkdir(parents=True, exist_ok=True)
+    return worker.output(command, name, folder=folder, environment=environment)

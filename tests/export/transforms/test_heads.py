@@ -24,8 +24,8 @@ def model() -> Model:
 def outputs(path: Path, parameters: dict[str, Array], x: Array) -> dict[str, Array]:
     """All that predict.onnx gives."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {"x": x, **{f"parameter/{k}": v for k, v in parameters.items()}})
-    return dict(zip([o.name for o in session.get_outputs()], found, strict=True))
+    values = session.run(None, {"x": x, **{f"parameter/{k}": v for k, v in parameters.items()}})
+    return dict(zip([o.name for o in session.get_outputs()], values, strict=True))
 
 
 def images(rows: int = 6) -> Array:
@@ -36,12 +36,12 @@ def test_every_head_has_logits_and_the_embedding_is_what_they_read(tmp_path: Pat
     bundle = export(heads.add(model(), 2), tmp_path / "b", objective=CHAIN)
     assert (bundle.manifest.heads, bundle.manifest.embedding) == (3, (16,))
     parameters = bundle.parameters()
-    found = outputs(bundle.path / "predict.onnx", parameters, images())
-    assert found["embedding"].shape == (6, 16)
+    results = outputs(bundle.path / "predict.onnx", parameters, images())
+    assert results["embedding"].shape == (6, 16)
     for i, name in enumerate(["output", "head1", "head2"]):
-        logits = found["embedding"] @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"]
-        np.testing.assert_allclose(found[f"logits/{i}" if i else "logits"], logits, atol=1e-5)
-        p = found[f"probabilities/{i}" if i else "probabilities"]
+        logits = results["embedding"] @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"]
+        np.testing.assert_allclose(results[f"logits/{i}" if i else "logits"], logits, atol=1e-5)
+        p = results[f"probabilities/{i}" if i else "probabilities"]
         np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
 
 
@@ -56,10 +56,10 @@ def test_each_head_has_a_target_of_its_own(tmp_path: Path) -> None:
     batch = {"x": images(), "labels": np.array([1, 2, 1, 2, 1, 2]), "reference_x": images()}
     for _ in range(60):
         engine.step({**batch, "reference_target/1": one, "reference_target/2": two}, learning_rate=0.1)
-    found = outputs(bundle.path / "predict.onnx", engine.parameters(), images())
-    assert set(found["logits/1"].argmax(axis=1)) == {0}
-    assert set(found["logits/2"].argmax(axis=1)) == {3}
-    assert set(found["logits"].argmax(axis=1)) <= {1, 2}
+    results = outputs(bundle.path / "predict.onnx", engine.parameters(), images())
+    assert set(results["logits/1"].argmax(axis=1)) == {0}
+    assert set(results["logits/2"].argmax(axis=1)) == {3}
+    assert set(results["logits"].argmax(axis=1)) <= {1, 2}
 
 
 def test_a_head_without_a_term_is_named(tmp_path: Path) -> None:

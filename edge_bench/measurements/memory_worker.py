@@ -2,9 +2,9 @@
 
     python -P memory_worker.py BUNDLE ENGINE ROWS REFERENCE NEIGHBOURS
 
-After each part: "held", what is resident more than before it, and "peak", the most during it, in bytes. The peak is
-reset by the kernel (clear_refs) before each part. "messages" are two rounds in which every neighbour says its soft
-labels about REFERENCE rows, and is told ours, through `edge.messaging.mailbox` and a network in memory.
+After each part: "held", resident memory beyond what there was before it, and "peak", the most during it, in bytes. The
+kernel resets the peak before each part. "messages" are two rounds in which every neighbour sends its soft labels of
+REFERENCE rows, and is sent ours, through `edge.messaging.mailbox` and a network in memory.
 """
 
 import json
@@ -13,30 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge import process
+
 PARTS: list[dict[str, Any]] = []
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-def resident(name: str) -> int:
-    """Bytes; name: VmRSS now, VmHWM at the highest."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
 
 
 def part(name: str, work: Callable[[], Any]) -> Any:
     """Do it, and note what that took."""
-    RESET.write_text("5")
-    before = resident("VmRSS")
-    done = work()
-    PARTS.append({"name": name, "held": resident("VmRSS") - before, "peak": resident("VmHWM") - before})
-    return done
+    process.reset_peak()
+    before = process.memory("VmRSS")
+    result = work()
+    PARTS.append({"name": name, "held": process.memory("VmRSS") - before, "peak": process.memory("VmHWM") - before})
+    return result
 
 
-def rollup() -> dict[str, int]:
-    """Of all that is mapped now: proportional and private bytes."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
-    found = {key: int(value.split()[0]) * 1024 for key, value in lines.items()}
-    return {"proportional": found["Pss"], "private": found["Private_Clean"] + found["Private_Dirty"]}
+def mapped() -> dict[str, int]:
+    """Return the proportional and the private bytes of all that is mapped now."""
+    sizes = process.mapped()
+    return {"proportional": sizes["Pss"], "private": sizes["Private_Clean"] + sizes["Private_Dirty"]}
 
 
 def _spec(engine: str) -> Any:
@@ -47,7 +41,7 @@ def _spec(engine: str) -> Any:
 
 def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> None:
     """See the module."""
-    PARTS.append({"name": "interpreter", "held": resident("VmRSS"), "peak": resident("VmHWM")})
+    PARTS.append({"name": "interpreter", "held": process.memory("VmRSS"), "peak": process.memory("VmHWM")})
     np: Any = part("numpy", lambda: __import__("numpy"))
     spec: Any = part("runtime", lambda: _spec(engine))
     part("package", lambda: [__import__(name) for name in ("edge.node", "edge.config", "edge.transports.mqtt")])
@@ -64,13 +58,13 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
 
     # Where engines share nothing that can be opened first, the session is the whole engine.
     opened = part("session", lambda: (spec.open or spec.create)(bundle))
-    made = part("parameters", lambda: spec.create(bundle) if spec.open else opened)
+    ready = part("parameters", lambda: spec.create(bundle) if spec.open else opened)
     N, R, M = int(rows), int(reference), int(neighbours)
     batch = part("batch", lambda: random_batch(bundle, N, N))
-    part("training", lambda: [made.step(batch, learning_rate=0.001) for _ in range(10)])
+    part("training", lambda: [ready.step(batch, learning_rate=0.001) for _ in range(10)])
 
-    about = np.random.default_rng(1).random((R, *bundle.manifest.shape), np.float32)
-    part("outputs", lambda: made.predict(about))
+    samples = np.random.default_rng(1).random((R, *bundle.manifest.shape), np.float32)
+    part("outputs", lambda: ready.predict(samples))
     K, digest, names = bundle.manifest.classes, bytes(8), [f"n{i}" for i in range(M)]
     form = SOFT_LABELS.format(digest, (R, K))
 
@@ -92,16 +86,16 @@ def main(path: str, engine: str, rows: str, reference: str, neighbours: str) -> 
             exchange(other, ["me"], number)
 
     def talk() -> list[Any]:
-        heard = []
+        received = []
         for number in (1, 2):
             me.inbox.open(number)
             exchange(me, names, number)
             me.read()
-            heard.append([me.inbox.take(name, "soft-labels") for name in names])
-        return heard
+            received.append([me.inbox.take(name, "soft-labels") for name in names])
+        return received
 
     kept = part("messages", talk)
-    print(json.dumps({"parts": PARTS, "now": resident("VmRSS"), **rollup(), "heard": sum(map(len, kept))}))
+    print(json.dumps({"parts": PARTS, "now": process.memory("VmRSS"), **mapped(), "heard": sum(map(len, kept))}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Classes in reverse order: 0 is called the last, 1 the last but one. The same lie from all who tell it."""
+"""`label-flip`: classes in reverse order, 0 as the last, 1 as the last but one; all attackers send the same."""
 
 import numpy as np
 
 from edge.interfaces import Array, Floats
-from edge_sim.lies import AttackSpec
+from edge_sim.attacks import AttackSpec
 
 
 def attack(values: Array, _random: np.random.Generator) -> Floats:

@@ -1,21 +1,17 @@
 """Where a device's memory goes: planned before anything runs, and measured in a fresh process, part by part.
 
-    interpreter, numpy, runtime, package, random    as they are imported; nobody plans these
-    session       the graphs, opened; nobody plans that either
+    interpreter, numpy, runtime, package, random    as they are imported; not planned
+    session       the graphs, opened; not planned either
     parameters    and optimizer state, twice, in buffers of the runtime
     batch         the arrays of one step
     training      activations, by liveness over the order of execution (`export.report.cost`)
-    outputs       about the reference rows, as many at once as the engine takes: what that needs beyond training, whose
-                  memory it uses again
+    outputs       of the reference rows, as many at once as the engine takes: what they need beyond training, whose
+                  memory they use again
     messages      two rounds of soft labels from every neighbour, as float32, and ours
 
-The whole is predicted as what is not planned holds, and the plan of the others on top.
+The whole is predicted as the sum of what the parts that are not planned hold, and of the plan of the others.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,10 +20,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from edge.bundle import Bundle
-from edge.command import last_line
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
 from edge.specs import ENGINES
+from edge_bench import worker
 from edge_bench.models import opened, rows_of
 from edge_report.finding import Finding, Progress, text_of
 from edge_sim import meter
@@ -39,7 +35,7 @@ WORK = ("training", "outputs")
 NOTICED = 1_000_000
 """Bytes below which resident memory says little: it comes in pages, and what was freed is used again."""
 ROUNDS = 2
-"""of messages that a device may have to say again (`edge.messaging.mailbox`)"""
+"""of messages that a device may have to send again (`edge.messaging`)"""
 
 
 class Part(BaseModel):
@@ -51,7 +47,7 @@ class Part(BaseModel):
     peak: list[float]
 
 
-class Memory(Finding):
+class MemoryUse(Finding):
     """One model and batch. Bytes; lists have a number a process."""
 
     command: str = "memory"
@@ -64,10 +60,10 @@ class Memory(Finding):
     predicted: list[float]
     peak: list[float]
     proportional: list[float]
-    """at the end: shared pages divided by those who share them (smaps_rollup)"""
+    """at the end: shared pages divided among those who share them (smaps_rollup)"""
     private: list[float]
     group_bytes: int | None
-    """most that the control group has used, with whatever else is in it; none where there is no group"""
+    """the most that the control group has used, with whatever else is in it; none where there is no group"""
 
 
 def measure(
@@ -80,43 +76,53 @@ def measure(
     segments: int = 1,
     processes: int,
     progress: Progress = lambda *_: None,
-) -> Memory:
-    """Plan and measure. model: of `edge_bench.models.SHAPES`, recomputing in `segments`, or a bundle's folder.
+) -> MemoryUse:
+    """Plan a device's memory, and measure it in fresh processes.
 
-    Raises ConfigError: a model that is not there, or a system that does not tell.
+    Args:
+        model: of `edge_bench.models.SHAPES`, or the folder of a bundle.
+        engine: what runs the step.
+        batch: rows of a step.
+        reference: rows of a message.
+        neighbours: devices that send one each round.
+        segments: of one of SHAPES, that recomputes its activations in so many.
+        processes: how often it is measured.
+        progress: called after each.
+
+    Raises:
+        ConfigError: a model that is not there, or a system that does not tell.
     """
     if not Path("/proc/self/smaps_rollup").exists():
-        raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system has not")
-    spec = ENGINES.load(engine)
+        raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system does not have")
+    ENGINES.load(engine)
     with TemporaryDirectory() as folder:
-        rows = spec.rows((batch,))
-        bundle = opened(model, Path(folder), rows=rows, segments=segments)
+        bundle = opened(model, Path(folder), engine, [batch], segments=segments)
         plan = planned(bundle, batch, reference, neighbours)
-        found = []
+        accounts: list[Account] = []
         for done in range(processes):
             progress(done, processes, f"{model}, batch {batch}")
-            found.append(_run([str(bundle.path), engine, str(batch), str(reference), str(neighbours)]))
+            accounts.append(worker.script(WORKER, bundle.path, engine, batch, reference, neighbours))
     parts = []
-    for several in zip(*(one["parts"] for one in found), strict=True):  # the same part of each process
+    for several in zip(*(one["parts"] for one in accounts), strict=True):  # the same part of each process
         name, held, peak = several[0]["name"], [p["held"] for p in several], [p["peak"] for p in several]
         parts.append(Part(name=name, planned=plan.get(name), held=held, peak=peak))
-    return Memory(
+    return MemoryUse(
         engine=engine,
         model=model,
         batch=batch,
         reference=reference,
         neighbours=neighbours,
         parts=parts,
-        predicted=[_predicted(one, plan) for one in found],
-        peak=[_peak(one) for one in found],
-        proportional=[one["proportional"] for one in found],
-        private=[one["private"] for one in found],
+        predicted=[_predicted(one, plan) for one in accounts],
+        peak=[_peak(one) for one in accounts],
+        proportional=[one["proportional"] for one in accounts],
+        private=[one["private"] for one in accounts],
         group_bytes=_group(),
     )
 
 
 def planned(bundle: Bundle, batch: int, reference: int, neighbours: int) -> dict[str, float]:
-    """Bytes by part, of those that can be planned."""
+    """Plan the bytes of each part that can be planned."""
     step = meter.planned(bundle, *rows_of(bundle, batch))
     table = 4.0 * reference * bundle.manifest.classes
     return {
@@ -129,51 +135,38 @@ def planned(bundle: Bundle, batch: int, reference: int, neighbours: int) -> dict
 
 
 def measured(part: Part) -> float:
-    """What the plan is about: the peak of what works, what else is held. Bytes, median."""
+    """Return the measured bytes that the plan of a part is about: its peak if it is WORK, else what it holds."""
     return median(part.peak if part.name in WORK else part.held)
 
 
 def error(part: Part) -> float | None:
-    """Of the plan, relative to what was measured; none where nothing was planned, or both are below NOTICED."""
+    """Return the plan's error relative to the measurement; none if there is no plan, or both are below NOTICED."""
     if part.planned is None or max(part.planned, measured(part)) < NOTICED:
         return None
     return part.planned / max(measured(part), 1.0) - 1
 
 
-def _predicted(found: Account, plan: dict[str, float]) -> float:
-    return float(sum(plan.get(part["name"], part["held"]) for part in found["parts"]))
+def _predicted(account: Account, plan: dict[str, float]) -> float:
+    return float(sum(plan.get(part["name"], part["held"]) for part in account["parts"]))
 
 
-def _peak(found: Account) -> float:
+def _peak(account: Account) -> float:
     """The highest over the parts, each on top of what those before it held."""
     held = highest = 0.0
-    for part in found["parts"]:
+    for part in account["parts"]:
         highest = max(highest, held + part["peak"])
         held += part["held"]
     return highest
 
 
-def _run(words: list[str]) -> Account:
-    """The worker's account. -P: not from its folder, whose modules would be found before the library's."""
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-P", str(WORKER), *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ConfigError(f"memory cannot be measured: {last_line(done.stderr)}")
-    found: Account = json.loads(done.stdout)
-    return found
-
-
 def _group() -> int | None:
-    """Of version 2 (memory.peak), or 1."""
+    """Return the peak of the control group, of version 2 (memory.peak) or 1."""
     for line in (text_of("/proc/self/cgroup") or "").splitlines():
         _, kinds, path = line.split(":", 2)
         at = {
             "": f"/sys/fs/cgroup{path}/memory.peak",
             "memory": f"/sys/fs/cgroup/memory{path}/memory.max_usage_in_bytes",
         }
-        if kinds in at and (said := text_of(at[kinds])) and said.isdigit():
-            return int(said)
+        if kinds in at and (digits := text_of(at[kinds])) and digits.isdigit():
+            return int(digits)
     return None

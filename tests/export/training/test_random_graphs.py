@@ -60,8 +60,8 @@ def test_gradients_of_random_graphs(steps: list[tuple[str, int, int]], seed: int
 
     def at(step: float) -> float:
         moved = {name: value + step * direction[name] for name, value in point.items()}
-        found: Any = ReferenceEvaluator(forward, new_ops=CORRECTED).run(None, moved)
-        return float(found[0])
+        results: Any = ReferenceEvaluator(forward, new_ops=CORRECTED).run(None, moved)
+        return float(results[0])
 
     gradient: Any = ReferenceEvaluator(backward, new_ops=CORRECTED).run(None, point)
     analytic = sum(float(np.vdot(g, direction[name])) for g, name in zip(gradient, shapes, strict=True))

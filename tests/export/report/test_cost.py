@@ -23,24 +23,24 @@ def of(model: Model, batch: int = 1, objective: str = "cross_entropy") -> Cost:
 
 def test_multilayer_perceptron() -> None:
     """A weight's gradient costs what its layer does forward; so does an input's, which the first layer has none of."""
-    found = of(zoo.build("mlp:300-100", shape=(784,), classes=10), batch=4).macs
+    macs = of(zoo.build("mlp:300-100", shape=(784,), classes=10), batch=4).macs
     forward = 4 * (784 * 300 + 300 * 100 + 100 * 10)
     given = forward - 4 * 784 * 300
-    assert found == {"forward": forward, "input gradient": given, "weight gradient": forward, "update": 0}
+    assert macs == {"forward": forward, "input gradient": given, "weight gradient": forward, "update": 0}
 
 
 def test_convolutions() -> None:
-    found = of(zoo.build("small-cnn", shape=(1, 28, 28), classes=10)).macs
+    macs = of(zoo.build("small-cnn", shape=(1, 28, 28), classes=10)).macs
     first, second, last = 16 * 9 * 28 * 28, 32 * 16 * 9 * 14 * 14, 1568 * 10
-    assert found["forward"] == first + second + last
-    assert found["weight gradient"] == first + second + last
-    assert found["input gradient"] == second + last
+    assert macs["forward"] == first + second + last
+    assert macs["weight gradient"] == first + second + last
+    assert macs["input gradient"] == second + last
 
 
 def test_recurrent() -> None:
     T, I, H, K = 64, 9, 64, 6
-    found = of(zoo.build("gru", shape=(I, T), classes=K)).macs
-    assert found["forward"] == T * 3 * H * (I + H) + H * K
+    macs = of(zoo.build("gru", shape=(I, T), classes=K)).macs
+    assert macs["forward"] == T * 3 * H * (I + H) + H * K
 
 
 def test_fedgkt_macs() -> None:
@@ -62,10 +62,10 @@ def test_gradients_are_told_apart_whatever_becomes_of_them(optimizer: str, more:
     """By closed form: weights cost what the forward pass does, inputs that but for the first layer."""
     model = zoo.build("resnet8", shape=(3, 16, 16), classes=10)
     graph = assemble(model, optimizer=Update(optimizer, **more)).train
-    found = cost(graph, {"N": 2, "rows": 2}).macs
+    macs = cost(graph, {"N": 2, "rows": 2}).macs
     stem, pooled = 2 * 16 * 27 * 16 * 16, 2 * 64 * 4 * 4
-    assert found["weight gradient"] == found["forward"]
-    assert found["input gradient"] == found["forward"] - stem + pooled  # a mean's gradient is an outer product
+    assert macs["weight gradient"] == macs["forward"]
+    assert macs["input gradient"] == macs["forward"] - stem + pooled  # a mean's gradient is an outer product
 
 
 def test_the_batch_scales_everything_but_parameters() -> None:
@@ -84,15 +84,15 @@ def test_freezing_saves(spec: str, share: float) -> None:
 
 
 def test_last_layer_only_costs_no_more_than_its_own_backward() -> None:
-    found = of(select(zoo.build("mlp:64", shape=(100,), classes=10), "last:1"), batch=3).macs
-    assert found["weight gradient"] == 3 * 64 * 10
-    assert found["input gradient"] == 0
+    macs = of(select(zoo.build("mlp:64", shape=(100,), classes=10), "last:1"), batch=3).macs
+    assert macs["weight gradient"] == 3 * 64 * 10
+    assert macs["input gradient"] == 0
 
 
 def test_activations_of_a_chain() -> None:
     """x -> h (N, 1000) -> relu -> logits: the ReLU takes h's place, and its mask and gradient come later."""
-    found = of(select(zoo.build("mlp:1000", shape=(10,), classes=2), "last:1"), batch=5)
-    assert 5 * 1000 * 4 <= found.activations < 2 * 5 * 1000 * 4
+    spent = of(select(zoo.build("mlp:1000", shape=(10,), classes=2), "last:1"), batch=5)
+    assert 5 * 1000 * 4 <= spent.activations < 2 * 5 * 1000 * 4
 
 
 def test_adapters_count_as_what_they_are() -> None:

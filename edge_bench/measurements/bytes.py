@@ -3,11 +3,11 @@
     payload        header and body of every message, by sender, receiver, kind and round
     publish        the MQTT packets around them, by their closed form (`edge.messaging.topics.publish_size`)
     acknowledge    a PUBACK of 4 bytes for each that has arrived
-    tcp            what TCP carried, by the kernel's counters: the MQTT stream itself, or TLS records around it
+    tcp            what TCP carried, by the kernel's counters: the MQTT stream itself, or the TLS records around it
     ip             with the headers of every segment, HEADERS bytes each
 
-Without TLS the closed forms, with `control` for connecting and subscribing, add up to what the kernel has counted, to
-the byte. With TLS the same job is run again, and the difference is what TLS costs, its handshake included.
+Without TLS the closed forms, with `control` for connecting and subscribing, add up to the kernel's count, to the byte.
+With TLS the same job is run again, and the difference is what TLS costs, its handshake included.
 """
 
 import time
@@ -37,11 +37,11 @@ from edge_sim.scenario import Scenario
 FLEET, DAYS = "bytes", 1
 ACKNOWLEDGE = 4
 QUIET = 0.2
-"""Seconds without a byte more, after which the last acknowledgements are taken to have arrived"""
+"""seconds without a further byte, after which the last acknowledgements are taken to have arrived"""
 
 
-class Edge(BaseModel):
-    """From one device to another, of one kind: in all, and the payload bytes by round."""
+class EdgeTraffic(BaseModel):
+    """Messages of one kind from one device to another: in all, and the payload bytes by round."""
 
     sender: str
     receiver: str
@@ -53,7 +53,7 @@ class Edge(BaseModel):
     by_round: list[int]
 
 
-class Line(BaseModel):
+class DeviceTraffic(BaseModel):
     """One device: bytes sent, and received, by layer; and how many messages and segments."""
 
     device: str
@@ -61,11 +61,11 @@ class Line(BaseModel):
     received: dict[str, int]
 
 
-class Run(BaseModel):
-    """Of one kind of connection."""
+class TrafficRun(BaseModel):
+    """All devices over one kind of connection."""
 
     tls: bool
-    devices: list[Line]
+    devices: list[DeviceTraffic]
 
 
 class Bytes(Finding):
@@ -73,55 +73,62 @@ class Bytes(Finding):
 
     command: str = "bytes"
     scenario: dict[str, Any]
-    edges: list[Edge]
-    runs: list[Run]
+    edges: list[EdgeTraffic]
+    runs: list[TrafficRun]
 
 
 class Recorder(MqttTransport):
-    """A transport that notes every message on its way out."""
+    """A transport that records every message it sends."""
 
     def __init__(self, url: str, fleet: str, me: NodeId, credentials: Credentials | None) -> None:
         super().__init__(parse(url), fleet, me, lasting=False, credentials=credentials, version=5)
         self.me = me
-        self.said: list[tuple[int, NodeId, str, int]] = []
+        self.sent: list[tuple[int, NodeId, str, int]] = []
         """(round, receiver, kind, payload bytes)"""
         self.wire = Carried(0, 0, 0, 0)
-        """by its connection, in the end"""
+        """at the end, by its connection"""
 
     def send(self, receiver: NodeId, kind: str, payload: bytes) -> None:
-        """Note, and send."""
+        """Record, and send."""
         number = requested(payload).round if kind == RETRANSMIT else decode(payload).round
-        self.said.append((number, receiver, kind, len(payload)))
+        self.sent.append((number, receiver, kind, len(payload)))
         super().send(receiver, kind, payload)
 
 
 def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: None) -> Bytes:
-    """Run the scenario's protocol over a broker, and again with TLS if that is asked for.
+    """Run a scenario's protocol over a broker, and count what it sends.
 
-    Raises ConfigError, TransportError: no broker, or a system that does not tell.
+    Args:
+        scenario: the fleet and its job.
+        tls: whether to run it again with TLS.
+        progress: called after each round.
+
+    Raises:
+        ConfigError: a system that does not tell what its connections have carried.
+        TransportError: there is no broker to start.
     """
-    runs: list[Run] = []
-    edges: list[Edge] = []
+    runs: list[TrafficRun] = []
+    edges: list[EdgeTraffic] = []
     for secure in (False, True) if tls else (False,):
         with _broker(secure) as (url, credentials):
             recorders = _play(scenario, url, credentials, progress)
-        runs.append(Run(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
+        runs.append(TrafficRun(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
         edges = edges or _edges(scenario, recorders)
     return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
 
 
 @contextmanager
 def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Credentials | None]]]:
-    """(its URL, a device's certificate) on loopback; with TLS as `edge-broker init` sets it up."""
+    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, a device's credentials)."""
     if not secure:
         with embedded.running() as broker:
             yield broker.url, lambda _: None
         return
     with TemporaryDirectory() as folder:
         port = free_port(None)
-        orchard = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
-        with mosquitto.run(rules.configuration(orchard.broker, port, "127.0.0.1"), orchard.broker, port):
-            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(fleet.enrol(orchard, me, DAYS))
+        home = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
+        with mosquitto.run(rules.configuration(home.broker, port, "127.0.0.1"), home.broker, port):
+            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(fleet.enrol(home, me, DAYS))
 
 
 def _play(
@@ -130,7 +137,7 @@ def _play(
     credentials: Callable[[NodeId], Credentials | None],
     progress: Progress,
 ) -> list[Recorder]:
-    """Run all rounds in real time; the devices' transports."""
+    """Play all rounds, and wait until nothing has moved for QUIET seconds."""
     world, algorithm = worlds.build(scenario), scenario.algorithm(scenario.protocol)
     recorders: list[Recorder] = []
 
@@ -157,17 +164,17 @@ def _settled(recorders: list[Recorder]) -> list[Recorder]:
         time.sleep(QUIET)
 
 
-def _line(recorder: Recorder, everybody: list[Recorder]) -> Line:
-    """What others said to a device it has received, each once."""
+def _line(recorder: Recorder, everybody: list[Recorder]) -> DeviceTraffic:
+    """Count a device's messages; what others sent to it, it has received, each message once."""
     me, wire = recorder.me, recorder.wire
     arrived = [
         (topics.Address(FLEET, me, other.me, kind).topic, size)
         for other in everybody
-        for _, receiver, kind, size in other.said
+        for _, receiver, kind, size in other.sent
         if receiver == me
     ]
-    left = [(topics.Address(FLEET, receiver, me, kind).topic, size) for _, receiver, kind, size in recorder.said]
-    return Line(
+    left = [(topics.Address(FLEET, receiver, me, kind).topic, size) for _, receiver, kind, size in recorder.sent]
+    return DeviceTraffic(
         device=me,
         sent={**_layers(left, len(arrived), wire.sent, wire.segments_sent), "connect": control(me)},
         received=_layers(arrived, len(left), wire.received, wire.segments_received),
@@ -186,33 +193,33 @@ def _layers(messages: list[tuple[str, int]], acknowledged: int, stream: int, seg
     }
 
 
-def _edges(scenario: Scenario, recorders: list[Recorder]) -> list[Edge]:
+def _edges(scenario: Scenario, recorders: list[Recorder]) -> list[EdgeTraffic]:
     coding = scenario.coding.by_kind()
-    found = []
+    edges = []
     for me in recorders:
-        for receiver, kind in sorted({(receiver, kind) for _, receiver, kind, _ in me.said}):
-            said = [(number, size) for number, r, k, size in me.said if (r, k) == (receiver, kind)]
+        for receiver, kind in sorted({(receiver, kind) for _, receiver, kind, _ in me.sent}):
+            messages = [(number, size) for number, r, k, size in me.sent if (r, k) == (receiver, kind)]
             topic = topics.Address(FLEET, receiver, me.me, kind).topic
             by_round = Counter[int]()
-            for number, size in said:
+            for number, size in messages:
                 by_round[number] += size
-            found.append(
-                Edge(
+            edges.append(
+                EdgeTraffic(
                     sender=me.me,
                     receiver=receiver,
                     kind=kind,
                     coding=coding.get(kind, ""),
-                    messages=len(said),
-                    payload=sum(size for _, size in said),
-                    publish=sum(topics.publish_size(topic, size) for _, size in said),
+                    messages=len(messages),
+                    payload=sum(size for _, size in messages),
+                    publish=sum(topics.publish_size(topic, size) for _, size in messages),
                     by_round=[by_round[number] for number in range(1, scenario.rounds + 1)],
                 )
             )
-    return found
+    return edges
 
 
 def control(device: NodeId, fleet: str = FLEET) -> int:
-    """Bytes a device sends beside messages: CONNECT, SUBSCRIBE and its status, in MQTT 5 without a user's name."""
+    """Return the bytes a device sends beside messages: CONNECT, SUBSCRIBE and its status, in MQTT 5, no user name."""
     status, inbox, client = topics.status(fleet, device), topics.inbox(fleet, device), f"{fleet}-{device}"
     # protocol name, version, flags, keep alive; session expiry; client; the will with its (no) properties
     connect = 10 + 6 + (2 + len(client)) + 1 + (2 + len(status)) + (2 + len("offline"))
@@ -222,5 +229,5 @@ def control(device: NodeId, fleet: str = FLEET) -> int:
 
 
 def _length(rest: int) -> int:
-    """Bytes of a remaining length."""
+    """Return the bytes of MQTT's field for the remaining length."""
     return 1 if rest < 128 else 2

@@ -1,9 +1,9 @@
-"""Random distributions, sure of themselves, other ones every round."""
+"""`random`: random, confident distributions, other ones every round."""
 
 import numpy as np
 
 from edge.interfaces import Array, Floats
-from edge_sim.lies import AttackSpec
+from edge_sim.attacks import AttackSpec
 
 
 def attack(values: Array, random: np.random.Generator) -> Floats:

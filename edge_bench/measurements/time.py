@@ -2,19 +2,15 @@
 
     cold start    from the start of a process to the end of its first training step
     step          one training step, private and reference rows
-    predict       the outputs about the reference set
+    predict       the outputs of the reference set
     encode        those outputs into payloads; decode: a neighbour's payloads into outputs
     delivery      from publishing a message to its receipt by another client, over a broker on loopback, QoS 1
     round         of a device in a fleet on that broker: steps, outputs, messages both ways, mixing
 
-step, predict, encode and decode take turns; all are medians with their 95 % intervals, and energy is that of many in a
-row, of the whole machine, with what it takes when idle in a line of its own.
+step, predict, encode and decode take turns; all are medians with their 95 % intervals. Energy is the whole machine's,
+over many repetitions in a row; what it takes when idle is stated separately.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,16 +26,15 @@ from broker import embedded
 from edge import codec
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
-from edge.command import last_line
-from edge.engines import PROBE, random_batch
+from edge.engines import random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
 from edge.specs import ENGINES
 from edge.transports import mqtt
-from edge_bench import power
+from edge_bench import power, worker
 from edge_bench.intervals import in_turns
 from edge_bench.models import RATE, opened, rows_of
-from edge_bench.power import Meter, State
+from edge_bench.power import MachineState, Meter
 from edge_report.finding import Finding, Progress
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
@@ -49,8 +44,8 @@ DELIVERIES, PATIENCE = 200, 10.0
 ROUNDS, DEVICES = 20, 2
 
 
-class Line(BaseModel):
-    """One thing a device does. joules: for one, gross; none where it was not measured."""
+class TimeRow(BaseModel):
+    """One thing a device does. joules: of one, gross; none where it was not measured."""
 
     name: str
     seconds: list[float]
@@ -58,7 +53,15 @@ class Line(BaseModel):
 
 
 class Times(Finding):
-    """One model, batch and reference set."""
+    """One model, batch and reference set.
+
+    Attributes:
+        left_out: what was not measured, and why.
+        meter: where energy was read; none: it was not measured.
+        idle_watts: of the machine while nothing runs.
+        before: the machine's sensors before the measurement.
+        after: and after it.
+    """
 
     command: str = "time"
     engine: str
@@ -67,13 +70,12 @@ class Times(Finding):
     reference: int
     coding: str
     message_bytes: int
-    lines: list[Line]
+    lines: list[TimeRow]
     left_out: dict[str, str]
     meter: str | None
-    """where energy was read; none: it was not measured"""
     idle_watts: float | None
-    before: State
-    after: State
+    before: MachineState
+    after: MachineState
 
 
 def measure(
@@ -88,33 +90,44 @@ def measure(
     meter: Meter | None = None,
     progress: Progress = lambda *_: None,
 ) -> Times:
-    """Measure for about so many seconds a part. model: of `edge_bench.models.SHAPES`, or a bundle's folder.
+    """Measure what a device does, part by part.
 
-    Raises ConfigError: a model or coding that is not there.
+    Args:
+        model: of `edge_bench.models.SHAPES`, or the folder of a bundle.
+        engine: what runs the step.
+        batch: rows of a step, private ones and reference ones.
+        reference: rows of a message.
+        coding: of soft labels.
+        seconds: about so many for each part.
+        processes: cold starts.
+        meter: of energy, if there is one.
+        progress: called before each part.
+
+    Raises:
+        ConfigError: a model or coding that is not there.
     """
     spec = ENGINES.load(engine)
     codec.find(coding)
     before, parts = power.state(), 5
     with TemporaryDirectory() as folder:
-        rows = spec.rows((batch, batch))
-        bundle = opened(model, Path(folder), objective=OBJECTIVE, rows=rows)
+        bundle = opened(model, Path(folder), engine, [batch, batch], objective=OBJECTIVE)
         progress(0, parts, "cold start")
-        lines = [Line(name="cold start", seconds=[_cold(bundle, engine, batch) for _ in range(processes)])]
+        lines = [TimeRow(name="cold start", seconds=[_cold(bundle, engine, batch) for _ in range(processes)])]
         progress(1, parts, "steps and messages")
-        made = spec.create(bundle)
+        runner = spec.create(bundle)
         x = np.random.default_rng(1).random((reference, *bundle.manifest.shape), np.float32)
-        work, payloads = _work(made, bundle, batch, x, coding)
-        lines += [Line(name=name, seconds=taken) for name, taken in in_turns(work, seconds).items()]
+        work, payloads = _work(runner, bundle, batch, x, coding)
+        lines += [TimeRow(name=name, seconds=durations) for name, durations in in_turns(work, seconds).items()]
         progress(2, parts, "energy")
         idle = _idle(meter, seconds)
         for line in lines[1:]:
             line.joules = _energy(meter, work[line.name], seconds, median(line.seconds))
         progress(3, parts, "delivery")
-        lines.append(Line(name="delivery", seconds=_deliveries(payloads)))
+        lines.append(TimeRow(name="delivery", seconds=_deliveries(payloads)))
         progress(4, parts, "rounds")
         left_out = {}
         try:
-            lines.append(Line(name="round", seconds=_rounds(bundle, batch, reference, coding, engine)))
+            lines.append(TimeRow(name="round", seconds=_rounds(bundle, batch, reference, coding, engine)))
         except (ConfigError, BundleError) as reason:  # a bundle for something else than D-Distillation
             left_out["round"] = str(reason)
     return Times(
@@ -134,15 +147,15 @@ def measure(
 
 
 def _work(
-    made: Any, bundle: Bundle, batch: int, x: Array, coding: str
+    runner: Any, bundle: Bundle, batch: int, x: Array, coding: str
 ) -> tuple[dict[str, Callable[[], object]], list[bytes]]:
-    """(what is measured in turns, by name; the payloads of one message about `x`)."""
-    given = random_batch(bundle, *rows_of(bundle, batch))
-    message = Message("soft-labels", 1, bytes(8), made.predict(x))
+    """Return (what is measured in turns, by name; the payloads of one message of the outputs of `x`)."""
+    rows = random_batch(bundle, *rows_of(bundle, batch))
+    message = Message("soft-labels", 1, bytes(8), runner.predict(x))
     payloads = encode(message, coding)
     work: dict[str, Callable[[], object]] = {
-        "step": partial(made.step, given, learning_rate=RATE),
-        "predict": partial(made.predict, x),
+        "step": partial(runner.step, rows, learning_rate=RATE),
+        "predict": partial(runner.predict, x),
         "encode": partial(encode, message, coding),
         "decode": lambda: join([decode(payload) for payload in payloads]),
     }
@@ -150,17 +163,12 @@ def _work(
 
 
 def _cold(bundle: Bundle, engine: str, batch: int) -> float:
-    """Seconds from the start of a fresh process to its first step."""
-    command = [sys.executable, "-m", PROBE, engine, str(bundle.path), f"{batch},{batch}", "0.001"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise ConfigError(f"a device does not start: {last_line(done.stderr)}")
-    return float(json.loads(done.stdout)["first_step_seconds"])
+    """Measure the seconds from the start of a fresh process to its first step."""
+    return worker.probe(engine, bundle.path, f"{batch},{batch}", 0.001)["first_step_seconds"]
 
 
 def _idle(meter: Meter | None, seconds: float) -> float | None:
-    """Watts of the machine while this process sleeps."""
+    """Measure the machine's watts while this process sleeps."""
     if meter is None:
         return None
     begin = meter.mark()
@@ -171,7 +179,7 @@ def _idle(meter: Meter | None, seconds: float) -> float | None:
 
 
 def _energy(meter: Meter | None, work: Callable[[], object], seconds: float, each: float) -> float | None:
-    """Joules of one, gross: the mean of as many as fit into the time."""
+    """Measure the joules of one, gross: the mean of as many as fit into the time."""
     if meter is None:
         return None
     count = max(1, round(seconds / each))
@@ -183,8 +191,8 @@ def _energy(meter: Meter | None, work: Callable[[], object], seconds: float, eac
 
 
 def _deliveries(payloads: list[bytes]) -> list[float]:
-    """Seconds from publishing a whole message to having all of it, one at a time, between two clients."""
-    taken = []
+    """Measure the seconds from publishing a message to having all of it, one at a time, between two clients."""
+    durations = []
     with embedded.running() as broker:
         a, b = (mqtt.create(url=broker.url, fleet="time", me=me, lasting=False) for me in "ab")
         try:
@@ -196,22 +204,22 @@ def _deliveries(payloads: list[bytes]) -> list[float]:
                     if not b.wait(PATIENCE):
                         raise TransportError(f"a message did not arrive within {PATIENCE:.0f} seconds")
                     arrived += len(b.receive())
-                taken.append(time.perf_counter() - begin)
+                durations.append(time.perf_counter() - begin)
         finally:
             a.close()
             b.close()
-    return taken
+    return durations
 
 
 def _rounds(bundle: Bundle, batch: int, reference: int, coding: str, engine: str) -> list[float]:
-    """Seconds a round of DEVICES devices that this process emulates, one thread; the first is left out."""
+    """Measure the seconds a round of DEVICES devices that this process emulates; the first is left out."""
     random = np.random.default_rng(2)
     count = (reference + 4 * DEVICES * batch) * 5 // 4  # a fifth is held out
     with TemporaryDirectory() as folder:
         path = Path(folder) / "data.npz"
         x = random.random((count, *bundle.manifest.sample), np.float32)
         np.savez(path, x=x, y=np.arange(count) % bundle.manifest.classes)
-        found = run(
+        result = run(
             Scenario(
                 devices=DEVICES,
                 topology="complete",
@@ -226,4 +234,4 @@ def _rounds(bundle: Bundle, batch: int, reference: int, coding: str, engine: str
                 settings={"d-distillation": {"batch_size": batch, "reference_batch": batch, "learning_rate": RATE}},
             )
         )
-    return [one.seconds for one in found.rounds[1:-1]]
+    return [one.seconds for one in result.rounds[1:-1]]

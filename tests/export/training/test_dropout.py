@@ -10,7 +10,7 @@ from edge.bundle import Bundle
 from edge.engines import _checks as check
 from edge.engines.onnx_runtime import create
 from export.write import export
-from tests.export import dropout_model
+from tests.export.training import dropout_model
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""How each command of `edge-bench` measures: one module a command, whose docstring is the method."""
