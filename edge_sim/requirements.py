@@ -17,10 +17,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from edge import robust
+from edge.engines import ENGINES
 from edge.errors import ConfigError
 from edge.graph import topology
 from edge.interfaces import DEVICE
-from edge.specs import ENGINES, PROTOCOLS, ProtocolSpec
+from edge.protocols import PROTOCOLS
+from edge.specs import ProtocolSpec
 from edge_sim import attacks, boards, replay
 from edge_sim.conditions import Absence, Link, choose
 from edge_sim.scenario import Scenario

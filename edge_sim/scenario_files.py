@@ -9,7 +9,7 @@ from typing import Any
 
 from edge import config
 from edge.config import checked, merged, read_toml
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim import requirements
 from edge_sim.scenario import Scenario
 

@@ -14,10 +14,10 @@ from edge import data, device
 from edge.algorithm import Algorithm
 from edge.bundle import BACKBONE, Bundle
 from edge.device import FleetData
+from edge.engines import ENGINES
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing
 from edge.interfaces import Array
-from edge.specs import ENGINES
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo

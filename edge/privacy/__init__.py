@@ -20,9 +20,11 @@ import numpy as np
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats, Message, Perturb, unchanged
 from edge.kinds import CLASS_OUTPUTS, SOFT_LABELS, find
-from edge.specs import DISTRIBUTIONS, NOISES, NoiseSpec
+from edge.plugins import Family
+from edge.specs import DISTRIBUTIONS, NoiseSpec
 from edge.storage import atomic
 
+NOISES = Family("edge.privacy", NoiseSpec, "noise")
 Publish = Callable[[Message], Message]
 TEMPERED = DISTRIBUTIONS
 """the classes of messages that a temperature is for"""

@@ -17,7 +17,10 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Array, Floats, NodeId, everybody
-from edge.specs import AGGREGATIONS, AggregationSpec
+from edge.plugins import Family
+from edge.specs import AggregationSpec
+
+AGGREGATIONS = Family("edge.robust", AggregationSpec, "aggregation rule")
 
 
 def find(setting: str) -> AggregationSpec:

@@ -10,7 +10,7 @@ import onnx
 from pydantic import BaseModel
 
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_report.finding import Finding, Progress, mean
 from edge_sim import jobs, meter
 from edge_sim import world as worlds

@@ -6,7 +6,7 @@ import pytest
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim import Scenario, run
 from edge_sim.result import Result
 
