@@ -34,6 +34,7 @@ WITH_EXAMPLE = (
     "edge_report.specs",
     "edge_bench.claims",
     "edge_bench.commands",
+    "edge_sim",
     "edge_sim.study",
 )
 
