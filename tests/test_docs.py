@@ -14,7 +14,7 @@ import pytest
 from broker import embedded
 from edge import codec, plugins
 from edge.config import NodeConfig
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge.storage import metrics_log
 from edge_sim import boards
 from edge_sim.scenario import Scenario

@@ -6,8 +6,8 @@ import numpy as np
 
 from edge.interfaces import Exchange
 from edge.kinds import SOFT_LABELS
-from edge.protocols import LocalSettings, Stateful, message, train
-from edge.specs import PROTOCOLS, ProtocolSpec
+from edge.protocols import PROTOCOLS, LocalSettings, Stateful, message, train
+from edge.specs import ProtocolSpec
 from edge_sim import Scenario, run
 
 

@@ -15,9 +15,8 @@ import numpy as np
 
 from edge import bundle as bundles
 from edge.bundle import Bundle
-from edge.engines import random_batch
+from edge.engines import ENGINES, random_batch
 from edge.interfaces import Array, Engine
-from edge.specs import ENGINES
 
 HERE = os.environ.get("MURMUR_ENGINES", "onnx-runtime,tflite").split(",")
 """the engines of this environment; `make test` runs the suite in one for each"""
