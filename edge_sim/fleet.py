@@ -108,13 +108,13 @@ class EmulatedNode:
 class Maker:
     """Makes the nodes of a fleet by their number; the centre, if there is one, comes after the devices.
 
-    bundles: what they train. farewell: whether they stay after their last round, to answer who missed something.
+    bundles: what they train. lingers: whether they stay after their last round, to answer who missed a message.
     """
 
     world: World
     algorithm: Algorithm
     bundles: Bundles
-    farewell: bool = False
+    lingers: bool = False
 
     @property
     def names(self) -> list[NodeId]:
@@ -156,4 +156,4 @@ class Maker:
 
     def resume(self, emulated: EmulatedNode, first: int) -> None:
         """From now on it plays from round `first`."""
-        emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
+        emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.lingers else 0.0)

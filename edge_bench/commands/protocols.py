@@ -57,7 +57,7 @@ def sections(comparison: Comparison) -> list[Section]:
         _table(comparison, lines),
         Section("pareto", "Accuracy against bytes", picture=partial(figures.accuracy_by_payload, points)),
         _curves(lines, "accuracy", "Accuracy by round", "accuracy on all classes", lambda m: m.accuracy_all),
-        _curves(lines, "consensus", "Disagreement by round", distance, lambda m: m.disagreement),
+        _curves(lines, "consensus", "Consensus distance by round", distance, lambda m: m.consensus_distance),
         Section("topology", "Who neighbours whom", picture=lambda: figures.graph(nodes, comparison.edges)),
         _work(comparison),
         _memory(lines),

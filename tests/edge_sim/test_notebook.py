@@ -26,6 +26,14 @@ def test_frames(result: Result, library: str) -> None:
     assert {"accuracy_all", "payload_bytes_sent"} <= set(devices.columns)
 
 
+def test_a_file_of_the_release_before_is_read(result: Result) -> None:
+    text = result.model_dump_json()
+    assert "disagreement" not in text
+    old = Result.model_validate_json(text.replace('"consensus_distance"', '"disagreement"'))
+    assert [one.consensus_distance for one in old.rounds] == [one.consensus_distance for one in result.rounds]
+    assert old.rounds[-1].consensus_distance is not None
+
+
 def test_without_either(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name)
