@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_sim.run import run
-from edge_sim.scenario import Scenario, read
+from edge_sim.scenario import Scenario
+from edge_sim.scenario_files import read
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "demo.toml"
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -32,7 +32,7 @@ class Pair:
     key: ec.EllipticCurvePrivateKey
 
     def write(self, stem: Path) -> None:
-        """STEM.crt, and STEM.key that only its owner can read."""
+        """Write STEM.crt, and STEM.key that only its owner can read. Raises FileExistsError: a key is there."""
         private = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -41,7 +41,7 @@ class Pair:
 
 
 def read(stem: Path) -> Pair:
-    """What `Pair.write` wrote. Raises ConfigError: not there, or not that."""
+    """Read what `Pair.write` wrote. Raises ConfigError: a file is missing, or is something else."""
     crt, key = stem.with_name(stem.name + ".crt"), stem.with_name(stem.name + ".key")
     try:
         certificate = x509.load_pem_x509_certificate(crt.read_bytes())
@@ -56,7 +56,12 @@ def read(stem: Path) -> Pair:
 
 
 def authority(name: str, days: int) -> Pair:
-    """A new certificate authority."""
+    """Return a new certificate authority.
+
+    Args:
+        name: of the fleet.
+        days: how long it is valid.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(f"{name} authority")
     usage = x509.KeyUsage(
@@ -78,17 +83,24 @@ def authority(name: str, days: int) -> Pair:
 
 
 def device(issuer: Pair, name: str, days: int, *, until: datetime | None = None) -> Pair:
-    """A certificate of a client called `name`. until: instead of `days` from now."""
+    """Return a certificate of a client.
+
+    Args:
+        issuer: the authority.
+        name: of the client.
+        days: how long it is valid.
+        until: when it ends, instead.
+    """
     return _issued(issuer, name, until or _now() + timedelta(days=days), [ExtendedKeyUsageOID.CLIENT_AUTH], ())
 
 
 def server(issuer: Pair, hosts: Sequence[str], days: int) -> Pair:
-    """A certificate of a broker that is reached as `hosts`, names or addresses."""
+    """Return a certificate of a broker that is reached as `hosts`, which are names or addresses."""
     return _issued(issuer, hosts[0], _now() + timedelta(days=days), [ExtendedKeyUsageOID.SERVER_AUTH], hosts)
 
 
 def signer(issuer: Pair, name: str, days: int) -> Pair:
-    """A certificate for signing what devices are to install: neither a client's nor a server's.
+    """Return a certificate for signing what devices install: neither a client's nor a server's.
 
     RAUC asks for the purpose code signing, OpenSSL's `cms` for e-mail protection.
     """
@@ -97,7 +109,7 @@ def signer(issuer: Pair, name: str, days: int) -> Pair:
 
 
 def revocations(issuer: Pair, before: x509.CertificateRevocationList | None, more: Sequence[int]) -> bytes:
-    """A revocation list (PEM) with what was on it before, and these serial numbers."""
+    """Return a revocation list (PEM) with the entries of the list before it, and more serial numbers."""
     builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
     builder = builder.last_update(_now() - SKEW).next_update(_now() + CRL_LIFE)
     for entry in before or ():

@@ -1,4 +1,4 @@
-"""`edge-broker`: a broker for development, and the kit for one in the field."""
+"""`edge-broker`: a broker for development, and the kit for a fleet's broker in the field."""
 
 import argparse
 import json
@@ -45,12 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--devices", default="", metavar="ID,ID", help="enrol these, and write them into FLEET/node.toml")
     init.set_defaults(run=_init)
 
-    enrol = commands.add_parser("enrol", help="let a device in: key, certificate and node.toml for its boot partition")
+    enrol = commands.add_parser("enrol", help="admit a device: key, certificate and node.toml for its boot partition")
     enrol.add_argument("device", metavar="DEVICE", help="its id, or monitor, server, coordinator")
     enrol.add_argument("--days", type=int, default=DEVICE_DAYS, help=f"how long it is let in; default {DEVICE_DAYS}")
     enrol.set_defaults(run=_enrol)
 
-    revoke = commands.add_parser("revoke", help="let a device in no longer, and tell a broker that runs here")
+    revoke = commands.add_parser("revoke", help="refuse a device from now on, and have a broker on this machine reload")
     revoke.add_argument("device", metavar="DEVICE")
     revoke.set_defaults(run=_revoke)
     provision = commands.add_parser(
@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--fleet", required=True, metavar="NAME", help="whose status and telemetry")
     _add_credentials(dashboard)
     dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="default 127.0.0.1:8080")
-    dashboard.add_argument("--token", metavar="TEXT", help="who has it may acknowledge alarms; without: read-only")
+    dashboard.add_argument(
+        "--token", metavar="TEXT", help="allows its owner to acknowledge alarms; without it the page is read-only"
+    )
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 

@@ -17,14 +17,14 @@ KINDS = {mosquitto.NAME: mosquitto.serve, iotcore.NAME: iotcore.serve}
 
 
 def available() -> list[str]:
-    """Which of KINDS can be started on this machine, the preferred one first."""
+    """Return those of KINDS that can be started on this machine, the preferred one first."""
     kinds = [mosquitto.NAME] if mosquitto.program() else []
     return kinds + ([iotcore.NAME] if iotcore.installed() else [])
 
 
 @contextmanager
 def running(kind: str = "auto", port: int | None = None) -> Iterator[Running]:
-    """Run a broker on loopback; it ends with the block, or with this process.
+    """Run a broker on loopback while the block lasts; it also ends with this process.
 
     Args:
         kind: "mosquitto", "iotcore", or "auto" for the first that is there.

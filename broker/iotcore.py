@@ -19,12 +19,12 @@ PACKET = 1_000_000
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Return whether the package is installed."""
     return importlib.util.find_spec(NAME) is not None
 
 
 def configuration(port: int) -> str:
-    """A rumqttd configuration with one MQTT 3.1.1 listener on loopback."""
+    """Return a configuration of rumqttd with one MQTT 3.1.1 listener on loopback."""
     return f"""\
 id = 0
 
@@ -50,7 +50,7 @@ dynamic_filters = true
 
 @contextmanager
 def serve(port: int, folder: Path) -> Iterator[Running]:
-    """Run it on `port` with its configuration in `folder`."""
+    """Run it on `port` of loopback while the block lasts; `folder` takes its configuration."""
     path = folder / "iotcore.toml"
     path.write_text(configuration(port))
     # The package's own child process, which ends when its standard input closes.

@@ -20,7 +20,7 @@ def program() -> str | None:
 
 
 def configuration(port: int) -> str:
-    """A configuration for a broker that only this machine can reach."""
+    """Return a configuration of a broker that only this machine can reach."""
     return f"""\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -35,16 +35,23 @@ log_type error
 
 
 def serve(port: int, folder: Path) -> AbstractContextManager[Running]:
-    """Run it on `port` with its configuration in `folder`."""
+    """Run it on `port` of loopback while the block lasts; `folder` takes its configuration."""
     return run(configuration(port), folder, port)
 
 
 @contextmanager
 def run(text: str, folder: Path, port: int) -> Iterator[Running]:
-    """Run it with this configuration, which listens on `port` of loopback; it is written to `folder`.
+    """Run Mosquitto with a configuration while the block lasts.
 
-    Started by root it stays root: changing user would undo the order to end when its parent does.
-    Raises TransportError: there is none here, or it does not come up.
+    Started by root it stays root: changing the user would cancel the request to end with its parent.
+
+    Args:
+        text: the configuration, which listens on `port`.
+        folder: takes the configuration.
+        port: of loopback.
+
+    Raises:
+        TransportError: Mosquitto is not installed, or does not start.
     """
     command = program()
     if command is None:

@@ -27,7 +27,14 @@ class Running:
 
 
 def free_port(wanted: int | None) -> int:
-    """`wanted` if it is free on loopback, or any free one. Raises TransportError if it is taken."""
+    """Return a port that is free on loopback.
+
+    Args:
+        wanted: this one; any if None.
+
+    Raises:
+        TransportError: it is taken.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -43,10 +50,15 @@ def free_port(wanted: int | None) -> int:
 
 @contextlib.contextmanager
 def running(name: str, command: Sequence[str], port: int) -> Iterator[Running]:
-    """Run `command`, a broker that will listen on loopback at `port`; end it when the block ends.
+    """Run a broker while the block lasts.
+
+    Args:
+        name: of the program, for messages.
+        command: starts it.
+        port: of loopback, at which it will listen.
 
     Raises:
-        TransportError: it ends by itself, or does not answer in time; with the last thing it said.
+        TransportError: it ends by itself, or does not answer in time; with the last of what it printed.
     """
     process = subprocess.Popen(
         command,
@@ -81,5 +93,5 @@ def _until_it_answers(name: str, process: "subprocess.Popen[bytes]", port: int) 
 
 
 def end_with_parent() -> None:
-    """In the child: ask the kernel to end it when we die, however we die (prctl PR_SET_PDEATHSIG)."""
+    """Ask the kernel, in the child, to end it when its parent dies, however that happens (prctl PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)

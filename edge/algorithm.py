@@ -15,9 +15,10 @@ from edge.config import Coding, Privacy, protocol_settings
 from edge.errors import ConfigError
 from edge.interfaces import DEVICE, Array, MessageKind, NodeId, PrivacyClass, Protocol, ProtocolContext
 from edge.privacy import TEMPERED, find_noise
+from edge.protocols import PROTOCOLS
 from edge.reference import ReferenceSet
 from edge.robust import find as find_rule
-from edge.specs import PROTOCOLS, ProtocolSpec
+from edge.specs import ProtocolSpec
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from edge import checkpoint
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig
 from edge.device import Device
+from edge.engines import ENGINES
 from edge.errors import ConfigError, MurmurError
 from edge.flags import Parser
 from edge.installation import Installation, Parts
@@ -24,7 +25,6 @@ from edge.node import Row, run, telemetry
 from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
-from edge.specs import ENGINES
 from edge.storage import metrics_log
 from edge.transports import mqtt
 

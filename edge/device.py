@@ -23,7 +23,7 @@ from edge.algorithm import Algorithm
 from edge.bundle import Bundle
 from edge.config import RunConfig
 from edge.data import Dataset
-from edge.engines import NoModel
+from edge.engines import ENGINES, NoModel
 from edge.graph import mixing
 from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
@@ -33,7 +33,6 @@ from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
-from edge.specs import ENGINES
 
 
 @dataclass(frozen=True)

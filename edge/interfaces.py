@@ -6,6 +6,11 @@
     message   what one device sends about one round
 
 Letters in shapes: N rows of a batch, R rows of the reference set, K classes, P parameters.
+
+Examples:
+    >>> kind = MessageKind("opinions", 200, PrivacyClass.DISTRIBUTION)
+    >>> kind.format(bytes(8), (300, 10)).fits(bytes(8), 300, 10)
+    True
 """
 
 from collections import Counter
@@ -58,9 +63,12 @@ def everybody(tables: Mapping[NodeId, Floats], _own: Floats | None) -> dict[Node
 class Message:
     """What one device sends about one round. The sender is not in it: only the topic says who that is.
 
-    digest: 8 bytes naming what the values are about (the reference set, the model's parameter
-    table). Two devices whose digests differ do not understand each other.
-    values: (rows, columns) float32; soft labels are (R, K), weights (1, P).
+    Attributes:
+        kind: name of a `MessageKind`.
+        round: from 1.
+        digest: 8 bytes naming what the values are about (the reference set, the model's parameter table). Two devices
+            whose digests differ do not understand each other.
+        values: (rows, columns) float32; soft labels are (R, K), weights (1, P).
     """
 
     kind: str
@@ -71,10 +79,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Format:
-    """What a kind of message must look like to be understood.
+    """What a kind of message must look like to be understood; made by `MessageKind.format`.
 
-    shape: (rows, columns) of its values; `fewer` says that there may be fewer rows, of which one at least.
-    privacy: what its values are. A protocol declares both with a `MessageKind`, whose `format` makes this.
+    Attributes:
+        kind: its name.
+        digest: 8 bytes naming what the values are about.
+        shape: (rows, columns) of the values.
+        privacy: what the values are.
+        fewer: whether there may be fewer rows, of which one at least.
     """
 
     kind: str
@@ -84,7 +96,7 @@ class Format:
     fewer: bool = False
 
     def fits(self, digest: bytes, rows: int, columns: int) -> bool:
-        """Whether a message of this digest and shape is of this format."""
+        """Tell whether a message of this digest and shape is of this format."""
         enough = 1 <= rows <= self.shape[0] if self.fewer else rows == self.shape[0]
         return enough and columns == self.shape[1] and digest == self.digest
 
@@ -110,13 +122,27 @@ class MessageKind:
     like: str = ""
 
     def format(self, digest: bytes, shape: tuple[int, int], *, fewer: bool = False) -> Format:
-        """What a message of this kind about `digest` must look like."""
+        """Describe messages of this kind.
+
+        Args:
+            digest: 8 bytes naming what the values are about.
+            shape: (rows, columns).
+            fewer: whether there may be fewer rows.
+
+        Returns:
+            What a message must look like to be understood.
+        """
         return Format(self.name, digest, shape, self.privacy, fewer)
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One act of communication within a round: what to send to whom, and whose messages to wait for, by kind."""
+    """One act of communication within a round.
+
+    Attributes:
+        send: receiver -> messages. One message to several is one object, and coded once.
+        wait_for: sender -> kinds of message to wait for.
+    """
 
     send: Mapping[NodeId, Sequence[Message]]
     wait_for: Mapping[NodeId, Sequence[str]]
@@ -126,15 +152,16 @@ class Exchange:
 class ExchangeResult:
     """The outcome of an `Exchange`.
 
-    received: sender -> kind -> message, for those of `wait_for` that came in time.
-    sent: receiver -> kind -> our message as the receiver decodes it, i.e. after quantisation.
+    Attributes:
+        received: sender -> kind -> message, for those of `wait_for` that came in time.
+        sent: receiver -> kind -> our message as the receiver decodes it, i.e. after quantisation.
     """
 
     received: Mapping[NodeId, Mapping[str, Message]]
     sent: Mapping[NodeId, Mapping[str, Message]]
 
     def of(self, kind: str) -> dict[NodeId, Floats]:
-        """Sender -> values of what was received of this kind, in the senders' order."""
+        """Return sender -> values of the messages of this kind, in the order of the senders' names."""
         return {j: by_kind[kind].values for j, by_kind in sorted(self.received.items()) if kind in by_kind}
 
 
@@ -147,38 +174,59 @@ class Engine(Interface):
     work: Counter[tuple[str, int, int]]
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
-        """One training step; returns the loss by term, their weighted sum and the correct count.
+        """Take one training step.
 
-        batch: the arrays the bundle's objective reads, by name ("x", "labels", "reference_x", ...).
-        hyper: scalars by name ("learning_rate", a term's weight); the bundle's default otherwise.
-        Raises EngineError on a wrong name, shape or dtype, and then leaves the parameters untouched.
+        Args:
+            batch: the arrays the bundle's objective reads, by name: "x" (N, ...) float32, "labels" (N,) int64,
+                "reference_x" (R', ...), ...
+            **hyper: scalars by name ("learning_rate", a term's weight); the bundle's default otherwise.
+
+        Returns:
+            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right.
+
+        Raises:
+            EngineError: a wrong name, shape or dtype, or a loss that is not finite. The parameters are as they were.
         """
 
     def predict(self, x: Array) -> Floats:
-        """Class probabilities (N, K) of `x` (N, ...) under the present parameters: the main head's."""
+        """Return the main head's class probabilities (N, K) for `x` (N, ...) float32. Raises EngineError."""
 
     def outputs(self, x: Array, *names: str) -> list[Floats]:
-        """What the bundle's predict graph gives for `x` by name, e.g. "logits", "probabilities/1", "embedding".
+        """Run the bundle's prediction graph.
 
-        Raises EngineError if it gives no such thing.
+        Args:
+            x: (N, ...) float32.
+            *names: of outputs: "logits", "probabilities/1", "embedding", ...
+
+        Returns:
+            One array (N, ...) float32 per name.
+
+        Raises:
+            EngineError: the bundle gives no such thing, or takes no such samples.
         """
 
     def parameters(self) -> dict[str, Array]:
-        """Copies of the parameters, by name, in the order of the bundle's table."""
+        """Copy the parameters: by name, in the order of the bundle's table."""
 
     def load_parameters(self, values: Mapping[str, Array]) -> None:
         """Replace parameters by name; those not named stay. Raises EngineError, changing nothing."""
 
     def state(self) -> dict[str, Array]:
-        """Copies of the parameters *and* the optimizer's state: all that a step depends on."""
+        """Copy the parameters *and* the optimizer's state: all that a step depends on."""
 
     def load_state(self, values: Mapping[str, Array]) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave. Raises EngineError, changing nothing."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one choice of an engine's options costs on this machine: a step (median), a whole process at its peak."""
+    """What one choice of an engine's options costs on this machine.
+
+    Attributes:
+        options: as `EngineSpec.with_options` takes them.
+        step_seconds: median of a step.
+        peak_bytes: resident memory of the whole process at its peak.
+    """
 
     options: Mapping[str, Any]
     step_seconds: float
@@ -186,32 +234,43 @@ class Trial:
 
 
 class Protocol(Interface):
-    """One algorithm, seen from one device. No I/O, no clock, no threads.
-
-    What a module of `edge.protocols` must have is in `edge.algorithm`.
-    """
+    """One algorithm, seen from one device. No I/O, no clock, no threads. `ProtocolSpec.create` makes it."""
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
-        """All that this device may be sent, by sender; anything else is refused."""
+        """Return all that this device may be sent, by sender; the inbox refuses anything else."""
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """One round, as a generator: train, `yield` each exchange, mix what arrived.
+        """Run one round: train, `yield` each exchange, mix what arrived.
 
-        The caller performs the exchange and sends back a `ExchangeResult`. Returns the round's metrics.
+        Args:
+            number: of the round, from 1. It grows, but may skip: a device that was away joins its neighbours' round.
+            engine: of this node's model.
+
+        Yields:
+            Exchanges, which the caller performs; it sends back an `ExchangeResult`.
+
+        Returns:
+            Metrics of the round, numbers by name; "rejected_invalid" counts messages that no honest node sends.
         """
 
     def heads(self, engine: Engine, x: Array, centre: Engine | None) -> list[Floats]:
-        """The class probabilities (N, K) this device would answer with, one table a head.
+        """Answer for samples.
 
-        The first is the one for the device's own distribution, the last the one for everybody's.
-        centre: the centre's model, where it has one and can be asked (in the emulator it can).
+        Args:
+            engine: of this node's model.
+            x: (N, ...) float32.
+            centre: the centre's model, where it has one and can be asked (in the emulator it can).
+
+        Returns:
+            Class probabilities (N, K), one table a head: first the head for the device's own distribution, last the
+            one for everybody's.
         """
 
     def state(self) -> dict[str, Array]:
-        """Everything the next round depends on, as arrays by name; valid between rounds."""
+        """Return everything the next round depends on, as arrays by name; valid between rounds."""
 
     def load_state(self, values: Mapping[str, Array]) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave. Raises KeyError: it is of another protocol."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +301,7 @@ class Traffic:
     """payload bytes by receiver"""
 
     def snapshot(self) -> "Traffic":
-        """A copy of the counts so far, which later messages do not change."""
+        """Copy the counts so far, which later messages do not change."""
         return replace(self, sent_to=dict(self.sent_to))
 
     def restore(self, snapshot: "Traffic") -> None:
@@ -259,7 +318,7 @@ class Transport(Interface):
         """Hand over one message of at most 512 kB; it is delivered at least once, or late, or never."""
 
     def receive(self) -> list[Delivery]:
-        """Everything that arrived since the last call, oldest first."""
+        """Return everything that arrived since the last call, oldest first."""
 
     def wait(self, seconds: float) -> bool:
         """Block until something has arrived (True) or `seconds` have passed (False)."""
@@ -268,23 +327,31 @@ class Transport(Interface):
         """Publish one row of flat numeric telemetry, best effort."""
 
     def close(self) -> None:
-        """Say goodbye and release everything. Safe to call twice."""
+        """Announce the departure and release everything. Safe to call twice."""
 
 
 @dataclass(frozen=True)
 class ProtocolContext:
-    """What a protocol knows about the device it runs on.
+    """What a protocol knows about the node it runs on.
 
-    fleet: all devices, in the order that all agree on; the centre is not among them.
-    role: "device", or what the algorithm calls its centre ("server", "coordinator").
-    weights: mixing weights by device, own included; they sum to 1, and the neighbours are its keys.
-    x, y: the private samples (n, ...) float32 and their labels (n,) int64; a centre has none (n = 0).
-    reference_x: (R, ...) the public unlabelled samples; reference_digest: 8 bytes.
-    model_digest: 8 bytes of the bundle's parameter table. parameters: P, of that table. classes: K.
-    features_shape: of the embedding of a sample; () if the model names none.
-    seed: all randomness of the device comes from it. shared_seed: the same on all devices.
-    perturb, aggregate: the settings `privacy` and `aggregation`, for a protocol whose messages are made of
-    distributions but are none themselves; to messages of class DISTRIBUTION the loop applies both.
+    Attributes:
+        me: this node's name.
+        weights: mixing weights by device, own included; they sum to 1, and the neighbours are its keys.
+        x: (n, ...) float32, the private samples; a centre has none (n = 0).
+        y: (n,) int64, their labels.
+        reference_x: (R, ...) float32, the public unlabelled samples.
+        reference_digest: 8 bytes of them.
+        model_digest: 8 bytes of the bundle's parameter table.
+        parameters: P, of that table.
+        classes: K.
+        seed: all randomness of the node comes from it.
+        shared_seed: the same on all nodes.
+        fleet: all devices, in the order that all agree on; the centre is not among them.
+        features_shape: of the embedding of a sample; () if the model names none.
+        role: "device", or what the algorithm calls its centre ("server", "coordinator").
+        perturb: the setting `privacy`, for a protocol whose messages are made of distributions but are none
+            themselves; to messages of class DISTRIBUTION the loop applies it.
+        aggregate: the setting `aggregation`, likewise.
     """
 
     me: NodeId

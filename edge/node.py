@@ -73,7 +73,7 @@ def rounds(
         last: number of the last round.
         round_timeout: seconds to wait for neighbours before mixing with whoever answered.
         aggregate: the aggregation rule (`edge.robust`).
-        publish: what is done to what this device says (`edge.privacy`).
+        publish: what is done to what this device sends (`edge.privacy`).
 
     A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
     where they are from what they say or, where they have nothing to say to it, from their answer to its request.
@@ -111,7 +111,7 @@ def rounds(
 
 
 def _published(exchange: Exchange, publish: Publish) -> Exchange:
-    """Each message once, so that all its receivers are told the same."""
+    """Each message once, so that all its receivers get the same."""
     if publish is as_it_is:
         return exchange
     once = {id(m): publish(m) for several in exchange.send.values() for m in several}
@@ -119,28 +119,28 @@ def _published(exchange: Exchange, publish: Publish) -> Exchange:
 
 
 def _distributions(protocol: Protocol) -> set[str]:
-    """The kinds that a protocol's rule of belief is for."""
+    """The kinds that an aggregation rule is for."""
     forms = (form for several in protocol.accepts().values() for form in several)
     return {form.kind for form in forms if form.privacy is PrivacyClass.DISTRIBUTION}
 
 
 def _aggregated(
-    heard: Mapping[NodeId, Mapping[str, Message]],
+    received: Mapping[NodeId, Mapping[str, Message]],
     mine: Mapping[str, Floats],
     aggregate: Aggregation,
     kinds: Collection[str],
 ) -> dict[NodeId, dict[str, Message]]:
-    """What is left of the kinds that are distributions, and all else that was heard."""
-    found = {sender: dict(said) for sender, said in heard.items()}
+    """What is left of the kinds that are distributions, and all else that was received."""
+    rest = {sender: dict(by_kind) for sender, by_kind in received.items()}
     for kind in kinds:
-        tables = {sender: said[kind].values for sender, said in sorted(heard.items()) if kind in said}
+        tables = {sender: by_kind[kind].values for sender, by_kind in sorted(received.items()) if kind in by_kind}
         aggregated = aggregate(tables, mine.get(kind))
         for sender in tables:
             if sender in aggregated:
-                found[sender][kind] = replace(found[sender][kind], values=aggregated[sender])
+                rest[sender][kind] = replace(rest[sender][kind], values=aggregated[sender])
             else:
-                del found[sender][kind]
-    return found
+                del rest[sender][kind]
+    return rest
 
 
 def run(

@@ -104,6 +104,11 @@ def add_file(path: str | Path) -> None:
         os.environ[FILES] = os.pathsep.join([*known, whole])
         forget()
     try:
+        spec = _of_file(whole)
+        if not isinstance(spec, tuple(family.spec for family in _families)):
+            expected = ", ".join(sorted({family.spec.__name__ for family in _families}))
+            kind = "no SPEC" if spec is None else f"SPEC is {type(spec).__name__}"
+            raise ConfigError(f"--plugin {path}: {kind}; expected SPEC = one of {expected}")
         for family in _families:
             family.names()
     except ConfigError:
@@ -114,7 +119,7 @@ def add_file(path: str | Path) -> None:
 
 def forget() -> None:
     """Look everything up anew."""
-    for lookup in (_sources, _loaded, _of_files, _points, load):
+    for lookup in (_sources, _loaded, _of_file, _points, load):
         lookup.cache_clear()
     for reset in _on_change:
         reset()
@@ -130,9 +135,8 @@ def on_change(reset: Callable[[], object]) -> None:
 
 def names(package: str) -> list[str]:
     """What can be loaded from a package, e.g. ["lenet", "mlp", "small-cnn"] of "export.zoo"."""
-    for family in _families:
-        if family.package == package:
-            return family.names()
+    if family := _family(package):
+        return family.names()
     own = {name for of, name in _registered if of == package}
     return sorted(own | _modules(package))
 
@@ -144,9 +148,8 @@ def load(package: str, name: str, noun: str = "") -> Any:
     noun: what it is called where there is none of that name; the package's if absent.
     Raises ConfigError: there is none.
     """
-    for family in _families:
-        if family.package == package:
-            return family.load(name)
+    if family := _family(package):
+        return family.load(name)
     known, wanted = names(package), _named(name)
     if wanted not in known:
         noun = noun or package.rsplit(".", 1)[-1].removesuffix("s")
@@ -154,6 +157,11 @@ def load(package: str, name: str, noun: str = "") -> Any:
     if (package, wanted) in _registered:
         return _registered[package, wanted]
     return import_module(f"{package}.{_file(wanted)}")
+
+
+def _family(package: str) -> "Family[Any] | None":
+    import_module(package)  # which says whether it is one
+    return next((family for family in _families if family.package == package), None)
 
 
 def _named(name: str) -> str:
@@ -194,7 +202,7 @@ def _from_elsewhere(family: Family[Any]) -> Iterator[tuple[str, Any]]:
         for point in sorted(_points(family.group), key=lambda point: (point.name, point.value)):
             yield _named(point.name), point
     for path in files():
-        if isinstance(_of_files(path), family.spec):
+        if isinstance(_of_file(path), family.spec):
             yield _named(Path(path).stem), Path(path)
 
 
@@ -223,7 +231,7 @@ def _loaded(family: Family[S], name: str) -> S:
     elif isinstance(source, EntryPoint):
         thing = _imported(source.load, where)
     elif isinstance(source, Path):
-        thing = _of_files(str(source))
+        thing = _of_file(str(source))
     else:
         thing = source
     return _spec(family.spec, thing, f"{family.noun} '{name}' ({where})")
@@ -247,8 +255,8 @@ def _spec(wanted: type[S], thing: Any, where: str) -> S:
 
 
 @cache
-def _of_files(path: str) -> Any:
-    """The SPEC in a file. Raises ConfigError."""
+def _of_file(path: str) -> Any:
+    """The SPEC in a file, None if there is none. Raises ConfigError: it cannot be imported."""
     if not Path(path).is_file():
         raise ConfigError(f"--plugin {path}: there is no such file")
     stem = f"murmur_plugin_{Path(path).stem}"
@@ -259,12 +267,7 @@ def _of_files(path: str) -> Any:
     sys.modules[stem] = module  # dataclasses look their module up
     loader = recipe.loader
     _imported(lambda: loader.exec_module(module), f"--plugin {path}")
-    spec = vars(module).get("SPEC")
-    if not isinstance(spec, tuple(family.spec for family in _families)):
-        known = ", ".join(sorted({family.spec.__name__ for family in _families}))
-        kind = "no SPEC" if spec is None else f"SPEC is {type(spec).__name__}"
-        raise ConfigError(f"--plugin {path}: {kind}; expected SPEC = one of {known}")
-    return spec
+    return vars(module).get("SPEC")
 
 
 def _imported(action: Callable[[], Any], where: str) -> Any:

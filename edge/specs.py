@@ -1,10 +1,13 @@
-"""What a plug-in says about itself: `SPEC`, in its file, is one of these; and the families of plug-ins there are.
+"""What a plug-in says about itself: `SPEC`, in its file, is one of these.
 
 Every field that anybody outside reads is here. A field that does not exist, or is of another type, is refused when the
-plug-in is loaded, in one line.
+plug-in is loaded, in one line. The families of plug-ins are in their packages (`edge.protocols.PROTOCOLS`, ...).
 
->>> PROTOCOLS.load("d-psgd").same_model
-True
+Examples:
+    >>> SplitSpec(split=lambda argument, y, columns, devices, random: [y]).split("", np.arange(3), {}, 1, None)
+    [array([0, 1, 2])]
+    >>> EngineSpec(create=print, fixed_batch=True).rows((32, 8))
+    (32, 8)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +33,6 @@ from edge.interfaces import (
     ProtocolContext,
     Trial,
 )
-from edge.plugins import Family
 
 S = TypeVar("S")
 D = TypeVar("D")
@@ -121,7 +123,7 @@ class EngineSpec:
 
 
 @plain(frozen=True)
-class Coding:
+class BodyCoding:
     """How the body of a message becomes bytes and back.
 
     Attributes:
@@ -156,7 +158,7 @@ class CodecSpec:
         kinds: names of the kinds of message that it can carry; None for any.
     """
 
-    codings: Mapping[str, Coding]
+    codings: Mapping[str, BodyCoding]
     kinds: tuple[str, ...] | None = None
 
 
@@ -213,12 +215,3 @@ class SplitSpec:
     """
 
     split: Callable[[str, Array, Mapping[str, Array], int, np.random.Generator], Sequence[Array]]
-
-
-PROTOCOLS: Family[ProtocolSpec[Any]] = Family("edge.protocols", ProtocolSpec, "protocol", "murmur.protocols")
-ENGINES = Family("edge.engines", EngineSpec, "engine", "murmur.engines")
-CODECS = Family("edge.codec", CodecSpec, "coding", "murmur.codecs")
-DATA: Family[DataSpec[Any]] = Family("edge.data", DataSpec, "data", "murmur.data")
-SPLITS = Family("edge.split", SplitSpec, "split")
-AGGREGATIONS = Family("edge.robust", AggregationSpec, "aggregation rule")
-NOISES = Family("edge.privacy", NoiseSpec, "noise")

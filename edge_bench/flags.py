@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edge.specs import ENGINES
+from edge.engines import ENGINES
 from edge_bench.models import SHAPES
 from edge_report import flags
 from edge_report.finding import cores

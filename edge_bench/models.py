@@ -5,8 +5,8 @@ from pathlib import Path
 
 from edge import bundle as bundles
 from edge.bundle import Bundle
+from edge.engines import ENGINES
 from edge.errors import ConfigError
-from edge.specs import ENGINES
 from export import zoo
 from export.write import export
 

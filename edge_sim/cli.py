@@ -12,7 +12,7 @@ from edge.config import write_text
 from edge.errors import ConfigError
 from edge.flags import Parser
 from edge_report import delivery
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim import sweep, watching
 from edge_sim.display import Display, report
 from edge_sim.result import Result

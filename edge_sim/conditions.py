@@ -91,7 +91,7 @@ def choose(of: str, devices: int, random: np.random.Generator) -> list[int]:
         if not 0 < share <= 100:
             raise ConfigError(f"'{of}': expected a share of 0 to 100 %")
         return sorted(random.choice(devices, max(1, round(devices * share / 100)), replace=False).tolist())
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in of.split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
@@ -99,8 +99,8 @@ def choose(of: str, devices: int, random: np.random.Generator) -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last < devices:
             raise ConfigError(f"'{of}': there are devices 0 to {devices - 1}")
-        found.update(range(first, last + 1))
-    return sorted(found)
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)
 
 
 def absences(tables: Sequence[Absence], devices: int, seed: int) -> Iterator[tuple[float, float, list[int], bool]]:

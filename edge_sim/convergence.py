@@ -14,7 +14,6 @@ None of the first two falls at every step; look at means over a window, and at t
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +22,10 @@ from edge.bundle import PARAMETER
 from edge.engines import onnx_runtime
 from edge.errors import ConfigError
 from edge.interfaces import Array, Engine
+from edge_sim.fleet import EmulatedNode
 from edge_sim.world import World, fitted
 from export.model import Model
 from export.write import export
-
-if TYPE_CHECKING:
-    from edge_sim.fleet import Device
 
 TERM = "squared_error(reference)"
 
@@ -51,21 +48,21 @@ class Probe:
             bundle = export(fitted(model, algorithm.objective), place, objective=" + ".join(algorithm.objective))
             self._engines[spec] = onnx_runtime.create(bundle, threads=world.scenario.threads)
 
-    def measure(self, devices: Sequence["Device"]) -> dict[str, float]:
-        """All of them, now."""
+    def measure(self, devices: Sequence[EmulatedNode]) -> dict[str, float]:
+        """Measure all devices as they are now; returns the figures by name."""
         reference = self._world.reference.x
         mean = np.mean([d.engine.predict(reference).astype(np.float64) for d in devices], axis=0)
         norms = [self._gradient(i, d, mean.astype(np.float32)) for i, d in enumerate(devices)]
-        away = [((d.protocol.state()["z"] - mean) ** 2).sum(axis=1).mean() for d in devices]
+        distances = [((d.protocol.state()["z"] - mean) ** 2).sum(axis=1).mean() for d in devices]
         drift = np.mean([d.protocol.state()["z"] for d in devices], axis=0) - mean
         return {
             "gradient_norm": float(np.sqrt(np.mean(norms))),
-            "consensus_error": float(np.sqrt(np.mean(away))),
+            "consensus_error": float(np.sqrt(np.mean(distances))),
             "mean_drift": float(np.abs(drift).max()),
         }
 
-    def _gradient(self, index: int, device: "Device", mean: Array) -> float:
-        """||grad F_n||^2 over the trained parameters."""
+    def _gradient(self, index: int, device: EmulatedNode, mean: Array) -> float:
+        """Compute ||grad F_n||^2 over the trained parameters."""
         world = self._world
         engine, share = self._engines[world.scenario.model_of(index)], world.shares[index]
         before = device.engine.parameters()
@@ -82,6 +79,6 @@ class Probe:
 
 
 def window(values: Sequence[float], size: int) -> tuple[float, float, float]:
-    """(mean of the first `size`, mean of the last `size`, the ratio last over first)."""
+    """Return the mean of the first `size` values, that of the last `size`, and the ratio of last to first."""
     first, last = float(np.mean(values[:size])), float(np.mean(values[-size:]))
     return first, last, last / first

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.interfaces import Array, Floats
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.result import Accuracy
 from edge_sim.world import World
 
@@ -22,7 +22,7 @@ class Evaluation:
     table: Array | None
 
 
-def evaluate(index: int, device: Device, centre: Device | None, world: World) -> Evaluation:
+def evaluate(index: int, device: EmulatedNode, centre: EmulatedNode | None, world: World) -> Evaluation:
     """Let device number `index` answer the test set.
 
     Args:
@@ -38,7 +38,7 @@ def evaluate(index: int, device: Device, centre: Device | None, world: World) ->
     return Evaluation(index, _accuracies(tables, world, device), tables[-1] if tables else None)
 
 
-def _answers(device: Device, centre: Device | None, x: Array) -> list[Floats]:
+def _answers(device: EmulatedNode, centre: EmulatedNode | None, x: Array) -> list[Floats]:
     """By head, the class probabilities (rows, classes) that the device gives `x`."""
     model = centre.engine if centre and centre.bundle else None
     before = [(engine, engine.work.copy()) for engine in (device.engine, model) if engine]
@@ -48,7 +48,7 @@ def _answers(device: Device, centre: Device | None, x: Array) -> list[Floats]:
     return tables
 
 
-def _accuracies(tables: Sequence[Array], world: World, device: Device) -> list[Accuracy]:
+def _accuracies(tables: Sequence[Array], world: World, device: EmulatedNode) -> list[Accuracy]:
     """By head: (fraction of the test set that is right, the same weighted as the device's own classes)."""
     hits = [table.argmax(axis=1) == world.dataset.y_test for table in tables]
     return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]

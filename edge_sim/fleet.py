@@ -21,7 +21,7 @@ Steps = Iterator[Waiting | Row]
 
 
 @dataclass
-class Device:
+class EmulatedNode:
     """One emulated node.
 
     Attributes:
@@ -108,20 +108,20 @@ class Device:
 class Maker:
     """Makes the nodes of a fleet by their number; the centre, if there is one, comes after the devices.
 
-    bundles: what they train. farewell: whether they stay after their last round, to answer who missed something.
+    bundles: what they train. lingers: whether they stay after their last round, to answer who missed a message.
     """
 
     world: World
     algorithm: Algorithm
     bundles: Bundles
-    farewell: bool = False
+    lingers: bool = False
 
     @property
     def names(self) -> list[NodeId]:
         """Of all nodes."""
         return [*self.world.names, *([self.algorithm.centre] if self.algorithm.centre else [])]
 
-    def device(self, i: int, transport: Transport, now: Callable[[], float]) -> Device:
+    def device(self, i: int, transport: Transport, now: Callable[[], float]) -> EmulatedNode:
         """Node number i, ready for its first round. now: its clock, in seconds."""
         world, algorithm, me = self.world, self.algorithm, self.names[i]
         is_centre = me == algorithm.centre
@@ -130,11 +130,11 @@ class Maker:
         context = world.context(algorithm, me, model, world.scenario.seed)
         engine = edge.device.engine(world.scenario, bundle, context)
         own = np.empty(0) if is_centre else world.own(i)
-        emulated = Device(self._node(i, context, engine, transport, now), bundle, own)
+        emulated = EmulatedNode(self._node(i, context, engine, transport, now), bundle, own)
         self.resume(emulated, 1)
         return emulated
 
-    def revive(self, i: int, emulated: Device, number: int, values: Mapping[str, Array]) -> None:
+    def revive(self, i: int, emulated: EmulatedNode, number: int, values: Mapping[str, Array]) -> None:
         """A process that was killed starts again from what it kept after round `number`."""
         old = emulated.node
         emulated.node = self._node(i, old.context, old.engine, old.transport, old.mailbox.now)
@@ -154,6 +154,6 @@ class Maker:
             create = attacks.attacker(create, attack) if i < count else create
         return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
 
-    def resume(self, emulated: Device, first: int) -> None:
+    def resume(self, emulated: EmulatedNode, first: int) -> None:
         """From now on it plays from round `first`."""
-        emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.farewell else 0.0)
+        emulated.steps = emulated.node.rounds(first, emulated.node.round_timeout if self.lingers else 0.0)

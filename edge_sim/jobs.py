@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.protocols import flatten
 from edge_sim import meter
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.result import Result
 from edge_sim.run import Frame, run
 from edge_sim.scenario import Scenario
@@ -20,9 +20,9 @@ from edge_sim.scenario import Scenario
 Observe = Callable[[Frame], float]
 
 
-def _devices(frame: Frame) -> list[Device]:
+def _devices(frame: Frame) -> list[EmulatedNode]:
     """Return the devices that are in this process, where they can be inspected."""
-    return [node for node in frame.devices if isinstance(node, Device)]
+    return [node for node in frame.devices if isinstance(node, EmulatedNode)]
 
 
 def divergence(frame: Frame) -> float:

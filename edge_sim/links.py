@@ -60,13 +60,13 @@ class Links:
             self._of(sender, receiver, key) for key in ("packet_loss", "duplication", "latency", "jitter")
         )
         chance = self._chance(sender, receiver) if loss or twice or jitter else None
-        found = []
+        arrivals = []
         for _ in range(2 if chance and chance.random() < twice else 1):
             sent = self._through(at, sender, "up", self.own[sender].uplink, size)
             if chance and chance.random() < loss:
                 continue
-            found.append(sent + latency + (chance.random() * jitter if chance else 0.0))
-        return found
+            arrivals.append(sent + latency + (chance.random() * jitter if chance else 0.0))
+        return arrivals
 
     def down(self, at: float, receiver: NodeId, size: int) -> float:
         """When a message that is at the broker `at` has come down. To be asked in the order of `at`."""
@@ -109,11 +109,11 @@ def build(scenario: Scenario, names: Sequence[NodeId], centre: NodeId | None) ->
         else:
             receivers = [names[i] for i in choose(table.to, len(names), chance)]
             pairs |= {(a, b): table for a, b in product(senders, receivers) if a != b}
-    found = {name: Link(**values) for name, values in own.items()}
+    links = {name: Link(**values) for name, values in own.items()}
     if centre:
-        found[centre] = Link(latency=0.0, jitter=0.0, packet_loss=0.0, duplication=0.0)
+        links[centre] = Link(latency=0.0, jitter=0.0, packet_loss=0.0, duplication=0.0)
     cuts = [_cut(table, number, scenario.seed, names, centre) for number, table in enumerate(scenario.partitions)]
-    return Links(scenario.seed, found, pairs, cuts)
+    return Links(scenario.seed, links, pairs, cuts)
 
 
 def _cut(table: Partition, number: int, seed: int, names: Sequence[NodeId], centre: NodeId | None) -> _Cut:

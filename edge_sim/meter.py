@@ -2,11 +2,11 @@
 
 from edge.bundle import Bundle
 from edge_sim import work
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from export.report.cost import LayerCost
 
 
-def macs(device: Device) -> float:
+def macs(device: EmulatedNode) -> float:
     """Count the multiply-accumulates of all steps and predictions so far, without the emulator's evaluations."""
     if device.bundle is None:
         return 0.0
@@ -16,7 +16,7 @@ def macs(device: Device) -> float:
 PARTS = ("parameters", "optimizer", "batch", "activations", "protocol")
 
 
-def memory(device: Device) -> dict[str, float]:
+def memory(device: EmulatedNode) -> dict[str, float]:
     """Plan the most bytes that a step needs, by PARTS: parameters and optimizer state are there twice.
 
     The runtime and the interpreter come on top (`edge-bench memory`).

@@ -17,7 +17,7 @@ from edge.messaging.mailbox import Waiting
 from edge_sim.closing import RoundClosed
 from edge_sim.emulation import NodeFinished, Occurrence
 from edge_sim.evaluation import evaluate
-from edge_sim.fleet import Device, Maker
+from edge_sim.fleet import EmulatedNode, Maker
 from edge_sim.world import World
 
 SLICE = 0.001
@@ -29,7 +29,7 @@ class RealTimeFleet:
     """Nodes that are connected, the centre last. workers: threads in which they compute."""
 
     world: World
-    nodes: Sequence[Device]
+    nodes: Sequence[EmulatedNode]
     workers: int = 1
 
     def rounds(self) -> Iterator[None]:
@@ -43,7 +43,7 @@ class RealTimeFleet:
                     steps = list(advance(lambda one: next(one.steps, None), pending))
                     if None in steps:
                         return
-                    waiting: list[tuple[Device, Waiting]] = []
+                    waiting: list[tuple[EmulatedNode, Waiting]] = []
                     for one, step in zip(pending, steps, strict=True):
                         if isinstance(step, Waiting):
                             waiting.append((one, step))

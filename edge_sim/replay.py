@@ -62,10 +62,10 @@ def _busy(rows: list[dict[str, float]]) -> dict[int, float]:
 
 def _with_gaps(busy: Mapping[int, float], everybody: Mapping[int, float]) -> dict[int, float]:
     """What a device left out, it was away for: the round after the last it did begins that much later."""
-    found = dict(busy)
+    filled = dict(busy)
     done = sorted(busy)
     for last, next_one in pairwise(done):
         if next_one > last + 1:
             away = sum(seconds for number, seconds in everybody.items() if last < number < next_one)
-            found[last + 1] = away + busy[next_one]
-    return found
+            filled[last + 1] = away + busy[next_one]
+    return filled

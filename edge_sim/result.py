@@ -1,10 +1,10 @@
-"""What an emulation found. The names are those of the JSON file and stay."""
+"""The result of an emulation. The names are those of the JSON file and stay."""
 
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, Field
 
 from edge.errors import ConfigError
 
@@ -27,7 +27,7 @@ class DeviceResult(BaseModel):
     samples: int = 0
     """private ones"""
     round: int = 0
-    """the last it finished"""
+    """the round that it finished last"""
     payload_bytes_sent: int
     payload_bytes_received: int
     wire_bytes_sent: int
@@ -35,24 +35,27 @@ class DeviceResult(BaseModel):
 
 
 class RoundResult(BaseModel):
-    """Means over the devices after one round. Accuracies are absent where it was not evaluated."""
+    """Means over the devices after one round. Accuracies are absent if no device was evaluated after it."""
 
     round: int
     loss: float | None
     """absent in a round in which no device trained"""
     accuracy_all: float | None
     accuracy_own: float | None
-    disagreement: float | None = None
-    """of the devices about the test set (`edge_sim.run.disagreement`), where it was evaluated"""
+    consensus_distance: float | None = Field(
+        default=None, validation_alias=AliasChoices("consensus_distance", "disagreement")
+    )
+    """root mean square, over devices and test samples, of the distance of a device's class probabilities from the
+    devices' mean, where it was evaluated; files of the release before call it disagreement"""
     payload_bytes_total: int
     link_seconds: float | None = None
-    """virtual seconds the round took, mean over the devices, where links, boards or absences are given"""
+    """virtual seconds that the round took, mean over the devices, if links, boards or absences are given"""
     virtual_seconds: float | None = None
     """since the start, when all devices that were there had finished it"""
     devices: int = 0
-    """how many did it"""
+    """how many finished it"""
     metrics: dict[str, float]
-    """whatever else the protocol reports, e.g. "disagreement", "timeouts\""""
+    """whatever else the protocol reports, e.g. "timeouts\""""
     seconds: float
 
 
@@ -86,16 +89,24 @@ class Result(BaseModel):
     counts: dict[str, int]
     """messages the inboxes refused, by cause, over all devices"""
     virtual_seconds: float | None = None
-    """that the run took, where links, boards or absences are given"""
+    """that the run took, if links, boards or absences are given"""
     interrupted: bool = False
-    """by Ctrl-C: what there is, is of the rounds before"""
+    """by Ctrl-C: the result is that of the rounds before"""
     seconds: float
     comparison: list[Summary] = []
 
     def frame(self, of: Literal["rounds", "devices"] = "rounds", library: str | None = None) -> Any:
-        """The rounds, or the devices, as a data frame: a row each, what a protocol reports beside as columns.
+        """Return the rounds, or the devices, as a data frame.
 
-        library: pandas or polars; the first of them that is installed if absent. Raises ConfigError: none is.
+        Args:
+            of: what its rows are.
+            library: pandas or polars; the first of them that is installed if absent.
+
+        Returns:
+            A data frame of that library with a column for each field, and for each of a protocol's own metrics.
+
+        Raises:
+            ConfigError: the library is not installed.
         """
         rows = [one.model_dump() for one in (self.rounds if of == "rounds" else self.devices)]
         rows = [{**{k: v for k, v in row.items() if k != "metrics"}, **row.get("metrics", {})} for row in rows]
@@ -107,7 +118,7 @@ class Result(BaseModel):
         raise ConfigError(f"a frame needs {library or 'pandas or polars'}, which is not installed; pip install it")
 
     def summary(self) -> Summary:
-        """This run as a line of a comparison."""
+        """Summarise the run as a line of a comparison."""
         n = len(self.devices)
         centre = [self.centre] if self.centre else []
         return Summary(

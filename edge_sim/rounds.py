@@ -1,5 +1,6 @@
-"""What a run was like: rows and evaluations of single nodes, put together to rounds of the fleet and a result."""
+"""Rows and evaluations of single nodes, put together to rounds of the fleet."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,8 +17,8 @@ KNOWN = ("round", "seconds", "wait_seconds")
 """keys of a row that a result has a place of its own for, whoever reports them"""
 
 
-class Node(Protocol):
-    """What is reported of a node; `edge_sim.fleet.Device` is one."""
+class ReportedNode(Protocol):
+    """What a result needs of a node; `edge_sim.fleet.EmulatedNode` is one, `edge_sim.on_ray.RemoteNode` another."""
 
     row: Row
 
@@ -52,12 +53,15 @@ class Node(Protocol):
 
 @dataclass
 class Rounds:
-    """Collects them.
+    """Collects what nodes report, and closes a round once nobody is in it any more.
 
-    evaluations: the latest of every device, as accuracies by head. timed: whether virtual seconds mean anything.
+    Attributes:
+        nodes: all of them, the centre last.
+        timed: whether virtual seconds mean anything.
+        evaluations: the latest of every device, as accuracies by head.
     """
 
-    nodes: Sequence[Node]
+    nodes: Sequence[ReportedNode]
     timed: bool
     evaluations: dict[int, list[Accuracy]] = field(default_factory=dict)
     _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
@@ -65,11 +69,11 @@ class Rounds:
     _spread: dict[int, "Spread"] = field(default_factory=dict)
 
     def finished(self, index: int, row: Row) -> None:
-        """A node has finished a round; done again after a crash, the second time counts."""
+        """Take in a node's row of a round; if it repeats a round after a crash, the second row counts."""
         self._rows.setdefault(int(row["round"]), {})[index] = row
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """A device was evaluated after the round that it finished last."""
+        """Take in the evaluation of a device after the round that it finished last."""
         self.evaluations[evaluation.index] = evaluation.accuracies
         number = int(self.nodes[evaluation.index].row["round"])
         self._evaluations.setdefault(number, {})[evaluation.index] = evaluation.accuracies
@@ -77,14 +81,14 @@ class Rounds:
             self._spread.setdefault(number, Spread()).add(evaluation.table)
 
     def close(self, closed: RoundClosed, seconds: float) -> RoundResult | None:
-        """The round, now that nobody is still in it; None if nobody was. seconds: real ones that it took."""
+        """Summarise a round that is over; None if nobody has finished it. seconds: of real time that it took."""
         number = closed.number
         rows = self._rows.pop(number, {})
         accuracies = [heads for _, heads in sorted(self._evaluations.pop(number, {}).items())]
         spread = self._spread.pop(number, None)
         for of_round in (self._rows, self._evaluations, self._spread):
             for over in [n for n in of_round if n < number]:
-                del of_round[over]  # of whoever did it again
+                del of_round[over]  # reported by a node that has repeated it since
         if not rows:
             return None
         means = self._means(rows)
@@ -93,7 +97,7 @@ class Rounds:
             loss=means["loss"] if np.isfinite(means.get("loss", np.nan)) else None,
             accuracy_all=float(np.mean([heads[-1][0] for heads in accuracies])) if accuracies else None,
             accuracy_own=float(np.mean([heads[0][1] for heads in accuracies])) if accuracies else None,
-            disagreement=spread.distance if spread else None,
+            consensus_distance=spread.distance if spread else None,
             payload_bytes_total=closed.payload_bytes,
             link_seconds=means["seconds"] if self.timed else None,
             virtual_seconds=closed.at if self.timed else None,
@@ -103,7 +107,7 @@ class Rounds:
         )
 
     def device(self, index: int) -> DeviceResult:
-        """What became of a node."""
+        """Summarise a node."""
         node, of_heads = self.nodes[index], self.evaluations.get(index, [])
         traffic = node.traffic
         return DeviceResult(
@@ -127,14 +131,13 @@ class Rounds:
     @property
     def counts(self) -> dict[str, int]:
         """Messages that inboxes refused, by cause."""
-        found: dict[str, int] = {}
+        total = Counter[str]()
         for node in self.nodes:
-            for cause, count in node.counts.items():
-                found[cause] = found.get(cause, 0) + count
-        return found
+            total.update(node.counts)
+        return dict(total)
 
     def _means(self, rows: Mapping[int, Row]) -> dict[str, float]:
-        """Over the devices that report a thing; what a centre reports beside them keeps its own names."""
+        """Means over the devices that report a metric; a centre's metrics are prefixed with its role."""
         members = [row for i, row in sorted(rows.items()) if self.nodes[i].role == DEVICE]
         keys = dict.fromkeys(k for row in members for k in row)
         means = {k: float(np.mean([row[k] for row in members if k in row])) for k in keys}
@@ -148,16 +151,16 @@ class Rounds:
 
 @dataclass
 class Spread:
-    """How far devices are from their mean, a table (rows, classes) at a time: a thousand of them need not be kept."""
+    """How far devices are from their mean, from one table (rows, classes) at a time, without keeping them all."""
 
     first: Array | None = None
-    """what the others are compared with, so that nothing is lost where all are nearly alike"""
+    """subtracted from the others, so that no digits are lost where all are nearly alike"""
     count: int = 0
     total: Array = field(default_factory=lambda: np.zeros(()))
     squares: float = 0.0
 
     def add(self, table: Array) -> None:
-        """One device's."""
+        """Take in the table of one device."""
         if self.first is None:
             self.first = table.astype(np.float64)
         away = table - self.first

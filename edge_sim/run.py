@@ -4,7 +4,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import numpy as np
 from broker import embedded
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
+from edge_sim import requirements
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
 from edge_sim.evaluation import Evaluation
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.result import Accuracy, Result, RoundResult
-from edge_sim.rounds import Node, Rounds
+from edge_sim.rounds import ReportedNode, Rounds
 from edge_sim.scenario import Scenario
 from edge_sim.stages import Stage, in_virtual_time, over_broker
 from edge_sim.world import Bundles, World
@@ -29,13 +30,18 @@ from edge_sim.world import Bundles, World
 class Frame:
     """What a watcher sees after a round.
 
-    accuracies: of the latest evaluation, per device and head; None for a device that has had none.
+    Attributes:
+        protocol: which one runs.
+        place: where its messages go, for people.
+        devices: without the centre, by number.
+        latest: the round that is over.
+        rounds: how many there will be.
+        accuracies: of each device's latest evaluation, by head; None for a device that has had none.
     """
 
     protocol: str
     place: str
-    """where the messages go, for people"""
-    devices: Sequence[Node]
+    devices: Sequence[ReportedNode]
     latest: RoundResult
     rounds: int
     accuracies: Sequence[list[Accuracy] | None]
@@ -45,7 +51,7 @@ Watch = Callable[[Frame], None]
 
 
 def both(one: Watch, other: Watch) -> Watch:
-    """A watcher that is two."""
+    """Return a watcher that calls two."""
 
     def watch(frame: Frame) -> None:
         one(frame)
@@ -55,20 +61,30 @@ def both(one: Watch, other: Watch) -> Watch:
 
 
 def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
-    """Run `scenario.protocol`, then those it is compared with; the comparison is in the result.
+    """Run a scenario's protocol, then those it is compared with, on the same data.
 
-    Ctrl-C ends it early: the result is then of what there was, and says so (`interrupted`).
+    Ctrl-C ends it early; the result is then that of the rounds before, and says so (`Result.interrupted`).
+
+    Args:
+        scenario: what to emulate.
+        watch: is called after every round.
+
+    Returns:
+        The result of `scenario.protocol`, with the comparison in it.
 
     Raises:
-        MurmurError: anything that does not fit, before the first round; a broker that is not there.
+        ConfigError: the scenario cannot be run; the message names everything that is wrong with it.
+        DataError, ExportError, BundleError: data and models do not fit.
+        TransportError: there is no broker at the scenario's address.
     """
-    algorithms = [scenario.algorithm(name) for name in scenario.protocols]  # refused before anything is loaded
+    requirements.require(scenario, "scenario")
+    algorithms = [scenario.algorithm(name) for name in scenario.protocols]
     world = worlds.build(scenario)
     results: list[Result] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="murmur-")))
         bundles = Bundles(world, folder)
-        for algorithm in algorithms:  # what cannot be exported is said before anything runs
+        for algorithm in algorithms:  # a model that cannot be exported is refused before anything runs
             bundles.centre(algorithm)
             for i in range(min(scenario.devices, len(scenario.models))):
                 bundles.device(algorithm, i)
@@ -76,29 +92,29 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
         if scenario.transport == "mqtt" and url is None:
             url = stack.enter_context(embedded.running()).url
         for algorithm in algorithms:
-            # Runs that share a broker must not hear one another; as long in memory, so that bytes are equal.
-            fleet = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
-            if scenario.fleet:
-                fleet = scenario.fleet if algorithm is algorithms[0] else f"{scenario.fleet}-{algorithm.name}"
-            with (
-                over_broker(world, algorithm, bundles, fleet, url)
-                if url
-                else in_virtual_time(world, algorithm, bundles, fleet)
-            ) as stage:
+            with _stage(world, algorithm, bundles, url) as stage:
                 results.append(_collect(world, algorithm, bundles, stage, watch))
             if results[-1].interrupted:
                 break
-    main = results[0]
-    return main.model_copy(
-        update={
-            "comparison": [r.summary() for r in results] if scenario.compare else [],
-            "interrupted": results[-1].interrupted,
-        }
-    )
+    comparison = [result.summary() for result in results] if scenario.compare else []
+    return results[0].model_copy(update={"comparison": comparison, "interrupted": results[-1].interrupted})
+
+
+def _stage(world: World, algorithm: Algorithm, bundles: Bundles, url: str | None) -> AbstractContextManager[Stage]:
+    """A fleet that runs one of the scenario's protocols, over the broker at `url` if there is one."""
+    scenario = world.scenario
+    # Fleets that share a broker must not receive each other's messages. A name of the same length in memory keeps
+    # the bytes equal.
+    name = f"{algorithm.name}-{secrets.token_hex(3) if url else '0' * 6}"
+    if scenario.fleet:
+        name = scenario.fleet if algorithm.name == scenario.protocol else f"{scenario.fleet}-{algorithm.name}"
+    if url:
+        return over_broker(world, algorithm, bundles, name, url)
+    return in_virtual_time(world, algorithm, bundles, name)
 
 
 def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage, watch: Watch) -> Result:
-    """All rounds of one protocol."""
+    """Run all rounds of one protocol, and summarise them."""
     scenario, nodes = world.scenario, stage.nodes
     members = [one for one in nodes if one.role == DEVICE]
     probe = Probe(world, algorithm, bundles.folder) if scenario.convergence else None
@@ -117,19 +133,19 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                     continue
                 kept.append(latest)
                 if probe and latest.round % scenario.convergence == 0:
-                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, Device)]))
+                    latest.metrics.update(probe.measure([one for one in members if isinstance(one, EmulatedNode)]))
                 accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
                 watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
     except KeyboardInterrupt:
         interrupted = True
-    found = [rounds.device(i) for i in range(len(members))]
-    honest = [device for one, device in zip(members, found, strict=True) if one.honest]
+    devices = [rounds.device(i) for i in range(len(members))]
+    honest = [device for one, device in zip(members, devices, strict=True) if one.honest]
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=algorithm.name,
         parameters=max(bundles.device(algorithm, i).manifest.size for i in range(len(scenario.models))),
         spectral_gap=world.spectral_gap,
-        devices=found,
+        devices=devices,
         centre=rounds.device(len(members)) if len(nodes) > len(members) else None,
         mean_accuracy=float(np.mean([d.accuracy_all for d in honest])),
         worst_accuracy=min(d.accuracy_all for d in honest),

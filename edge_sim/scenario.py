@@ -1,18 +1,16 @@
 """What to emulate: the keys of a scenario file, which are the flags of `edge-sim`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from edge import algorithm, config
+from edge import algorithm
 from edge.algorithm import Algorithm
-from edge.config import RunConfig, checked, merged, read_toml
+from edge.config import RunConfig
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
-from edge_sim import attacks, feasible
+from edge_sim import attacks
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
 
@@ -123,14 +121,14 @@ class Scenario(RunConfig):
 
     def boards_by_device(self) -> dict[int, str]:
         """Device number -> its board, of those that have one. Raises ConfigError."""
-        found = dict.fromkeys(range(self.devices), self.board) if self.board else {}
+        boards = dict.fromkeys(range(self.devices), self.board) if self.board else {}
         for number, table in enumerate(self.boards):
             chance = np.random.default_rng([self.seed, 14, number])
-            found |= dict.fromkeys(choose(table.of, self.devices, chance), table.board)
-        return found
+            boards |= dict.fromkeys(choose(table.of, self.devices, chance), table.board)
+        return boards
 
     def evaluated(self, number: int) -> bool:
-        """Whether devices are examined after that round."""
+        """Whether devices are evaluated after that round."""
         return number % self.evaluate_every == 0 or number in (1, self.rounds)
 
     @property
@@ -140,56 +138,14 @@ class Scenario(RunConfig):
 
     def algorithm(self, protocol: str) -> Algorithm:
         """The protocol with its checked settings, and fit for these models."""
-        found = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
-        if found.spec.same_model and len(self.models) > 1:
+        chosen = algorithm.load(protocol, self.settings.get(protocol, {}), f"settings.{protocol}")
+        if chosen.spec.same_model and len(self.models) > 1:
             raise ConfigError(f"model: {protocol} exchanges weights, so that all devices need the same model")
-        if found.spec.data not in (None, self.data):
-            raise ConfigError(f"data: {protocol} runs on '{found.spec.data}' only, not on '{self.data}'")
-        if found.split and self.split_at is None:
+        if chosen.spec.data not in (None, self.data):
+            raise ConfigError(f"data: {protocol} runs on '{chosen.spec.data}' only, not on '{self.data}'")
+        if chosen.split and self.split_at is None:
             raise ConfigError(f"split_at: {protocol} cuts the model in two; say where, by the name of a value")
-        found.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
+        chosen.refuse_inapplicable(self.privacy, self.aggregation, self.coding)
         if self.byzantine:
-            found.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
-        return found
-
-
-QUESTION = ("question", "variants", "grid", "expect", "seeds")
-"""keys of a scenario file that are about its question (`edge_sim.study`)"""
-
-
-def read(path: Path | None, flags: Mapping[str, Any]) -> Scenario:
-    """A scenario from a file (if any), with the flags given on the command line on top.
-
-    What the file says of a question (`edge_sim.study`) is for `edge-sim sweep`.
-
-    Raises:
-        ConfigError: naming every bad key.
-    """
-    values = read_toml(path) if path else {}
-    own = {key: value for key, value in values.items() if key not in QUESTION}
-    origin = str(path) if path else "edge-sim"
-    return validated(merged(current(own, origin), current(flags, "flags")), origin)
-
-
-def current(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """A scenario's plain values under today's keys, so that tables of different ages can be merged."""
-    result = config.current(values, Scenario.RENAMED, origin)
-    if isinstance(settings := result.get("settings"), Mapping):
-        result["settings"] = {name: _current_settings(name, table, origin) for name, table in settings.items()}
-    return result
-
-
-def _current_settings(protocol: str, table: Any, origin: str) -> Any:
-    """The same for the settings of a protocol; what is none is refused later, with everything else."""
-    if protocol not in PROTOCOLS.names() or not isinstance(table, Mapping):
-        return table
-    return config.current(table, PROTOCOLS.load(protocol).renamed, f"{origin}: settings.{protocol}")
-
-
-def validated(values: Mapping[str, Any], origin: str) -> Scenario:
-    """A scenario that can be tried. Raises ConfigError: with all that cannot be."""
-    scenario = checked(Scenario, values, origin)
-    if found := feasible.problems(scenario):
-        count = f"{origin}: {len(found)} problems: " if len(found) > 1 else ""
-        raise ConfigError(count + "; ".join(found))
-    return scenario
+            chosen.refuse_attack(f"byzantine '{self.byzantine}'", attacks.load(self.byzantine).applies)
+        return chosen

@@ -22,7 +22,7 @@ from edge.transports.memory import Network
 from edge_sim import boards, replay, work
 from edge_sim.boards import Board
 from edge_sim.evaluation import Evaluation, evaluate
-from edge_sim.fleet import Device, Maker
+from edge_sim.fleet import EmulatedNode, Maker
 from edge_sim.replay import Pace
 from edge_sim.turns import OutgoingMessage, TurnRequest, TurnResult
 
@@ -49,7 +49,7 @@ class _Clock:
 class _Host:
     """A node with its clock, its outbox, and its checkpoint."""
 
-    device: Device
+    device: EmulatedNode
     clock: _Clock
     outbox: list[OutgoingMessage] = field(default_factory=list)
     kept: tuple[int, dict[str, Array]] = (0, {})
@@ -94,7 +94,7 @@ class Shard:
         if self._pool:
             self._pool.shutdown()
 
-    def device(self, index: int) -> Device:
+    def device(self, index: int) -> EmulatedNode:
         """The node of that number."""
         return self._host(index).device
 
@@ -201,6 +201,6 @@ def _seconds(board: Board, folder: Path, engine: Engine) -> float:
     return board.seconds(work.macs(folder, engine.work), sum(engine.work.values()))
 
 
-def _replayed(pace: Pace, device: Device) -> float:
+def _replayed(pace: Pace, device: EmulatedNode) -> float:
     """What it took in the field."""
     return pace.seconds(device.inbox.round, sum(device.engine.work.values()))

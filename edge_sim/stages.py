@@ -12,7 +12,7 @@ from edge_sim import links
 from edge_sim.emulation import Emulation, Occurrence
 from edge_sim.fleet import Maker
 from edge_sim.realtime import connected
-from edge_sim.rounds import Node
+from edge_sim.rounds import ReportedNode
 from edge_sim.shard import Shard
 from edge_sim.world import Bundles, World
 
@@ -26,7 +26,7 @@ class Stage:
     """
 
     place: str
-    nodes: Sequence[Node]
+    nodes: Sequence[ReportedNode]
     occurrences: Iterator[Occurrence]
 
 
@@ -41,13 +41,13 @@ def in_virtual_time(world: World, algorithm: Algorithm, bundles: Bundles, fleet:
         fleet: its name in topics, whose length counts in the bytes of a message.
     """
     scenario = world.scenario
-    make = Maker(world, algorithm, bundles, farewell=scenario.lossy)
+    make = Maker(world, algorithm, bundles, lingers=scenario.lossy)
     keeps = any(not absence.asleep for absence in scenario.absences)
     between = links.build(scenario, world.names, algorithm.centre)
     if scenario.on_ray:
         from edge_sim import on_ray  # only now: it is an extra
 
-        with on_ray.cluster(world, algorithm.name, bundles, fleet, farewell=make.farewell, keeps=keeps) as cluster:
+        with on_ray.cluster(world, algorithm.name, bundles, fleet, lingers=make.lingers, keeps=keeps) as cluster:
             emulation = Emulation(scenario, make.names, between, cluster, ahead=True)
             yield Stage(f"{cluster.count} actors of Ray", cluster.nodes, emulation.run())
         return

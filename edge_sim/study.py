@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge.config import checked, merged, read_toml
 from edge.errors import ConfigError
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.result import Result
 from edge_sim.scenario import Scenario
 

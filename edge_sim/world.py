@@ -14,10 +14,10 @@ from edge import data, device
 from edge.algorithm import Algorithm
 from edge.bundle import BACKBONE, Bundle
 from edge.device import FleetData
+from edge.engines import ENGINES
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing
 from edge.interfaces import Array
-from edge.specs import ENGINES
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
@@ -84,7 +84,7 @@ class Bundles:
 
     world: World
     folder: Path
-    made: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
+    exported: dict[tuple[object, ...], Bundle] = field(default_factory=dict)
 
     def device(self, algorithm: Algorithm, index: int) -> Bundle:
         """The bundle of the device of that number."""
@@ -106,34 +106,32 @@ class Bundles:
                 f"engine: {runtime} wants to know the rows of a batch, which {algorithm.name} does not fix"
             )
         key = (spec, objective, part, rows)
-        if key not in self.made:
-            self.made[key] = self._make(spec, objective, algorithm.name, part, rows)
-        return self.made[key]
+        if key not in self.exported:
+            self.exported[key] = self._make(spec, objective, algorithm.name, part, rows)
+        return self.exported[key]
 
     def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
-        world, found = self.world, self.world.models[spec]
-        if isinstance(found, Bundle):
+        world, model = self.world, self.world.models[spec]
+        if isinstance(model, Bundle):
             if part:
                 raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
-            found.require(objective, who)
-            made = found
+            model.require(objective, who)
+            bundle = model
         else:
-            if part:
-                found = self._part(found, part)
-            made = export(
-                fitted(found, objective),
-                self.folder / f"bundle-{len(self.made)}",
+            bundle = export(
+                fitted(self._part(model, part) if part else model, objective),
+                self.folder / f"bundle-{len(self.exported)}",
                 objective=" + ".join(objective),
                 optimizer=world.scenario.optimizer,
                 rows=rows,
                 official=ENGINES.load(world.scenario.runtime).official,
             )
-        if made.manifest.classes != world.dataset.classes:
+        if bundle.manifest.classes != world.dataset.classes:
             raise ConfigError(
-                f"the model gives {made.manifest.classes} classes, the data has {world.dataset.classes}; "
+                f"the model gives {bundle.manifest.classes} classes, the data has {world.dataset.classes}; "
                 "choose another model, or export this one with as many outputs as the data has classes"
             )
-        return made
+        return bundle
 
     def _part(self, whole: Model, part: str) -> Model:
         edge_model = self.world.models.get(None)
@@ -144,12 +142,12 @@ class Bundles:
         return device if part == "edge" else server
 
 
-def fitted(found: Model, objective: tuple[str, ...]) -> Model:
+def fitted(model: Model, objective: tuple[str, ...]) -> Model:
     """The model with as many heads as the objective names, and an embedding where it asks for one."""
     count = max((int(n) for term in objective for n in re.findall(r",(\d+)\)", term)), default=0)
-    if any(term.startswith("embedding_distance") for term in objective) and found.embedding is None:
-        found = heads.embed(found, None)
-    return heads.add(found, count) if count and not found.heads else found
+    if any(term.startswith("embedding_distance") for term in objective) and model.embedding is None:
+        model = heads.embed(model, None)
+    return heads.add(model, count) if count and not model.heads else model
 
 
 def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:

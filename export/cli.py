@@ -16,7 +16,7 @@ from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.plugins import names
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from export import load as loading
 from export import zoo
 from export.errors import ExportError

@@ -1,4 +1,4 @@
-"""A forward model as the exporter sees it."""
+"""The form in which the exporter holds a forward model."""
 
 from dataclasses import dataclass
 
@@ -7,42 +7,43 @@ import onnx
 from export.graph.builder import Array, Value
 
 OLDEST = 18
-"""Operator set the graphs are written for; older models are converted up to it first."""
+"""The oldest operator set that graphs are written for; older models are converted to it first."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier: input (N, *shape) -> logits (N, classes).
-
-    parameters: by name, in the model's order. constants: the other initializers.
-    """
+    """A classifier: input (N, *shape) -> logits (N, classes)."""
 
     name: str
     opset: int
     nodes: tuple[onnx.NodeProto, ...]
     input: Value
     shape: tuple[int, ...]
+    """of one sample"""
     output: Value
+    """the main head's logits"""
     parameters: dict[str, Array]
+    """initial values by name, in the model's order"""
     constants: dict[str, Array]
+    """all other values that the nodes read"""
     trainable: frozenset[str] | None = None
-    """which parameters are trained; all of them if None (`export.transforms.trainable` chooses)"""
+    """the parameters that are trained; None for all (`export.transforms.trainable` chooses)"""
     statistics: frozenset[str] = frozenset()
     """parameters that a step measures rather than trains: running means and variances"""
     heads: tuple[Value, ...] = ()
-    """logits of auxiliary heads (N, classes), beside the main head's `output`"""
+    """logits of auxiliary heads (N, classes)"""
     embedding: Value | None = None
-    """a value that `predict` gives too, (N, ...)"""
+    """a value (N, ...) that `predict` gives too"""
     exported_batch: int | None = None
-    """the number of samples its input was fixed at, if it was; the exporter frees it"""
+    """the number of samples that its input was fixed at, if it was; the exporter makes it free"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 
     def trains(self, name: str) -> bool:
-        """Whether the parameter is trained."""
+        """Whether a parameter is trained."""
         return name not in self.statistics and (self.trainable is None or name in self.trainable)
 
     @property
     def outputs(self) -> tuple[Value, ...]:
-        """All that the model computes for somebody."""
+        """All values that the model computes for its caller."""
         return (self.output, *self.heads, *([self.embedding] if self.embedding else []))

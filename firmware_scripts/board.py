@@ -38,12 +38,12 @@ class BoardSpec(BaseModel):
 
 
 def names() -> list[str]:
-    """All boards."""
+    """Return the names of all boards."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load(name: str) -> BoardSpec:
-    """By its name. Raises ConfigError: there is no such board, or its file is not right."""
+    """Read a board's file. Raises ConfigError: there is none, or it is not valid."""
     path = FOLDER / f"{name}.toml"
     if not path.is_file():
         raise ConfigError(f"--board {name}: there are: {', '.join(names())}; add one with a file in {FOLDER.name}/")

@@ -17,7 +17,10 @@ CARDS = ("usb", "mmc")
 
 @dataclass(frozen=True)
 class Disk:
-    """kind: disk, part, loop, ..., as lsblk says it, or file. mounts: where it or a part of it is in use."""
+    """What an image may be written to.
+
+    kind: disk, part, loop, ..., as lsblk calls it, or file. mounts: where it or a part of it is in use.
+    """
 
     path: Path
     kind: str
@@ -32,9 +35,10 @@ class Disk:
 
 
 def describe(path: Path) -> Disk:
-    """What is at a path: a block device, or a file that stands for one (a virtual machine's, a loop's).
+    """Describe what is at a path: a block device, or a file that stands for one (a virtual machine's, a loop's).
 
-    Raises ConfigError: nothing, or neither.
+    Raises:
+        ConfigError: there is nothing, or something else.
     """
     try:
         mode = path.stat().st_mode
@@ -52,7 +56,7 @@ def describe(path: Path) -> Disk:
 
 
 def parsed(text: str) -> Disk:
-    """Of lsblk's JSON about one device."""
+    """Read lsblk's JSON about one device."""
     whole: dict[str, Any] = json.loads(text)["blockdevices"][0]
     path = Path(whole["path"])
     card = whole.get("tran") in CARDS or path.name.startswith("mmcblk")
@@ -68,7 +72,7 @@ def parsed(text: str) -> Disk:
 
 
 def refusal(disk: Disk, size: int) -> str | None:
-    """Why an image of `size` bytes may not be written there; none if it may."""
+    """Return why an image of `size` bytes may not be written to a disk; None if it may."""
     if disk.kind not in ("disk", "loop", "file"):
         return f"{disk.path} is a {disk.kind} of a disk; name the whole disk"
     if disk.mounts:

@@ -28,20 +28,20 @@ CPU variant\t: 0x0
 CPU part\t: 0xd08
 CPU revision\t: 3
 """
-"""A Cortex-A72's. ONNX Runtime's import crashes where it sees the host's."""
+"""/proc/cpuinfo of a Cortex-A72. ONNX Runtime's import crashes where it sees the host's."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """debian: its name there; qemu: the program; model: what it emulates (aarch64's default is ten times slower)."""
+    """A processor. debian: its name there. qemu: the program. model: what it emulates (aarch64: ten times faster)."""
 
     debian: str
     qemu: str
     model: str
     more: tuple[str, ...] = ()
-    """packages that its boards need too"""
+    """packages that boards with it need besides PACKAGES"""
     links: tuple[tuple[str, str], ...] = ()
-    """what a package's script would have linked: where, to what"""
+    """links that a package's script would have made: where, to what"""
     privileged: bool = False
     """runs in a chroot and by binfmt_misc: proot 5.1 does not know the system calls of 32-bit guests (statx)"""
 
@@ -69,7 +69,13 @@ class EmulatedBoard:
     machine: Machine
 
     def command(self, words: Sequence[str], shared: Mapping[Path, str] | None = None, folder: str = "/") -> list[str]:
-        """What runs `words` there, as if root. shared: folders of this machine, and where they are there."""
+        """Return the command that runs `words` on the board, as if by root.
+
+        Args:
+            words: the command there.
+            shared: folder of this machine -> where it is there.
+            folder: to run it in.
+        """
         inside = {Path("/proc"): "/proc", Path("/dev"): "/dev", self.root.parent / "cpuinfo": "/proc/cpuinfo"}
         if self.machine.privileged:
             here = [(str(a), f"{self.root}{b}") for a, b in {Path("/proc"): "/proc", **(shared or {})}.items()]
@@ -81,7 +87,7 @@ class EmulatedBoard:
         return ["proot", "-0", "-q", self.machine.qemu, "-r", str(self.root), *binds, "-w", folder, *words]
 
     def environment(self) -> dict[str, str]:
-        """For `command`: nothing of this machine's but where proot looks for QEMU; one thread."""
+        """Return the environment for `command`: this machine's PATH, in which proot finds QEMU, and one thread."""
         return {
             "PATH": f"/usr/sbin:/usr/bin:/sbin:/bin:{os.environ.get('PATH', '')}",
             "HOME": "/root",
@@ -101,9 +107,15 @@ class EmulatedBoard:
 
 
 def mirror(suite: str, components: str, like: str = "") -> list[str]:
-    """The mirror that this machine's own apt uses for a suite, if it is a Debian; else mmdebstrap's choice.
+    """Return the mirror that this machine's own apt uses for a suite; none where mmdebstrap has to choose.
 
-    like: whose mirror has it, for a suite that this machine does not use; its own otherwise.
+    Args:
+        suite: of Debian.
+        components: of the suite, e.g. "main".
+        like: a suite whose mirror also has this one, where this machine's apt does not use it.
+
+    Returns:
+        One line of sources.list, or nothing.
     """
     command = ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
     try:
@@ -116,7 +128,15 @@ def mirror(suite: str, components: str, like: str = "") -> list[str]:
 
 
 def make(arch: str, folder: Path) -> EmulatedBoard:
-    """Fetch its packages into `folder`/root: 8 seconds, 100 MB. Raises ConfigError: what is missing."""
+    """Fetch a board's packages into `folder`/root: 8 seconds, 100 MB.
+
+    Args:
+        arch: the processor, a key of `MACHINES`.
+        folder: for the user land.
+
+    Raises:
+        ConfigError: a package of this machine is missing, or mmdebstrap fails.
+    """
     if arch not in MACHINES:
         raise ConfigError(f"nothing here emulates {arch}; there is: {', '.join(MACHINES)}")
     machine = MACHINES[arch]

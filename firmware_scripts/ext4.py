@@ -14,7 +14,18 @@ from pathlib import Path
 
 
 def build(folder: Path, file: Path, megabytes: int, uuid: str, moment: int) -> None:
-    """Make it. Raises CalledProcessError: it does not fit, or programs are missing."""
+    """Make the file.
+
+    Args:
+        folder: becomes the root of the file system.
+        file: to make.
+        megabytes: of the file system.
+        uuid: of the file system.
+        moment: seconds since 1970; no file is newer.
+
+    Raises:
+        CalledProcessError: the folder does not fit, or a program is missing.
+    """
     copy = file.with_suffix(".folder")
     subprocess.run(["cp", "-ax", str(folder), str(copy)], check=True)
     for leftover in (copy / "tmp").glob("*"):  # of the programs that run meanwhile

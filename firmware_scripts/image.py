@@ -27,7 +27,18 @@ SCRIPT = Path(__file__).parent / "system" / "boot.cmd"
 
 
 def assemble(board: BoardSpec, slot: Slot, disk: str, target: Path, epoch: int) -> None:
-    """Write the image, and its block map beside it. disk: its signature. Raises ConfigError."""
+    """Write an image, and its block map beside it.
+
+    Args:
+        board: the kind of board.
+        slot: the system, and the files of the first partition.
+        disk: signature of the partition table, eight hexadecimal digits.
+        target: the image.
+        epoch: seconds since 1970 that every file system takes for the present.
+
+    Raises:
+        ConfigError: the packages lack a file of the board, or a program fails.
+    """
     fat, a, b, var = (
         LOADERS,
         LOADERS + FAT * MIB,
@@ -59,7 +70,7 @@ def assemble(board: BoardSpec, slot: Slot, disk: str, target: Path, epoch: int) 
 
 
 def script(board: BoardSpec) -> str:
-    """U-Boot's, for a board."""
+    """Return U-Boot's script for a board."""
     return SCRIPT.read_text().replace("@CONSOLE@", board.console).replace("@DEVICE_TREE@", board.device_tree)
 
 
@@ -95,7 +106,7 @@ def _fat(board: BoardSpec, files: Path, target: Path, disk: str, work: Path, epo
 
 
 def _place(source: Path, target: Path, at: int) -> None:
-    """Copy to byte `at`, leaving holes where there is nothing."""
+    """Copy to byte `at`; where the source holds only zeros, holes are left."""
     with source.open("rb") as data, target.open("r+b") as out:
         while piece := data.read(MIB):
             if piece.count(0) != len(piece):

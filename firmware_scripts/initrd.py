@@ -21,7 +21,7 @@ TABLES = ("modules.dep", "modules.alias", "modules.softdep", "modules.builtin")
 
 
 def modules(folder: Path) -> list[str]:
-    """Paths below `folder` (/lib/modules/VERSION) of the modules that go in, and of those that they need."""
+    """Return the paths below `folder` (/lib/modules/VERSION) of the modules that go in, and of those that they need."""
     needs = {}
     for line in (folder / "modules.dep").read_text().splitlines():
         name, _, rest = line.partition(":")
@@ -32,7 +32,7 @@ def modules(folder: Path) -> list[str]:
 
 
 def table(name: str, text: str, chosen: list[str]) -> str:
-    """What of a table of the kernel's concerns the modules that go in."""
+    """Return the lines of one of the kernel's tables that concern the modules that go in."""
     if name == "modules.dep":
         return "".join(f"{line}\n" for line in text.splitlines() if line.partition(":")[0] in set(chosen))
     if name == "modules.alias":
@@ -42,7 +42,11 @@ def table(name: str, text: str, chosen: list[str]) -> str:
 
 
 def archive(entries: Iterator[tuple[str, int, bytes]]) -> bytes:
-    """A cpio archive of the kind that kernels take ("newc"), of (name, mode, content)."""
+    """Return a cpio archive of the kind that kernels read ("newc").
+
+    Args:
+        entries: (name, mode, content) of each file and folder.
+    """
     out = bytearray()
     for number, (name, mode, content) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
         encoded = name.encode() + b"\0"
@@ -56,7 +60,15 @@ def archive(entries: Iterator[tuple[str, int, bytes]]) -> bytes:
 
 
 def build(root: Path, init: Path) -> bytes:
-    """Of a board's root file system. Raises ConfigError: it has no BusyBox, or not one kernel."""
+    """Return the first file system, compressed.
+
+    Args:
+        root: a board's root file system.
+        init: the script that becomes /init.
+
+    Raises:
+        ConfigError: `root` has no BusyBox, or not exactly one kernel.
+    """
     busybox = next((path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.is_file()), None)
     kernels = sorted((root / "lib/modules").glob("*/modules.dep"))
     if busybox is None or len(kernels) != 1:

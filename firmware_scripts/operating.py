@@ -10,20 +10,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.serialization import pkcs7
-
-from broker import certificates, probe
+from broker import probe
 from broker.fleet import Fleet
 from broker.probe import ProbeClient
 from broker.rules import OPERATOR
-from edge import bundle as bundles
 from edge.errors import ConfigError, MessageError, TransportError
 from edge.messaging import chunked, topics
-from edge.operations.rollout import ROLLOUT_FILE, fingerprint
+from edge.operations.rollout import fingerprint
 from edge.storage import archive, atomic
 from edge.storage.metrics_log import current_names
 from edge.transports.mqtt import Credentials
+from firmware_scripts import signed_package
 
 LARGEST = 100_000_000
 """bytes that a device's metrics and logs unpack to"""
@@ -151,35 +148,6 @@ def inventory(operator: Operator, timeout: float) -> dict[str, Row]:
     }
 
 
-def package(folder: Path, fleet: Fleet, name: str, seconds: int) -> bytes:
-    """Pack and sign a bundle for a fleet's devices.
-
-    Args:
-        folder: of the bundle.
-        fleet: whose signer signs.
-        name: of the rollout.
-        seconds: when it is made, since 1970; devices refuse what is older than what they have.
-
-    Returns:
-        A CMS message (DER), as `edge.operations.rollout` reads it.
-
-    Raises:
-        BundleError: the folder is no bundle.
-        ConfigError: the fleet's folder has no signer.
-    """
-    bundles.read(folder)
-    about = json.dumps({"fleet": fleet.name, "name": name, "made": seconds}).encode()
-    content = archive.pack({ROLLOUT_FILE: about, "bundle": folder})
-    return sign(content, certificates.read(fleet.folder / "signer"))
-
-
-def sign(content: bytes, pair: certificates.Pair) -> bytes:
-    """Return a CMS message (DER) around a content, signed."""
-    builder = pkcs7.PKCS7SignatureBuilder().set_data(content)
-    signed = builder.add_signer(pair.certificate, pair.key, hashes.SHA256())
-    return signed.sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.Binary])
-
-
 def rollout(
     operator: Operator, folder: Path, stages: Sequence[Sequence[str]], rounds: int, timeout: float, notify: Notify
 ) -> None:
@@ -198,7 +166,7 @@ def rollout(
         ConfigError: a device refuses the bundle, or is too slow; nothing is sent to the devices after it.
     """
     mark = fingerprint(folder)
-    content = package(folder, operator.fleet, folder.name, int(time.time()))
+    content = signed_package.build(folder, operator.fleet, folder.name, int(time.time()))
     done: list[str] = []
     for number, stage in enumerate(stages, start=1):
         notify(f"stage {number} of {len(stages)}: {', '.join(stage)}")

@@ -29,7 +29,7 @@ PACKAGES = (
 )
 """tiny-initramfs only because Debian's kernel insists on a maker of initramfs; it is not run"""
 LOADERS = ("raspi-firmware", "u-boot-rpi", "u-boot-rockchip")
-"""packages that are unpacked, not installed: their scripts would do what this folder does"""
+"""packages that are unpacked, not installed: their scripts would do what `firmware_scripts` does"""
 DRIVERS = ("gpu", "hid", "iio", "infiniband", "isdn", "media", "net/can", "scsi/*", "staging", "target", "video")
 ETHERNET = ("broadcom/bnx*", "chelsio", "intel", "mellanox", "qlogic")
 FILE_SYSTEMS = ("btrfs", "nfs", "nfsd", "ocfs2", "smb", "xfs")
@@ -40,7 +40,7 @@ EXCLUDED = (
     *(f"/lib/modules/*/kernel/drivers/net/ethernet/{name}/*" for name in ETHERNET),
     *(f"/lib/modules/*/kernel/fs/{name}/*" for name in FILE_SYSTEMS),
 )
-"""what no such board has, or does: half of the kernel's modules"""
+"""drivers of devices that no such board has: half of the kernel's modules"""
 SERVICES = (
     *("systemd-networkd", "systemd-resolved", "systemd-timesyncd", "ssh"),
     *("murmur-grow", "murmur-board", "murmur-node", "murmur-good", "murmur-update"),
@@ -59,7 +59,16 @@ class Slot:
 
 
 def base(board: BoardSpec, target: Path, epoch: int) -> None:
-    """The packages of the board's suite as a tar archive, all of it or nothing. Raises ConfigError."""
+    """Install the packages of a board's suite into a tar archive: all of it or nothing.
+
+    Args:
+        board: the kind of board.
+        target: the archive.
+        epoch: seconds since 1970 of everything in it.
+
+    Raises:
+        ConfigError: mmdebstrap fails.
+    """
     suite, other = board.suite, board.kernel.partition("/")[2]
     hooks = [
         'mkdir -p "$1/opt/loaders/debs"',
@@ -85,9 +94,20 @@ def base(board: BoardSpec, target: Path, epoch: int) -> None:
 def slot(
     board: BoardSpec, name: str, packages: Path, wheels: Path, version: str, disk: str, folder: Path, epoch: int
 ) -> Slot:
-    """What runs on the board, in `folder`. Raises ConfigError.
+    """Make a system that runs on a board.
 
-    wheels: of `firmware_scripts.wheelhouse`; disk: the card's signature, eight hex digits.
+    Args:
+        board: the kind of board.
+        name: of the board, as --board has it.
+        packages: archive that `base` made.
+        wheels: folder of `firmware_scripts.wheelhouse`.
+        version: of the system.
+        disk: the card's signature, eight hexadecimal digits.
+        folder: for the result.
+        epoch: seconds since 1970 of everything in it.
+
+    Raises:
+        ConfigError: mmdebstrap fails.
     """
     ours = folder / "overlay.tar"
     ours.write_bytes(overlay(board, name, version, disk, epoch))

@@ -1,7 +1,7 @@
-"""A board that is QEMU's: an image for the board `virt`, started by U-Boot from a card that is a file.
+"""QEMU's board `virt`, started by U-Boot from a card that is a file.
 
 Needs the system packages of the purposes `virtual` and `image`. The card is a copy of the image, the serial line a
-file, and turning it off is pulling the plug. To the board this machine's loopback is HOST.
+file, and turning the board off is a power cut. To the board this machine's loopback is HOST.
 """
 
 import os
@@ -20,7 +20,7 @@ from firmware_scripts.board import LOADERS
 
 HOST = "10.0.2.2"
 MORE = 256 << 20
-"""Bytes by which a card is larger than the image on it."""
+"""bytes by which a card is larger than the image on it"""
 LOADER = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 
 
@@ -34,7 +34,7 @@ class VirtualBoard:
     _read: int = field(default=0)
 
     def on(self, clock: str = "utc") -> None:
-        """Give it power. clock: what its own says then; boards without a battery begin in 1970.
+        """Switch it on. clock: what its own clock says then; boards without a battery begin in 1970.
 
         Raises ConfigError: packages that are not on this machine.
         """
@@ -62,7 +62,7 @@ class VirtualBoard:
         )
 
     def off(self) -> None:
-        """Pull the plug."""
+        """Cut its power."""
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
@@ -94,11 +94,11 @@ class VirtualBoard:
         return self.output()[begin : self._read]
 
     def put(self, file: Path, name: str) -> None:
-        """A file onto the first partition of the card, which is off."""
+        """Copy a file onto the first partition of the card; the board is off."""
         self._mtools("mcopy", "-o", str(file), f"::{name}")
 
     def text(self, name: str) -> str | None:
-        """What is in a file of the first partition; None if there is none."""
+        """Return the content of a file on the first partition; None if there is none."""
         done = subprocess.run(["mtype", "-i", f"{self.card}@@{LOADERS}", f"::{name}"], capture_output=True, check=False)
         return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 

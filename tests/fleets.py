@@ -10,7 +10,7 @@ from edge.interfaces import DEVICE
 from edge_sim import world as worlds
 from edge_sim.closing import RoundClosed
 from edge_sim.emulation import NodeFinished
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.scenario import Scenario
 from edge_sim.stages import Stage, in_virtual_time
 from edge_sim.world import Bundles, World
@@ -21,16 +21,16 @@ from tests import payloads
 class Fleet:
     scenario: Scenario
     world: World
-    devices: list[Device]
+    devices: list[EmulatedNode]
     stage: Stage
 
     @property
-    def members(self) -> list[Device]:
+    def members(self) -> list[EmulatedNode]:
         """Without the centre."""
         return [d for d in self.devices if d.role == DEVICE]
 
     @property
-    def centre(self) -> Device:
+    def centre(self) -> EmulatedNode:
         """The node in the middle."""
         return next(d for d in self.devices if d.role != DEVICE)
 
@@ -68,5 +68,5 @@ def fleet(folder: Path, protocol: str = "d-distillation", **changes: Any) -> Ite
     algorithm = scenario.algorithm(protocol)
     world = worlds.build(scenario)
     with in_virtual_time(world, algorithm, Bundles(world, folder / "bundles"), "test") as stage:
-        nodes = [node for node in stage.nodes if isinstance(node, Device)]
+        nodes = [node for node in stage.nodes if isinstance(node, EmulatedNode)]
         yield Fleet(scenario, world, nodes, stage)

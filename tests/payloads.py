@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from edge.codec import HEADER as H
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim.result import Result
 
 __all__ = ["DIRECTED", "ROUNDS", "Case", "H", "K", "M", "P", "R", "X", "cases", "samples", "scenario"]

@@ -1,4 +1,4 @@
-"""The dashboard for a terminal: the same state, as text that is drawn again every second."""
+"""The dashboard for a terminal: the same state as text, drawn again every second."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ WIDE = 48
 
 
 def show(console: Console, state: FleetState, stop: threading.Event, pause: float = 1.0) -> None:
-    """Until `stop` is set; where there is no terminal, one look after the other."""
+    """Draw the fleet until `stop` is set; where the output is no terminal, print one picture after the other."""
     while not console.is_terminal:
         console.print(picture(state.snapshot()))
         if stop.wait(pause):
@@ -30,7 +30,12 @@ def show(console: Console, state: FleetState, stop: threading.Event, pause: floa
 
 
 def picture(fleet: dict[str, Any], height: int = 40) -> Group:
-    """One look: alarms first, then curves, then as many devices as there is room for, those with alarms on top."""
+    """Return one picture: alarms, curves, and as many devices as there is room for, those with alarms first.
+
+    Args:
+        fleet: `FleetState.snapshot`.
+        height: lines of the terminal.
+    """
     devices = sorted(fleet["devices"], key=lambda d: (not d["alarms"], d["id"]))
     online = sum(d["online"] for d in devices)
     head = f"{fleet['fleet']}{' at ' + fleet['place'] if fleet['place'] else ''}: {online} of {len(devices)} online"

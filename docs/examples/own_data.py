@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from edge.data import Dataset
-from edge.specs import DATA, DataSpec
+from edge.data import DATA, Dataset
+from edge.specs import DataSpec
 from edge_sim import Scenario, run
 
 

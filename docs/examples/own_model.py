@@ -21,4 +21,4 @@ result = run(
     )
 )
 print(f"{result.parameters} parameters, mean accuracy {result.mean_accuracy:.3f}")
-print(result.frame()[["round", "accuracy_all", "disagreement"]])
+print(result.frame()[["round", "accuracy_all", "consensus_distance"]])

@@ -6,8 +6,8 @@ import numpy as np
 
 from edge.interfaces import Exchange
 from edge.kinds import SOFT_LABELS
-from edge.protocols import LocalSettings, Stateful, message, train
-from edge.specs import PROTOCOLS, ProtocolSpec
+from edge.protocols import PROTOCOLS, LocalSettings, Stateful, distributions, message, train
+from edge.specs import ProtocolSpec
 from edge_sim import Scenario, run
 
 
@@ -35,7 +35,8 @@ class MostCertain(Stateful):
         neighbours = self.context.neighbours
         wait_for = dict.fromkeys(neighbours, (SOFT_LABELS.name,))
         result = yield Exchange(dict.fromkeys(neighbours, (message(self.form, number, mine),)), wait_for)
-        tables = np.stack([mine, *result.of(SOFT_LABELS.name).values()])
+        received = [table for table in result.of(SOFT_LABELS.name).values() if distributions(table)]
+        tables = np.stack([mine, *received])
         self.target = tables[tables.max(axis=2).argmax(axis=0), np.arange(len(mine))]
         weight = {"weight/squared_error(reference)": self.settings.distillation_weight}
         options = {"public": self.towards_target, "reference_batch": 32, "hyper": weight}

@@ -15,10 +15,11 @@
 
 from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, Request, decode, request, requested
 from edge.codec._message import bases_of, encode, join, payload_size
-from edge.codec._registry import canonical, carried, find, names
+from edge.codec._registry import CODECS, canonical, carried, find, names
 
 __all__ = [
     "CHUNK",
+    "CODECS",
     "HEADER",
     "RETRANSMIT",
     "Chunk",

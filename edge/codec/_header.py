@@ -60,7 +60,7 @@ class Chunk:
 
 
 def pack(chunk: Chunk) -> bytes:
-    """Header and body as bytes. Raises ValueError: of a kind that nobody has declared."""
+    """Write header and body. Raises ValueError: of a kind that nobody has declared."""
     if (kind := kinds.find(chunk.kind)) is None:
         raise ValueError(f"message kind '{chunk.kind}' is not declared; there are: {', '.join(kinds.declared())}")
     head = _FORMAT.pack(
@@ -125,13 +125,24 @@ class Request:
 
 
 def request(kind: str, number: int, digest: bytes, missing: Sequence[int] = (), count: int = 0) -> bytes:
-    """The payload that asks for a message of round `number` again: a header, and which chunks of `count` it wants."""
+    """Write a request for a message.
+
+    Args:
+        kind: of the message.
+        number: its round.
+        digest: its digest.
+        missing: indices of the chunks that are wanted, ascending; all if there are none.
+        count: chunks of the whole message, with `missing`.
+
+    Returns:
+        The payload.
+    """
     body = struct.pack(f"<{1 + len(missing)}H", count, *missing) if missing else b""
     return pack(Chunk(kind, 0, 0, 1, number, digest, 0, 0, body))
 
 
 def requested(payload: bytes) -> Request:
-    """What a request asks for. Raises MessageError."""
+    """Read a request. Raises MessageError."""
     chunk = decode(payload)
     numbers = struct.unpack(f"<{len(chunk.body) // 2}H", chunk.body[: len(chunk.body) // 2 * 2])
     if chunk.coding or chunk.rows or chunk.columns or len(chunk.body) % 2:

@@ -14,9 +14,16 @@ _PIECE = CHUNK - HEADER
 
 
 def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list[bytes]:
-    """Header and body, in as few payloads as fit.
+    """Code a message: header and body, in as few payloads as fit.
 
-    bases: what was sent before to the same receiver, as it decodes it, the newest first; a coding may send the change.
+    Args:
+        message: of a declared kind.
+        coding: name of a coding, e.g. "simplex:8".
+        bases: what was sent before to the same receiver, as it decodes it, the newest first; a coding may send the
+            difference.
+
+    Returns:
+        Payloads of at most CHUNK bytes.
 
     Raises:
         ConfigError: an unknown coding.
@@ -44,7 +51,14 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
 
 
 def join(chunks: Sequence[Chunk], bases: Sequence[Message] = ()) -> Message:
-    """The message whose chunks these are, in any order. bases: what the same sender sent before.
+    """Put a message together.
+
+    Args:
+        chunks: all of one message, in any order.
+        bases: what the same sender sent before.
+
+    Returns:
+        The message, with the values as decoded.
 
     Raises:
         BaseMissing: it is coded as the change since a message that is not among the bases.
@@ -70,15 +84,24 @@ def join(chunks: Sequence[Chunk], bases: Sequence[Message] = ()) -> Message:
 
 
 def bases_of(coding: str | int) -> int:
-    """How many earlier messages of the same edge a coding, by name or ID, can make use of."""
+    """Return how many earlier messages of the same edge a coding, by name or ID, can make use of."""
     form = find(coding) if isinstance(coding, str) else by_id().get(coding)
     return form.bases if form else 0
 
 
 def payload_size(rows: int, columns: int, coding: str) -> int:
-    """Bytes of all payloads of one message: the body, and a header a chunk.
+    """Work out the bytes of all payloads of one message.
 
-    Raises ValueError for a coding whose size depends on the values.
+    Args:
+        rows: of its values.
+        columns: of its values.
+        coding: name of a coding.
+
+    Returns:
+        The size of the body, and of a header a chunk.
+
+    Raises:
+        ValueError: the coding's size depends on the values.
     """
     body = find(coding).size(rows, columns)
     if body is None:

@@ -4,9 +4,10 @@ from functools import cache
 
 from edge import renames
 from edge.errors import ConfigError
-from edge.plugins import on_change
-from edge.specs import CODECS, Coding
+from edge.plugins import Family, on_change
+from edge.specs import BodyCoding, CodecSpec
 
+CODECS = Family("edge.codec", CodecSpec, "coding", "murmur.codecs")
 RENAMED = {
     **{f"probability{bits}": f"simplex:{bits}" for bits in (8, 4, 2, 1)},
     **{f"root{bits}": f"cuberoot:{bits}" for bits in (6, 5, 4)},
@@ -19,12 +20,12 @@ RENAMED = {
 
 
 @cache
-def codings() -> dict[str, Coding]:
+def codings() -> dict[str, BodyCoding]:
     """Every coding by its name: the family's, and its argument if it has one.
 
     Raises ConfigError: two of one number, or a number that does not fit the header.
     """
-    by_name: dict[str, Coding] = {}
+    by_name: dict[str, BodyCoding] = {}
     names: dict[int, str] = {}
     for family, spec in CODECS.all().items():
         for argument, coding in spec.codings.items():
@@ -41,7 +42,7 @@ def codings() -> dict[str, Coding]:
 
 
 @cache
-def by_id() -> dict[int, Coding]:
+def by_id() -> dict[int, BodyCoding]:
     """Every coding by its number on the wire."""
     return {coding.id: coding for coding in codings().values()}
 
@@ -60,7 +61,7 @@ def canonical(name: str, where: str = "") -> str:
     return renames.name(name, RENAMED, where)
 
 
-def find(name: str) -> Coding:
+def find(name: str) -> BodyCoding:
     """Look a coding up. Raises ConfigError: there is none of that name."""
     coding = codings().get(canonical(name))
     if coding is None:

@@ -17,7 +17,7 @@ from edge.codec._cubes import ends, means, nearest
 from edge.codec._relative import ratios, rows_of
 from edge.errors import MessageError
 from edge.interfaces import Array, Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 TINIEST = np.float32(2.0**-24)
 """of float16: nothing is decoded as impossible"""
@@ -68,9 +68,9 @@ class CubeRoot:
         return np.where(count > 0, kept, 0)
 
 
-def _coding(number: int, bits: int) -> Coding:
+def _coding(number: int, bits: int) -> BodyCoding:
     family = CubeRoot(bits)
-    return Coding(number, family.size, family.encode, family.decode, codes=family.codes, keeps_largest=True)
+    return BodyCoding(number, family.size, family.encode, family.decode, codes=family.codes, keeps_largest=True)
 
 
 SPEC = CodecSpec(codings={"6": _coding(12, 6), "5": _coding(13, 5), "4": _coding(14, 4)}, kinds=("soft-labels",))

@@ -9,7 +9,7 @@ import zlib
 from edge.codec import integer8
 from edge.errors import MessageError
 from edge.interfaces import Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 
 def size(rows: int, columns: int) -> None:
@@ -33,4 +33,4 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     return integer8.decode(plain, rows, columns)
 
 
-SPEC = CodecSpec(codings={"": Coding(5, size, encode, decode)}, kinds=("codes", "labels"))
+SPEC = CodecSpec(codings={"": BodyCoding(5, size, encode, decode)}, kinds=("codes", "labels"))

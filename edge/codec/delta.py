@@ -25,7 +25,7 @@ from edge.codec._entropy import SymbolModel, cost, decoded, encoded, shares
 from edge.codec._relative import ratios, rows_of
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 BASES = 2
 """how many earlier messages a change is coded with, where both sides have them"""
@@ -152,9 +152,9 @@ class Delta:
         return steps
 
 
-def _coding(number: int, cells: int, rate: float) -> Coding:
+def _coding(number: int, cells: int, rate: float) -> BodyCoding:
     family = Delta(cells, rate)
-    return Coding(
+    return BodyCoding(
         number, family.size, family.encode, family.decode, bases=BASES, codes=family.codes, keeps_largest=True
     )
 

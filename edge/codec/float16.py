@@ -4,7 +4,7 @@ import numpy as np
 
 from edge.errors import MessageError
 from edge.interfaces import Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 LARGEST = 65504.0
 
@@ -29,4 +29,4 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     return values
 
 
-SPEC = CodecSpec(codings={"": Coding(2, size, encode, decode)})
+SPEC = CodecSpec(codings={"": BodyCoding(2, size, encode, decode)})

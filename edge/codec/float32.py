@@ -4,7 +4,7 @@ import numpy as np
 
 from edge.errors import MessageError
 from edge.interfaces import Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 
 def size(rows: int, columns: int) -> int:
@@ -25,4 +25,4 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     return values
 
 
-SPEC = CodecSpec(codings={"": Coding(1, size, encode, decode)})
+SPEC = CodecSpec(codings={"": BodyCoding(1, size, encode, decode)})

@@ -16,7 +16,7 @@ import numpy as np
 from edge.codec import float32
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Array, Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 BLOCK = 256
 STEPS = np.float32(127)
@@ -84,4 +84,4 @@ def _upper(scales: Array) -> Array:
     return (scales.view(np.uint32) >> 16).astype("<u2")
 
 
-SPEC = CodecSpec(codings={"": Coding(21, size, encode, decode, bases=1)}, kinds=("weights",))
+SPEC = CodecSpec(codings={"": BodyCoding(21, size, encode, decode, bases=1)}, kinds=("weights",))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edge.interfaces import Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 
 def size(rows: int, columns: int) -> int:
@@ -23,4 +23,4 @@ def decode(body: bytes, rows: int, columns: int) -> Floats:
     return np.frombuffer(body, np.uint8).reshape(rows, columns).astype(np.float32)
 
 
-SPEC = CodecSpec(codings={"": Coding(4, size, encode, decode)}, kinds=("codes", "labels"))
+SPEC = CodecSpec(codings={"": BodyCoding(4, size, encode, decode)}, kinds=("codes", "labels"))

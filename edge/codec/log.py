@@ -11,7 +11,7 @@ import numpy as np
 from edge.codec._bits import length, packed, unpacked
 from edge.codec._relative import marked, ratios, rows_of
 from edge.interfaces import Array, Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Logarithm:
         return rows_of(codes, np.exp(-self.cell * np.maximum(np.arange(2**self.bits) - 0.5, 0)))
 
 
-def _coding(number: int, bits: int, clip: float) -> Coding:
+def _coding(number: int, bits: int, clip: float) -> BodyCoding:
     family = Logarithm(bits, clip)
-    return Coding(number, family.size, family.encode, family.decode, codes=family.codes, keeps_largest=True)
+    return BodyCoding(number, family.size, family.encode, family.decode, codes=family.codes, keeps_largest=True)
 
 
 SPEC = CodecSpec(

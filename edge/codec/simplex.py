@@ -11,7 +11,7 @@ from edge import quantiser
 from edge.codec._bits import length, packed, unpacked
 from edge.errors import MessageError
 from edge.interfaces import Array, Floats
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Simplex:
         return codes.astype(np.float32) / np.float32(self.units)
 
 
-def _coding(number: int, bits: int) -> Coding:
+def _coding(number: int, bits: int) -> BodyCoding:
     family = Simplex(bits)
-    return Coding(
+    return BodyCoding(
         number,
         family.size,
         family.encode,

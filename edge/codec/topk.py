@@ -11,7 +11,7 @@ import numpy as np
 from edge.errors import MessageError
 from edge.interfaces import Array, Floats
 from edge.quantiser import rounded
-from edge.specs import CodecSpec, Coding
+from edge.specs import BodyCoding, CodecSpec
 
 UNITS = 255
 
@@ -89,9 +89,9 @@ def _first_first(codes: Array, first: Array, where: Array) -> None:
         codes[wrong[~spare], largest[~spare]] -= 1
 
 
-def _coding(number: int, most: int) -> Coding:
+def _coding(number: int, most: int) -> BodyCoding:
     family = TopK(most)
-    return Coding(number, family.size, family.encode, family.decode, keeps_largest=True)
+    return BodyCoding(number, family.size, family.encode, family.decode, keeps_largest=True)
 
 
 SPEC = CodecSpec(codings={"1": _coding(15, 1), "3": _coding(16, 3)}, kinds=("soft-labels",))

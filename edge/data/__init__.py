@@ -21,9 +21,11 @@ import numpy as np
 
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
+from edge.plugins import Family
 from edge.reference import ReferenceSet, of
-from edge.specs import DATA
+from edge.specs import DataSpec
 
+DATA: Family[DataSpec["Dataset"]] = Family("edge.data", DataSpec, "data", "murmur.data")
 CHANNELS_LAST = (1, 3, 4)
 """Sizes of a last axis that are taken for colour channels."""
 

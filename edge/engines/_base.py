@@ -16,7 +16,7 @@ NOISE_STEP = "noise/step"
 
 
 class Base(ABC):
-    """The part of `edge.interfaces.Engine` that no runtime has a say in."""
+    """The part of `edge.interfaces.Engine` that does not depend on the runtime."""
 
     def __init__(self, bundle: Bundle, seed: int) -> None:
         self.bundle = bundle
@@ -50,7 +50,7 @@ class Base(ABC):
         self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
 
     def _noise_state(self) -> dict[str, Array]:
-        """What `state` says of the masks; nothing if there are none."""
+        """The part of `state` about the masks; nothing if there are none."""
         return {NOISE_STEP: np.array(self._noise_step, np.int64)} if self._manifest.noise else {}
 
     def _without_noise(self, values: Mapping[str, Array]) -> tuple[dict[str, Array], int]:

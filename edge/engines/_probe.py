@@ -14,11 +14,11 @@ from pathlib import Path
 
 from edge import bundle as bundles
 from edge import process
+from edge.engines import ENGINES
 from edge.engines._batch import random_batch
-from edge.specs import ENGINES
 
 RATE, STEPS = 0.001, 20
-"""of the steps whose last loss is told, to be compared between engines"""
+"""of the steps whose last loss is reported, to be compared between engines"""
 
 
 def main(engine: str, path: str, rows: str, seconds: str, options: str = "") -> None:

@@ -20,9 +20,11 @@ import numpy as np
 from edge.errors import ConfigError
 from edge.interfaces import Array, Floats, Message, Perturb, unchanged
 from edge.kinds import CLASS_OUTPUTS, SOFT_LABELS, find
-from edge.specs import DISTRIBUTIONS, NOISES, NoiseSpec
+from edge.plugins import Family
+from edge.specs import DISTRIBUTIONS, NoiseSpec
 from edge.storage import atomic
 
+NOISES = Family("edge.privacy", NoiseSpec, "noise")
 Publish = Callable[[Message], Message]
 TEMPERED = DISTRIBUTIONS
 """the classes of messages that a temperature is for"""
@@ -67,7 +69,19 @@ class Publisher:
 
 
 def publisher(noise: str | None, temperature: float, key: int) -> Publish:
-    """From the settings: "gaussian:SCALE", "laplace:SCALE" or None. Raises ConfigError."""
+    """Make what is done to messages before they are sent.
+
+    Args:
+        noise: "gaussian:SCALE", "laplace:SCALE" or None.
+        temperature: of the distributions; 1 for none.
+        key: what the noise comes from, known to nobody else.
+
+    Returns:
+        Message -> message; `as_it_is` if there is nothing to do.
+
+    Raises:
+        ConfigError: no such noise, or a scale that cannot be.
+    """
     name, scale = parse(noise) if noise else ("", 0.0)
     if not name and temperature == 1:
         return as_it_is
@@ -75,17 +89,17 @@ def publisher(noise: str | None, temperature: float, key: int) -> Publish:
 
 
 def perturbation(publish: Publish) -> Perturb:
-    """The same for distributions that are not yet in a message."""
+    """Return the same for distributions that are not yet in a message."""
     return publish.rows if isinstance(publish, Publisher) else unchanged
 
 
 def find_noise(setting: str) -> NoiseSpec:
-    """What the noise of that name says about itself. Raises ConfigError: unknown."""
+    """Look up the noise that a setting names. Raises ConfigError: unknown."""
     return NOISES.load(setting.partition(":")[0])
 
 
 def parse(noise: str) -> tuple[str, float]:
-    """(name, scale). Raises ConfigError."""
+    """Read a setting like "gaussian:0.3" as (name, scale). Raises ConfigError."""
     name, _, text = noise.partition(":")
     find_noise(name)
     try:
@@ -98,7 +112,18 @@ def parse(noise: str) -> tuple[str, float]:
 
 
 def secret(home: Path | None) -> int:
-    """The device's own key: kept beside its checkpoint, so that it does not say a round again with other noise."""
+    """Read or draw the device's own key of the noise.
+
+    Args:
+        home: the folder of its checkpoint, where the key is kept, so that a round that is sent again after a power cut
+            has the same noise; None to keep it nowhere.
+
+    Returns:
+        128 random bits.
+
+    Raises:
+        ConfigError: the file is not the key, or cannot be written.
+    """
     if home is None:
         return secrets.randbits(128)
     path = home / "noise.key"

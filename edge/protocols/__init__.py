@@ -9,6 +9,9 @@ here is what most of them are made of, and those from elsewhere, too.
 ((1, 6), ['W', 'b'])
 """
 
+from typing import Any
+
+from edge.plugins import Family
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import (
     Stateful,
@@ -24,8 +27,12 @@ from edge.protocols._base import (
     weights,
 )
 from edge.protocols._local import LocalSettings, batches, generator, shared, stream, train
+from edge.specs import ProtocolSpec
+
+PROTOCOLS: Family[ProtocolSpec[Any]] = Family("edge.protocols", ProtocolSpec, "protocol", "murmur.protocols")
 
 __all__ = [
+    "PROTOCOLS",
     "LocalSettings",
     "Stateful",
     "Stateless",

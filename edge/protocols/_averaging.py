@@ -93,7 +93,7 @@ class Averager(Stateless):
         return dict.fromkeys(self.context.neighbours, forms)
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
-        """Every so often, collect, average, and send to all; if nobody answered there is nothing to say."""
+        """Every so often, collect, average, and send to all; if nobody answered there is nothing to send."""
         if number % self.settings.sync_interval:
             return {}
         form = weights(self.context)
@@ -121,14 +121,29 @@ def drawn(context: ProtocolContext, settings: AveragingSettings, number: int) ->
 
 
 def agreeing(rows: Mapping[NodeId, Array]) -> dict[NodeId, Array]:
-    """Those weights (1, P), as float64, that are not absurdly longer than most."""
+    """Select plausible weights: those at most PLAUSIBLE times as long as the (lower) median, plus one.
+
+    Args:
+        rows: sender -> weights (1, P).
+
+    Returns:
+        The selected ones, in float64.
+    """
     lengths = {j: float(np.linalg.norm(row.astype(np.float64))) for j, row in rows.items()}
     limit = PLAUSIBLE * (1 + sorted(lengths.values())[(len(lengths) - 1) // 2]) if lengths else 0.0
     return {j: row.astype(np.float64) for j, row in rows.items() if lengths[j] <= limit}
 
 
 def average(rows: Mapping[NodeId, Array], samples: Mapping[NodeId, float] | None = None) -> Array:
-    """The mean of weights (1, P), or the mean weighted by samples; summed in the order of names."""
+    """Average weights (McMahan et al. 2017), summed in the order of names so that the order of arrival does not matter.
+
+    Args:
+        rows: sender -> weights (1, P).
+        samples: sender -> how much it counts; equally if absent.
+
+    Returns:
+        (1, P) float64.
+    """
     parts = {j: samples[j] if samples else 1.0 for j in sorted(rows)}
     total = sum(parts.values())
     mean: Array = sum(((part / total) * rows[j] for j, part in parts.items()), np.zeros((1, 1)))

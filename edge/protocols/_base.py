@@ -49,12 +49,27 @@ class Stateful(Stateless):
 
 
 def flatten(parameters: Mapping[str, Array]) -> Array:
-    """All parameters as one row (1, P) float32, in the order of the bundle's table."""
+    """Put parameters into one row.
+
+    Args:
+        parameters: by name, in the order of the bundle's table.
+
+    Returns:
+        (1, P) float32.
+    """
     return np.concatenate([p.ravel() for p in parameters.values()]).astype(np.float32)[None]
 
 
 def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse of `flatten`, with the names and shapes of `like`."""
+    """Undo `flatten`.
+
+    Args:
+        row: (1, P).
+        like: parameters of the same model, for their names and shapes.
+
+    Returns:
+        The parameters by name, float32.
+    """
     values, at = {}, 0
     for name, p in like.items():
         values[name] = row[0, at : at + p.size].reshape(p.shape).astype(np.float32)
@@ -63,31 +78,54 @@ def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def weights(context: ProtocolContext) -> Format:
-    """The format of a model of our architecture."""
+    """Describe messages with a model of our architecture: (1, P)."""
     return WEIGHTS.format(context.model_digest, (1, context.parameters))
 
 
 def control(context: ProtocolContext, kind: MessageKind, numbers: int = 1) -> Format:
-    """The format of a few numbers between a device and its centre."""
+    """Describe messages of a few numbers between a device and its centre: (1, numbers)."""
     return kind.format(context.model_digest, (1, numbers))
 
 
 def message(form: Format, number: int, values: Any) -> Message:
-    """What `form` says, of round `number`."""
+    """Make a message.
+
+    Args:
+        form: what it has to look like.
+        number: of the round.
+        values: anything that becomes (rows, form.shape[1]) float32.
+
+    Returns:
+        The message.
+    """
     return Message(form.kind, number, form.digest, np.asarray(values, np.float32).reshape(-1, form.shape[1]))
 
 
 def near(rows: Mapping[NodeId, Array], mine: Array) -> dict[NodeId, Array]:
-    """Those weights (1, P), as float64, that are not absurdly longer than `mine`."""
+    """Select plausible weights: those at most PLAUSIBLE times as long as ours, plus one.
+
+    Args:
+        rows: sender -> weights (1, P).
+        mine: ours (1, P).
+
+    Returns:
+        The selected ones, in float64.
+    """
     limit = PLAUSIBLE * (1 + np.linalg.norm(mine))
     exact = {j: row.astype(np.float64) for j, row in rows.items()}
     return {j: row for j, row in exact.items() if np.linalg.norm(row) <= limit}
 
 
 def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[NodeId, Array]) -> float:
-    """Go on from the weights (1, P) a centre sent, if they are plausible next to ours; returns how many were not.
+    """Continue from the weights that a centre sent, if they are plausible beside ours.
 
-    parameters: the engine's present ones.
+    Args:
+        engine: takes them.
+        parameters: its present ones.
+        received: sender -> weights (1, P); of one sender at most.
+
+    Returns:
+        How many were not plausible.
     """
     valid = near(received, flatten(parameters))
     for row in valid.values():
@@ -96,12 +134,12 @@ def adopt(engine: Engine, parameters: Mapping[str, Array], received: Mapping[Nod
 
 
 def few_enough(context: ProtocolContext, most: int) -> None:
-    """Raise ConfigError if the device has more private samples than the setting `max_samples` lets it send."""
+    """Refuse a device with more than `most` private samples, the setting `max_samples`. Raises ConfigError."""
     if len(context.x) > most:
         raise ConfigError(f"{context.me} has {len(context.x)} samples, and `max_samples` is {most}; raise the setting")
 
 
 def distributions(rows: Array) -> bool:
-    """Whether every row is a distribution over the classes, up to how it was coded."""
+    """Tell whether every row (n, K) is a distribution over the classes, up to how it was coded."""
     total = rows.sum(axis=1, dtype=np.float64)
     return bool(rows.min() >= -1e-3 and np.abs(total - 1).max() < 1e-2)

@@ -43,17 +43,35 @@ class LocalSettings:
 
 
 def generator(context: ProtocolContext, number: int, purpose: int = 0) -> np.random.Generator:
-    """The randomness of one device in one round: nothing to save, and a resumed run goes on the same."""
+    """Seed the randomness of one device in one round: nothing has to be saved, and a resumed run continues the same.
+
+    Args:
+        context: of the device.
+        number: of the round.
+        purpose: other numbers give other randomness.
+
+    Returns:
+        A fresh generator.
+    """
     return np.random.default_rng([context.seed, number, purpose] if purpose else [context.seed, number])
 
 
 def shared(context: ProtocolContext, number: int, purpose: int = 0) -> np.random.Generator:
-    """Randomness that all devices of the fleet draw alike in a round."""
+    """Seed randomness that all nodes of the fleet draw alike in a round; see `generator`."""
     return np.random.default_rng([context.shared_seed, number, purpose, 7])
 
 
 def batches(rows: int, size: int, random: np.random.Generator) -> Iterator[Array]:
-    """Endless row numbers (size,), each row once per pass; a set smaller than `size` gives all its rows."""
+    """Draw batches without end, each row once per pass.
+
+    Args:
+        rows: how many there are.
+        size: of a batch; a smaller set gives all its rows.
+        random: of the order.
+
+    Yields:
+        Row numbers (size,).
+    """
     size = min(size, rows)
     left = np.empty(0, np.int64)
     while True:
@@ -64,7 +82,7 @@ def batches(rows: int, size: int, random: np.random.Generator) -> Iterator[Array
 
 
 def stream(rows: int, size: int, first: int) -> Iterator[Array]:
-    """Endless row numbers (size,) in their order, beginning with batch number `first`."""
+    """Yield row numbers (size,) in their order without end, beginning with batch number `first`."""
     while True:
         yield np.arange(first * size, (first + 1) * size) % rows
         first += 1
@@ -82,11 +100,21 @@ def train(
     after_step: Callable[[], None] | None = None,
     hyper: Mapping[str, float] | None = None,
 ) -> Metrics:
-    """`local_steps` steps on private batches, and on reference batches where the objective has such a term.
+    """Take `local_steps` steps on private batches, and on reference batches where the objective has such a term.
 
-    private: further inputs of the private rows. public: inputs of the reference rows, beside the rows themselves.
-    hyper: scalars of every step beside the learning rate.
-    Returns the means over the steps: the losses by term, and `accuracy` on the batches.
+    Args:
+        engine: of the device's model.
+        context: has the samples.
+        settings: of local training.
+        number: of the round, from 1.
+        private: row numbers -> further inputs of these private rows, by name.
+        public: row numbers -> inputs of these reference rows, beside the rows themselves; None for no such batches.
+        reference_batch: reference rows a step.
+        after_step: called after each.
+        hyper: scalars of every step beside the learning rate.
+
+    Returns:
+        Means over the steps: "loss", "loss/TERM", and "accuracy" on the batches, each judged before its step.
     """
     if settings.order == "stream":
         of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)

@@ -17,18 +17,29 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Array, Floats, NodeId, everybody
-from edge.specs import AGGREGATIONS, AggregationSpec
+from edge.plugins import Family
+from edge.specs import AggregationSpec
+
+AGGREGATIONS = Family("edge.robust", AggregationSpec, "aggregation rule")
 
 
 def find(setting: str) -> AggregationSpec:
-    """What the rule of that name says about itself. Raises ConfigError: unknown."""
+    """Look up the rule that a setting names. Raises ConfigError: unknown."""
     return AGGREGATIONS.load(setting.partition(":")[0])
 
 
 def load(setting: str) -> Aggregation:
-    """The rule of that name and argument. Raises ConfigError: unknown, or a number that cannot be.
+    """Make the rule of a setting.
 
-    A single message, a centre's or an only neighbour's, cannot be compared with others: no rule is applied to it.
+    Args:
+        setting: name and argument, e.g. "trimmed-mean:0.25".
+
+    Returns:
+        The rule. A single message, a centre's or an only neighbour's, cannot be compared with others: it is not applied
+        to that.
+
+    Raises:
+        ConfigError: unknown, or a number that cannot be.
     """
     rule = find(setting).rule(setting.partition(":")[2])
     if rule is everybody:

@@ -2,7 +2,7 @@
 
 Agreement with a neighbour is the mean overlap sum_k min(p_k, q_k) of its rows with ours, each row weighted by how much
 surer than a guess we are of it. Who agrees less than X times as much as the one who agrees most is left out. A device
-with other classes than ours says little about the rows we are sure of; who lies contradicts us there.
+with other classes than ours says little about the rows we are sure of; an attacker contradicts us there.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,10 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
-from edge.specs import SPLITS
+from edge.plugins import Family
+from edge.specs import SplitSpec
+
+SPLITS = Family("edge.split", SplitSpec, "split")
 
 
 def divide(spec: str, y: Array, columns: Mapping[str, Array], devices: int, seed: int) -> list[Array]:

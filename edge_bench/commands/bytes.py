@@ -11,7 +11,7 @@ from edge_report.document import Cell, Section, fixed, size
 from edge_report.finding import Progress
 from edge_report.flags import DEFAULT
 from edge_report.specs import CommandSpec
-from edge_sim.scenario import read
+from edge_sim.scenario_files import read
 
 LAYERS = ("payload", "MQTT publish", "MQTT other", "TLS", "TCP and IP")
 

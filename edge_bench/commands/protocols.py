@@ -13,7 +13,7 @@ from edge_report.figures import Point
 from edge_report.finding import Progress
 from edge_report.flags import DEFAULT, add_count, words
 from edge_report.specs import CommandSpec
-from edge_sim.scenario import read
+from edge_sim.scenario_files import read
 from export.report.cost import PHASES
 
 MOMENTS = 20
@@ -57,7 +57,7 @@ def sections(comparison: Comparison) -> list[Section]:
         _table(comparison, lines),
         Section("pareto", "Accuracy against bytes", picture=partial(figures.accuracy_by_payload, points)),
         _curves(lines, "accuracy", "Accuracy by round", "accuracy on all classes", lambda m: m.accuracy_all),
-        _curves(lines, "consensus", "Disagreement by round", distance, lambda m: m.disagreement),
+        _curves(lines, "consensus", "Consensus distance by round", distance, lambda m: m.consensus_distance),
         Section("topology", "Who neighbours whom", picture=lambda: figures.graph(nodes, comparison.edges)),
         _work(comparison),
         _memory(lines),

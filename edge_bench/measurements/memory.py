@@ -20,9 +20,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from edge.bundle import Bundle
+from edge.engines import ENGINES
 from edge.engines.onnx_runtime import BLOCK
 from edge.errors import ConfigError
-from edge.specs import ENGINES
 from edge_bench import worker
 from edge_bench.models import opened, rows_of
 from edge_report.finding import Finding, Progress, text_of

@@ -34,7 +34,7 @@ def mapped() -> dict[str, int]:
 
 
 def _spec(engine: str) -> Any:
-    from edge.specs import ENGINES
+    from edge.engines import ENGINES
 
     return ENGINES.load(engine)
 

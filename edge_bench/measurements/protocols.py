@@ -10,7 +10,7 @@ import onnx
 from pydantic import BaseModel
 
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_report.finding import Finding, Progress, mean
 from edge_sim import jobs, meter
 from edge_sim import world as worlds
@@ -38,7 +38,7 @@ class Moment(BaseModel):
 
     round: int
     accuracy_all: float
-    disagreement: float | None
+    consensus_distance: float | None
     payload_bytes: float
 
 
@@ -193,14 +193,14 @@ def _curve(results: Sequence[Result]) -> list[Moment]:
     moments = []
     for rounds in zip(*(r.rounds for r in results), strict=True):
         accuracies = [r.accuracy_all for r in rounds if r.accuracy_all is not None]
-        apart = [r.disagreement for r in rounds if r.disagreement is not None]
+        apart = [r.consensus_distance for r in rounds if r.consensus_distance is not None]
         if len(accuracies) == len(rounds):
             payload = [r.payload_bytes_total / len(whole.devices) for r, whole in zip(rounds, results, strict=True)]
             moments.append(
                 Moment(
                     round=rounds[0].round,
                     accuracy_all=mean(accuracies),
-                    disagreement=mean(apart) if len(apart) == len(rounds) else None,
+                    consensus_distance=mean(apart) if len(apart) == len(rounds) else None,
                     payload_bytes=mean(payload),
                 )
             )

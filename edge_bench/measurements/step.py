@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from edge.engines import ENGINES
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Array
-from edge.specs import ENGINES
 from edge_bench.intervals import BURST, in_turns
 from edge_bench.models import CLASSES, RATE, SHAPES
 from edge_report.finding import Finding, Progress

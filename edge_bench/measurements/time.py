@@ -26,10 +26,9 @@ from broker import embedded
 from edge import codec
 from edge.bundle import Bundle
 from edge.codec import decode, encode, join
-from edge.engines import random_batch
+from edge.engines import ENGINES, random_batch
 from edge.errors import BundleError, ConfigError, TransportError
 from edge.interfaces import Array, Message
-from edge.specs import ENGINES
 from edge.transports import mqtt
 from edge_bench import power, worker
 from edge_bench.intervals import in_turns

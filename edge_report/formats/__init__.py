@@ -1,4 +1,8 @@
-"""Formats of reports, one file each, named by the ending of the files they write. Each has a `SPEC` (`FormatSpec`)."""
+"""Formats of reports, one file each, named by the ending of the files they write. Each has a `SPEC` (`FormatSpec`).
+
+>>> load(Path("report.md")).render.__module__
+'edge_report.formats.md'
+"""
 
 from pathlib import Path
 

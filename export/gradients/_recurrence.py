@@ -197,7 +197,7 @@ def _all_but_last(op: GraphBuilder, Y: Value, T: int) -> Value:
 
 
 def _any_state(op: GraphBuilder, Y: Value, H: int) -> Value:
-    """(N, H) of finite numbers, whatever they are."""
+    """(N, H) of finite numbers; which ones does not matter."""
     first = op("Slice", Y, op.const([0]), op.const([1]), op.const([0]))
     return op("Reshape", _slice(op, first, 0, 1), op.const([-1, H]))
 

@@ -9,7 +9,7 @@ from export.graph.builder import Array
 
 @gradient("Slice")
 def slice_(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
-    """Y = X[starts:ends:steps] on some axes: dY goes back to where it was read, zeros elsewhere."""
+    """Y = X[starts:ends:steps] on some axes: dY goes back to the cells that were read, zeros elsewhere."""
     X = node.inputs[0]
     rank = len(op.shape(X))
     starts, ends = (_known(node, i) for i in (1, 2))

@@ -1,4 +1,4 @@
-"""Leave out what nobody needs."""
+"""Remove nodes that no result depends on."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,15 @@ import onnx
 
 
 def prune(nodes: Sequence[onnx.NodeProto], results: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes that `results` depend on, in their order."""
+    """Keep what the results depend on.
+
+    Args:
+        nodes: operands before their readers.
+        results: the values that are needed.
+
+    Returns:
+        The nodes that `results` depend on, in their order.
+    """
     needed = set(results)
     kept = []
     for node in reversed(nodes):

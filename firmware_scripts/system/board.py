@@ -78,7 +78,7 @@ def run(board: Startup) -> None:
 
 
 def recover(board: Startup) -> None:
-    """What a power cut between two renamings left."""
+    """Put right what a power cut between two renamings left behind."""
     before = board.home.with_name("murmur.before")
     if before.is_dir():
         if (board.home / "node.toml").is_file():
@@ -90,7 +90,7 @@ def recover(board: Startup) -> None:
 
 
 def right_board(board: Startup) -> None:
-    """Whether this is a board that the image is for. Raises ConfigError: another, by its own account."""
+    """Check that the image is for this board. Raises ConfigError: by its device tree it is another one."""
     about = json.loads((board.root / "etc" / "murmur" / "image.json").read_text())
     board.notes.append(f"image {about['board']} {about['version']}")
     names = (board.root / "proc" / "device-tree" / "compatible").read_bytes().decode().split("\0")
@@ -99,7 +99,7 @@ def right_board(board: Startup) -> None:
 
 
 def enrolment(board: Startup) -> None:
-    """Take murmur.tar in. Raises ConfigError: it is not what it should be; it stays where it is."""
+    """Install murmur.tar. Raises ConfigError: it is not valid; it stays where it is, and so does the old enrolment."""
     source = board.card / "murmur.tar"
     if not source.is_file():
         return
@@ -129,7 +129,7 @@ def enrolment(board: Startup) -> None:
 
 
 def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
-    """With another model, checkpoints of the one before are set aside: the node could not start with them."""
+    """Set the checkpoints aside if the model is another one: the node could not start with them."""
     if fingerprint(home / config.bundle) not in ("", fingerprint(new / config.bundle)):
         (new / config.bundle / ROLLOUT_FILE).unlink(missing_ok=True)  # of a rollout before this
         if config.checkpoint is not None:
@@ -137,7 +137,7 @@ def _renewed(home: Path, new: Path, config: NodeConfig) -> None:
 
 
 def settings(board: Startup) -> None:
-    """Wi-Fi, and keys for SSH."""
+    """Install the settings of Wi-Fi and the keys for SSH. Raises ConfigError: a file is empty."""
     for name in ("wifi.conf", "authorized_keys"):
         source, target = board.card / name, board.own / name
         if source.is_file():
@@ -154,7 +154,11 @@ def settings(board: Startup) -> None:
 
 
 def identity(board: Startup) -> None:
-    """Name, clock and certificate of an enrolled board. Raises ConfigError: it is not enrolled, or no longer let in."""
+    """Set the name and the clock of an enrolled board, and check its certificate.
+
+    Raises:
+        ConfigError: it is not enrolled, or its certificate has expired.
+    """
     if not (board.home / "node.toml").is_file():
         raise ConfigError("not enrolled: put murmur.tar (edge-broker provision) on the card's first partition")
     config = _checked(board.home, str(board.home))
@@ -163,7 +167,7 @@ def identity(board: Startup) -> None:
         socket.sethostname(name.replace("_", "-").replace(".", "-"))
     since, until = _valid(board.home / "device.crt")
     if time.time() < since and board.root == Path("/"):
-        # No clock keeps time without power. It is later than this; what the network says comes soon.
+        # No clock keeps time without power. It is certainly later than this; the network will say more precisely.
         time.clock_settime(time.CLOCK_REALTIME, since + 86400)
     left = until - time.time()
     board.notes.append(f"{name} of {config.fleet}, let in until {time.strftime('%Y-%m-%d', time.gmtime(until))}")
@@ -186,7 +190,7 @@ def _checked(folder: Path, name: str) -> NodeConfig:
 
 
 def _valid(certificate: Path) -> tuple[float, float]:
-    """From when until when, seconds since 1970."""
+    """Return from when until when a certificate is valid, in seconds since 1970."""
     command = ["openssl", "x509", "-in", str(certificate), "-noout", "-startdate", "-enddate"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -196,7 +200,7 @@ def _valid(certificate: Path) -> tuple[float, float]:
 
 
 def _given_to(folder: Path, user: str | None) -> None:
-    """To its user alone."""
+    """Make a folder readable by its user alone."""
     for path in (folder, *folder.rglob("*")):
         if user is not None:
             shutil.chown(path, user, user)
@@ -204,7 +208,7 @@ def _given_to(folder: Path, user: str | None) -> None:
 
 
 def _forget(file: Path) -> None:
-    """Take a secret off the card: written over first, as far as a card lets itself be."""
+    """Remove a secret from the card, overwriting it first as far as cards allow."""
     with file.open("r+b") as content:
         content.write(bytes(file.stat().st_size))
         content.flush()
@@ -213,7 +217,7 @@ def _forget(file: Path) -> None:
 
 
 def show(board: Startup) -> None:
-    """Serial line, card, LED."""
+    """Show notes and problems on the serial line, on the card and by the LED."""
     lines = [*board.notes, *(f"PUT RIGHT: {line}" for line in board.problems)]
     for line in lines:
         print(f"murmur: {line}", flush=True)  # the unit sends it to the serial line, and to the journal
@@ -226,7 +230,7 @@ def show(board: Startup) -> None:
 
 
 def _leds(folder: Path) -> Iterator[Path]:
-    """The green ones that boards have for such things, by their usual names."""
+    """Yield the triggers of the status LEDs, by their usual names."""
     for entry in sorted(folder.glob("*")):
         if any(word in entry.name.lower() for word in ("act", "led0", "status", "work", "standby")):
             yield entry / "trigger"
@@ -237,7 +241,7 @@ def _slot(command_line: str) -> str:
 
 
 def main() -> int:
-    """On a board."""
+    """Run on a board, at every start."""
     board = Startup(Path("/"))
     run(board)
     show(board)

@@ -29,7 +29,7 @@ from edge.messaging.mailbox import Waiting
 from edge.storage import checkpoint_files
 from edge_sim import world as worlds
 from edge_sim.emulation import NodeFinished
-from edge_sim.fleet import Device
+from edge_sim.fleet import EmulatedNode
 from edge_sim.scenario import Scenario
 from edge_sim.stages import in_virtual_time
 from edge_sim.world import Bundles, World
@@ -116,7 +116,7 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
     """All rounds of all devices from where their checkpoints are, in the emulator; each writes its own."""
     scenario = world.scenario
     with in_virtual_time(world, scenario.algorithm(scenario.protocol), bundles, "test") as stage:
-        devices = [device for device in stage.nodes if isinstance(device, Device)]
+        devices = [device for device in stage.nodes if isinstance(device, EmulatedNode)]
         running = {device.id for device in devices}
         for device in devices:
             first = 1 + checkpoint.resume(homes / device.id, device.engine, device.protocol, device.mailbox)
@@ -130,7 +130,7 @@ def _run(world: World, bundles: Bundles, homes: Path) -> None:
                 checkpoint.write(homes / device.id, number, device.engine, device.protocol, device.mailbox)
 
 
-def _answering(device: Device, running: set[str]) -> Iterator[Waiting]:
+def _answering(device: EmulatedNode, running: set[str]) -> Iterator[Waiting]:
     """A device that has finished answers until all have."""
     running.discard(device.id)
     while running:

@@ -10,7 +10,8 @@ import pytest
 
 from edge import cli as node_cli
 from edge.errors import ConfigError
-from edge.specs import AGGREGATIONS, NOISES
+from edge.privacy import NOISES
+from edge.robust import AGGREGATIONS
 from edge_bench import cli as bench_cli
 from edge_sim import Scenario, run
 from edge_sim import cli as sim_cli

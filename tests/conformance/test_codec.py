@@ -165,6 +165,6 @@ def test_the_class_a_device_believes_in_is_what_its_neighbours_read(
     logits = sharpness * np.random.default_rng(seed).standard_normal((rows, columns))
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     source = Message("soft-labels", 1, DIGEST, (p / p.sum(axis=1, keepdims=True)).astype(np.float32))
-    found = join([decode(payload) for payload in encode(source, coding)]).values
-    np.testing.assert_array_equal(found.argmax(axis=1), source.values.argmax(axis=1))
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    decoded = join([decode(payload) for payload in encode(source, coding)]).values
+    np.testing.assert_array_equal(decoded.argmax(axis=1), source.values.argmax(axis=1))
+    np.testing.assert_allclose(decoded.sum(axis=1), 1, atol=1e-5)

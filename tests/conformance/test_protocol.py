@@ -10,7 +10,7 @@ import pytest
 
 from edge.codec import encode
 from edge.interfaces import Array, Delivery, Message
-from edge.specs import PROTOCOLS as SPECS
+from edge.protocols import PROTOCOLS as SPECS
 from tests.fleets import Fleet, fleet
 
 PROTOCOLS = SPECS.names()

@@ -61,15 +61,15 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """What edge-node says in one line when it cannot begin."""
     monkeypatch.setattr(sys, "argv", ["edge-node", *words])
     assert cli.main() == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("edge-node: error: ")
-    assert said.err.count("\n") == 1
-    return said.err
+    error = capsys.readouterr().err
+    assert error.startswith("edge-node: error: ")
+    assert error.count("\n") == 1
+    return error
 
 
 def finish(process: "subprocess.Popen[str]") -> list[dict[str, float]]:
-    out, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -152,14 +152,14 @@ def test_tuning(pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(_tuning, "SECONDS", 0.01)
     monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0])])
     assert cli.main() == 0
-    said = capsys.readouterr().out
-    assert "ms a step" in said.splitlines()[0]
-    assert said.splitlines()[-1].startswith("kept in state-a/: threads")
+    lines = capsys.readouterr().out.splitlines()
+    assert "ms a step" in lines[0]
+    assert lines[-1].startswith("kept in state-a/: threads")
     assert (pair[0].parent / "state-a" / _tuning.FILE).is_file()
     monkeypatch.setattr(sys, "argv", ["edge-node", "tune", "--config", str(pair[0]), "--json"])
     assert cli.main() == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["chosen"] == found["trials"][0]
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["chosen"] == outcome["trials"][0]
 
 
 @pytest.mark.parametrize(

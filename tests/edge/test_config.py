@@ -11,7 +11,8 @@ from edge.config import NodeConfig, checked
 from edge.errors import ConfigError
 from edge_sim import cli as sim
 from edge_sim import study
-from edge_sim.scenario import Scenario, read
+from edge_sim.scenario import Scenario
+from edge_sim.scenario_files import read
 
 NODE = {"id": "a", "peers": ["a", "b"], "bundle": "bundle"}
 

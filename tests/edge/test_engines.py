@@ -42,7 +42,7 @@ def test_optimised_graphs_are_kept_and_give_the_same(bundle: Bundle, tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"half a graph"])
-def test_a_spoilt_optimised_graph_is_made_again(bundle: Bundle, tmp_path: Path, content: bytes) -> None:
+def test_a_spoilt_optimised_graph_is_built_again(bundle: Bundle, tmp_path: Path, content: bytes) -> None:
     plain = losses(bundle, tmp_path)
     (kept,) = (tmp_path / onnx_runtime.OPTIMISED).iterdir()
     good = kept.stat().st_size
@@ -62,9 +62,9 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(bundle: Bundle, tmp_path: 
 
 def test_tuning_is_kept_and_used(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tuning, "SECONDS", 0.01)
-    heard: list[Trial] = []
-    trials = _tuning.tune(bundle, tmp_path / "home", (6,), heard.append)
-    assert {tuple(t.options.values()) for t in heard} == {tuple(t.options.values()) for t in trials}
+    reported: list[Trial] = []
+    trials = _tuning.tune(bundle, tmp_path / "home", (6,), reported.append)
+    assert {tuple(t.options.values()) for t in reported} == {tuple(t.options.values()) for t in trials}
     assert len({tuple(t.options.values()) for t in trials}) == len(trials) >= 3
     assert _tuning.tuned(bundle, tmp_path / "home") == Options(**trials[0].options)
     assert not [f for f in (tmp_path / "home").iterdir() if f.name.startswith(".")]
@@ -134,12 +134,12 @@ def test_batches_of_another_size(tmp_path: Path) -> None:
 
 def test_a_spoilt_tflite_file(tmp_path: Path) -> None:
     model = zoo.build("mlp:4", shape=(3,), classes=2)
-    made = export(model, tmp_path / "b", rows=(6,))
-    (made.path / "model.tflite").write_bytes(b"TFL3")
+    bundle = export(model, tmp_path / "b", rows=(6,))
+    (bundle.path / "model.tflite").write_bytes(b"TFL3")
     with pytest.raises(BundleError, match=r"model\.tflite is not the file that was exported"):
-        bundles.read(made.path)
+        bundles.read(bundle.path)
     with pytest.raises(BundleError, match="TFLite cannot load"):
-        tflite.create(made)
+        tflite.create(bundle)
 
 
 def test_without_either_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from edge.config import NodeConfig, RunConfig, Table, checked
 from edge.flags import Parser, documentation, leaves
 from edge.installation import Installation
 from edge_sim import cli as sim
-from edge_sim.scenario import Scenario, read
+from edge_sim.scenario import Scenario
+from edge_sim.scenario_files import read
 from tests import key_tables
 from tests.refusals import refusal
 

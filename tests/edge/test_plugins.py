@@ -13,9 +13,12 @@ import pytest
 
 from edge import cli as node_cli
 from edge import codec, plugins
+from edge.codec import CODECS
+from edge.data import DATA
+from edge.engines import ENGINES
 from edge.errors import ConfigError
+from edge.protocols import PROTOCOLS
 from edge.renames import RenamedWarning
-from edge.specs import CODECS, DATA, ENGINES, PROTOCOLS
 from edge_bench import cli as bench_cli
 from edge_sim import cli as sim_cli
 from tests.refusals import refusal
@@ -123,7 +126,7 @@ GOSSIP = """
 
 NIBBLES = """
     import numpy as np
-    from edge.specs import CodecSpec, Coding
+    from edge.specs import BodyCoding, CodecSpec
 
     def encode(values):
         return np.rint(values * 15).astype(np.uint8).tobytes()
@@ -131,7 +134,7 @@ NIBBLES = """
     def decode(body, rows, columns):
         return (np.frombuffer(body, np.uint8).reshape(rows, columns) / 15).astype(np.float32)
 
-    SPEC = CodecSpec(codings={{"": Coding({number}, lambda rows, columns: rows * columns, encode, decode)}})
+    SPEC = CodecSpec(codings={{"": BodyCoding({number}, lambda rows, columns: rows * columns, encode, decode)}})
 """
 
 

@@ -1,4 +1,4 @@
-"""What is done to soft labels before they are said, and what that guarantees."""
+"""What is done to soft labels before they are sent, and what that guarantees."""
 
 import sys
 from math import log, sqrt
@@ -10,7 +10,7 @@ import pytest
 from edge import privacy
 from edge.errors import ConfigError
 from edge.interfaces import Message
-from edge.specs import NOISES
+from edge.privacy import NOISES
 from edge_bench import cli
 from edge_bench.commands.privacy import epsilon
 from tests.conformance.test_codec import DIGEST, distributions
@@ -19,7 +19,7 @@ from tests.fleets import fleet
 NAMES = NOISES.names()
 
 
-def said(number: int = 3, kind: str = "soft-labels", rows: int = 2000) -> Message:
+def sample(number: int = 3, kind: str = "soft-labels", rows: int = 2000) -> Message:
     return Message(kind, number, DIGEST, distributions(rows, 5, 0))
 
 
@@ -32,15 +32,15 @@ def test_the_noise_is_of_the_scale_that_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_noisy_rows_are_distributions_other_ones_every_round_and_the_same_when_said_twice(name: str) -> None:
+def test_noisy_rows_are_distributions_other_ones_every_round_and_the_same_when_sent_twice(name: str) -> None:
     publish = privacy.publisher(f"{name}:0.1", 1.0, key=7)
-    found = publish(said()).values
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    assert found.min() >= 0
-    assert np.abs(found - said().values).mean() > 0.02
-    np.testing.assert_array_equal(publish(said()).values, found)
-    assert not np.array_equal(publish(said(4)).values, found)
-    assert not np.array_equal(privacy.publisher(f"{name}:0.1", 1.0, key=8)(said()).values, found)
+    noisy = publish(sample()).values
+    np.testing.assert_allclose(noisy.sum(axis=1), 1, atol=1e-5)
+    assert noisy.min() >= 0
+    assert np.abs(noisy - sample().values).mean() > 0.02
+    np.testing.assert_array_equal(publish(sample()).values, noisy)
+    assert not np.array_equal(publish(sample(4)).values, noisy)
+    assert not np.array_equal(privacy.publisher(f"{name}:0.1", 1.0, key=8)(sample()).values, noisy)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,8 +52,8 @@ def test_no_table_moves_further_than_the_sensitivity(name: str) -> None:
 
 
 def test_temperature() -> None:
-    p = said().values
-    flat, sharp = (privacy.publisher(None, t, 0)(said()).values for t in (3.0, 0.3))
+    p = sample().values
+    flat, sharp = (privacy.publisher(None, t, 0)(sample()).values for t in (3.0, 0.3))
     assert flat.max(axis=1).mean() < p.max(axis=1).mean() < sharp.max(axis=1).mean()
     np.testing.assert_array_equal(flat.argmax(axis=1), p.argmax(axis=1))
     twice = privacy.publisher(None, 2.0, 0)(Message("soft-labels", 1, DIGEST, np.array([[0.64, 0.36]], np.float32)))
@@ -62,9 +62,9 @@ def test_temperature() -> None:
 
 def test_what_is_no_soft_label_stays_as_it_is() -> None:
     publish = privacy.publisher("gaussian:1", 2.0, key=1)
-    weights = said(kind="weights")
+    weights = sample(kind="weights")
     assert publish(weights) is weights
-    empty = said(kind="class-outputs", rows=4)
+    empty = sample(kind="class-outputs", rows=4)
     empty.values[2] = 0
     assert not publish(empty).values[2].any()
     assert privacy.publisher(None, 1.0, 0) is privacy.as_it_is
@@ -111,8 +111,8 @@ def test_from_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         sys, "argv", ["edge-bench", "privacy", "--noise", "gaussian:10", "--rows", "10", "--rounds", "5"]
     )
     assert cli.main() == 0
-    assert "gaussian:10" in (said := capsys.readouterr().out)
-    assert "4.729" in said
+    assert "gaussian:10" in (out := capsys.readouterr().out)
+    assert "4.729" in out
     monkeypatch.setattr(sys, "argv", ["edge-bench", "privacy", "--delta", "2"])
     assert cli.main() == 2
     assert "a delta between 0 and 1" in capsys.readouterr().err

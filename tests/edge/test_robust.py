@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge import robust
 from edge.errors import ConfigError
 from edge.interfaces import Floats
-from edge.specs import AGGREGATIONS
+from edge.robust import AGGREGATIONS
 from edge_sim import attacks
 from tests.conformance.test_codec import distributions
 
@@ -19,11 +19,11 @@ def opinions(count: int, seed: int = 0) -> dict[str, Floats]:
     """Of devices that nearly agree."""
     random = np.random.default_rng(seed)
     logits = 4 * random.standard_normal((30, 5))
-    found = {}
+    tables = {}
     for i in range(count):
         p = np.exp(logits + 0.3 * random.standard_normal(logits.shape))
-        found[f"d{i}"] = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
-    return found
+        tables[f"d{i}"] = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+    return tables
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -32,10 +32,10 @@ def opinions(count: int, seed: int = 0) -> dict[str, Floats]:
 def test_distributions_stay_distributions(name: str, count: int, rows: int, columns: int, seed: int) -> None:
     tables = {f"d{i}": distributions(rows, columns, seed + i) for i in range(count)}
     for own in (None, distributions(rows, columns, seed - 1 if seed else 1)):
-        found = robust.load(name)(tables, own)
-        assert set(found) <= set(tables)
-        assert bool(found) == bool(tables)  # somebody is always aggregated
-        for table in found.values():
+        aggregated = robust.load(name)(tables, own)
+        assert set(aggregated) <= set(tables)
+        assert bool(aggregated) == bool(tables)  # somebody is always aggregated
+        for table in aggregated.values():
             assert table.dtype == np.float32
             np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-5)
             assert table.min() >= 0
@@ -47,10 +47,10 @@ def test_what_is_about_nothing_counts_for_nothing(name: str) -> None:
     tables["d1"][3] = 0
     for other in ("d0", "d2", "d3", "d4"):
         tables[other][7] = 0
-    found = robust.load(name)(tables, None)
-    for sender, table in found.items():
+    aggregated = robust.load(name)(tables, None)
+    for sender, table in aggregated.items():
         np.testing.assert_array_equal(table.any(axis=1), tables[sender].any(axis=1))
-    np.testing.assert_allclose(found["d1"][7], tables["d1"][7], atol=1e-6)
+    np.testing.assert_allclose(aggregated["d1"][7], tables["d1"][7], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -73,8 +73,8 @@ def test_one_in_four_attacks(name: str, attack: str) -> None:
         tables[attacker] = attacks.load(attack).attack(tables[attacker], np.random.default_rng(0))
 
     def error(rule: str) -> float:
-        found = robust.load(rule)(tables, own)
-        return float(np.abs(np.mean(list(found.values()), axis=0) - honest).mean())
+        aggregated = robust.load(rule)(tables, own)
+        return float(np.abs(np.mean(list(aggregated.values()), axis=0) - honest).mean())
 
     assert error(name) < 0.03
     assert error("mean") > 0.05

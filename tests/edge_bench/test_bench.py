@@ -140,8 +140,8 @@ def test_protocols_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "say where" in comparison["left_out"]["fedgkt"]
     step = costs_are_closed_forms(lines)
     assert lines["d-psgd"]["curve"][-1]["payload_bytes"] == lines["d-psgd"]["payload_bytes"]
-    assert lines["fedavg"]["curve"][-1]["disagreement"] == pytest.approx(0, abs=1e-6)
-    assert lines["isolated"]["curve"][-1]["disagreement"] > 0.01
+    assert lines["fedavg"]["curve"][-1]["consensus_distance"] == pytest.approx(0, abs=1e-6)
+    assert lines["isolated"]["curve"][-1]["consensus_distance"] > 0.01
     layers = {layer["name"]: layer["macs"] for layer in comparison["layers"]}
     assert layers["hidden1.weight"]["weight gradient"] == 2 * 32 * 64 * 8
     assert comparison["dearest"] in ("d-distillation", "compressed-federated-distillation", "multi-headed-distillation")

@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge_sim import cli, conditions, on_ray
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.boards import load, names
 from edge_sim.result import Result
 from edge_sim.rounds import Spread
@@ -48,24 +48,24 @@ def played(**changes: Any) -> Result:
     return run(Scenario(**{**SMALL, **changes}))
 
 
-def bare(found: Result) -> str:
+def bare(outcome: Result) -> str:
     """Without what depends on the machine, and on where it ran."""
-    values = timeless(found.model_dump(mode="json"))
+    values = timeless(outcome.model_dump(mode="json"))
     values.pop("scenario")
     return json.dumps(values)
 
 
 def test_a_round_takes_what_the_board_takes_for_it() -> None:
     """Isolated devices on a Pi 4: 5 steps of MLP 64-16-10 on 32 rows, forward and backward, and nothing else."""
-    found = played(protocol="isolated", board="pi-4")
+    outcome = played(protocol="isolated", board="pi-4")
     macs = 5 * 32 * (3 * 16 * 10 + 2 * 64 * 16)  # the first layer has no gradient of its input
     expected = load("pi-4").seconds(macs, 5)
     assert expected > 0.9 * 5 * load("pi-4").call_seconds
-    for number, one in enumerate(found.rounds, start=1):
+    for number, one in enumerate(outcome.rounds, start=1):
         assert one.link_seconds == pytest.approx(expected, rel=0.02)
         assert one.virtual_seconds == pytest.approx(number * expected, rel=0.02)
-    assert found.virtual_seconds == found.rounds[-1].virtual_seconds
-    assert found.rounds[-1].devices == 4
+    assert outcome.virtual_seconds == outcome.rounds[-1].virtual_seconds
+    assert outcome.rounds[-1].devices == 4
 
 
 def test_boards_differ_as_their_source_says() -> None:
@@ -81,9 +81,9 @@ def test_the_slowest_sets_the_pace_of_who_listens_to_it() -> None:
 
 
 def test_latency_is_waited_for_once_a_round() -> None:
-    found = played(latency=0.25)
-    assert found.virtual_seconds == pytest.approx(6 * 0.25)
-    assert found.mean_accuracy == played().mean_accuracy
+    outcome = played(latency=0.25)
+    assert outcome.virtual_seconds == pytest.approx(6 * 0.25)
+    assert outcome.mean_accuracy == played().mean_accuracy
 
 
 def test_rough_conditions_are_survived_and_threads_change_nothing() -> None:
@@ -101,9 +101,9 @@ def test_threads_change_nothing_for_other_protocols(protocol: str) -> None:
 
 
 def test_who_joins_late_learns_where_the_others_are() -> None:
-    found = played(rounds=12, latency=0.1, absences=[{"of": "2", "at": 0, "seconds": 0.65}], round_timeout=0.2)
-    assert [d.round for d in found.devices] == [12] * 4
-    taken = [one.devices for one in found.rounds]
+    outcome = played(rounds=12, latency=0.1, absences=[{"of": "2", "at": 0, "seconds": 0.65}], round_timeout=0.2)
+    assert [d.round for d in outcome.devices] == [12] * 4
+    taken = [one.devices for one in outcome.rounds]
     assert taken[0] == taken[1] == 3
     assert taken[-1] == 4
 
@@ -134,10 +134,10 @@ def test_a_fleet_that_gets_nowhere_is_told() -> None:
 
 
 def test_who_leaves_for_good_is_not_waited_for_in_the_end() -> None:
-    found = played(latency=0.1, round_timeout=1.0, absences=[{"of": "3", "at": 0.25}])
-    assert [d.round for d in found.devices] == [6, 6, 6, 2]
-    assert [one.devices for one in found.rounds] == [4, 4, 3, 3, 3, 3]
-    assert found.rounds[-1].metrics["timeouts"] > 0
+    outcome = played(latency=0.1, round_timeout=1.0, absences=[{"of": "3", "at": 0.25}])
+    assert [d.round for d in outcome.devices] == [6, 6, 6, 2]
+    assert [one.devices for one in outcome.rounds] == [4, 4, 3, 3, 3, 3]
+    assert outcome.rounds[-1].metrics["timeouts"] > 0
 
 
 def test_a_partition_holds_up_who_would_talk_across_it() -> None:
@@ -150,15 +150,15 @@ def test_a_partition_holds_up_who_would_talk_across_it() -> None:
 
 
 def test_the_spread_of_a_fleet_without_all_tables_at_once() -> None:
-    said = np.random.default_rng(0).dirichlet(np.ones(4), (5, 30)).astype(np.float32)
-    found = Spread()
-    for table in said:
-        found.add(table)
-    away = said.astype(np.float64) - said.astype(np.float64).mean(axis=0)
-    assert found.distance == pytest.approx(np.sqrt((away**2).sum(axis=-1).mean()), rel=1e-12)
+    tables = np.random.default_rng(0).dirichlet(np.ones(4), (5, 30)).astype(np.float32)
+    spread = Spread()
+    for table in tables:
+        spread.add(table)
+    away = tables.astype(np.float64) - tables.astype(np.float64).mean(axis=0)
+    assert spread.distance == pytest.approx(np.sqrt((away**2).sum(axis=-1).mean()), rel=1e-12)
     alike = Spread()
     for _ in range(3):
-        alike.add(said[0])
+        alike.add(tables[0])
     assert alike.distance == 0
 
 
@@ -167,8 +167,8 @@ def test_absences_begin_in_order_and_shares_are_drawn_anew() -> None:
         conditions.Absence(of="50%", at=1, seconds=1, every=2),
         conditions.Absence(of="0", at=2),
     ]
-    found = conditions.absences(tables, 8, 0)
-    first = [next(found) for _ in range(4)]
+    drawn = conditions.absences(tables, 8, 0)
+    first = [next(drawn) for _ in range(4)]
     assert [at for at, _, _, _ in first] == [1, 2, 3, 5]
     assert first[1][1:3] == (math.inf, [0])
     assert {len(first[i][2]) for i in (0, 2, 3)} == {4}
@@ -214,8 +214,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError) as raised:
         scenarios.read(path, {})
-    said = str(raised.value)
-    assert said.startswith(f"{path}: 12 problems: ")
+    message = str(raised.value)
+    assert message.startswith(f"{path}: 12 problems: ")
     for word in (
         "random-regular:3 is impossible",
         "unknown protocol 'no-such'",
@@ -230,7 +230,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "absences[1]: they never come back",
         "settings.nobody",
     ):
-        assert word in said
+        assert word in message
 
 
 def test_ctrl_c_leaves_what_there_is(
@@ -245,10 +245,10 @@ def test_ctrl_c_leaves_what_there_is(
     arguments = ["--devices", "4", "--model", "zoo:mlp:8", "--rounds", "50", "--compare", "isolated"]
     monkeypatch.setattr("sys.argv", ["edge-sim", *arguments, "--json", str(out)])
     assert cli.main() == 130
-    found = Result.model_validate_json(out.read_text())
-    assert found.interrupted
-    assert [one.round for one in found.rounds] == [1, 2, 3]
-    assert [line.protocol for line in found.comparison] == ["d-distillation"]
+    outcome = Result.model_validate_json(out.read_text())
+    assert outcome.interrupted
+    assert [one.round for one in outcome.rounds] == [1, 2, 3]
+    assert [line.protocol for line in outcome.comparison] == ["d-distillation"]
     assert "Interrupted after round 3 of 50" in capsys.readouterr().out
 
 
@@ -258,23 +258,23 @@ def test_a_cluster_changes_nothing_and_a_lost_worker_neither(monkeypatch: pytest
     import ray
 
     changes: dict[str, Any] = {**ROUGH, "rounds": 16}
-    made: list[on_ray.Cluster] = []
-    populate = on_ray.Cluster.populate
+    clusters: list[on_ray.RayCluster] = []
+    populate = on_ray.RayCluster.populate
 
-    def noted(self: on_ray.Cluster, total: int) -> None:
-        made.append(self)
+    def noted(self: on_ray.RayCluster, total: int) -> None:
+        clusters.append(self)
         populate(self, total)
 
-    monkeypatch.setattr(on_ray.Cluster, "populate", noted)
+    monkeypatch.setattr(on_ray.RayCluster, "populate", noted)
 
     def murderous(frame: Frame) -> None:
         if frame.latest.round in (4, 14):
-            ray.kill(made[-1].actors[frame.latest.round // 10], no_restart=True)
+            ray.kill(clusters[-1].actors[frame.latest.round // 10], no_restart=True)
 
     alone = played(**changes)
     spread = run(Scenario(**{**SMALL, **changes, "engine": "ray", "workers": 2}), murderous)
     assert bare(alone) == bare(spread)
-    assert made[-1].replaced == 2
+    assert clusters[-1].replaced == 2
 
 
 def test_what_cannot_be_spread_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from edge import plugins
 from edge.errors import ConfigError
-from edge.specs import PROTOCOLS
+from edge.protocols import PROTOCOLS
 from edge_sim import Scenario, run
 from edge_sim.result import Result
 
@@ -24,6 +24,14 @@ def test_frames(result: Result, library: str) -> None:
     assert list(rounds["loss/cross_entropy"]) == [one.metrics["loss/cross_entropy"] for one in result.rounds]
     assert list(devices["id"]) == ["device-0", "device-1", "device-2"]
     assert {"accuracy_all", "payload_bytes_sent"} <= set(devices.columns)
+
+
+def test_a_file_of_the_release_before_is_read(result: Result) -> None:
+    text = result.model_dump_json()
+    assert "disagreement" not in text
+    old = Result.model_validate_json(text.replace('"consensus_distance"', '"disagreement"'))
+    assert [one.consensus_distance for one in old.rounds] == [one.consensus_distance for one in result.rounds]
+    assert old.rounds[-1].consensus_distance is not None
 
 
 def test_without_either(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

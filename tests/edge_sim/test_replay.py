@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge_sim import replay
-from edge_sim import scenario as scenarios
+from edge_sim import scenario_files as scenarios
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 
@@ -28,8 +28,8 @@ def rows(busy: float, *numbers: int, wait_seconds: float = 3.0) -> list[dict[str
 
 def test_devices_compute_as_long_as_they_did(tmp_path: Path) -> None:
     folder = collected(tmp_path, a=rows(2.0, 1, 2, 3, 4), b=rows(5.0, 1, 2, 3, 4))
-    found = run(Scenario(devices=2, model="zoo:mlp:8", rounds=4, replay=str(folder), latency=0.25))
-    assert found.virtual_seconds == pytest.approx(4 * 5.0, abs=1.1)  # the slower one's, whose words come meanwhile
+    result = run(Scenario(devices=2, model="zoo:mlp:8", rounds=4, replay=str(folder), latency=0.25))
+    assert result.virtual_seconds == pytest.approx(4 * 5.0, abs=1.1)  # the slower one's, whose words come meanwhile
     alone = run(Scenario(devices=2, model="zoo:mlp:8", rounds=6, replay=str(folder), protocol="isolated"))
     assert alone.virtual_seconds == pytest.approx(6 * 5.0)  # of rounds without a row, as long as usual
 

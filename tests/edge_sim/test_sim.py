@@ -80,17 +80,17 @@ def test_a_broker_changes_nothing() -> None:
 @pytest.mark.parametrize(("topology", "edges"), [("ring", 8), ("complete", 12), ("star", 6)])
 def test_bytes_are_the_closed_form(coding: str, scalar: int, topology: str, edges: int) -> None:
     """|E| directed edges x (header + R C b) bytes a round; independent of the model."""
-    found = result(coding={"soft_labels": coding}, topology=topology, compare=(), rounds=3)
-    assert found["payload_bytes_total"] == 3 * edges * (HEADER + 300 * 10 * scalar)
-    assert sum(d["messages_sent"] for d in found["devices"]) == 3 * edges
-    assert sum(d["payload_bytes_received"] for d in found["devices"]) == found["payload_bytes_total"]
+    outcome = result(coding={"soft_labels": coding}, topology=topology, compare=(), rounds=3)
+    assert outcome["payload_bytes_total"] == 3 * edges * (HEADER + 300 * 10 * scalar)
+    assert sum(d["messages_sent"] for d in outcome["devices"]) == 3 * edges
+    assert sum(d["payload_bytes_received"] for d in outcome["devices"]) == outcome["payload_bytes_total"]
 
 
 @pytest.mark.parametrize(("coding", "scalar"), [("float32", 4), ("float16", 2)])
 def test_bytes_of_weights_are_the_closed_form(coding: str, scalar: int) -> None:
-    found = result(protocol="d-psgd", coding={"weights": coding}, compare=(), rounds=2)
-    assert found["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
-    assert found["payload_bytes_total"] == 2 * 8 * (HEADER + scalar * found["parameters"])
+    outcome = result(protocol="d-psgd", coding={"weights": coding}, compare=(), rounds=2)
+    assert outcome["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert outcome["payload_bytes_total"] == 2 * 8 * (HEADER + scalar * outcome["parameters"])
 
 
 def test_soft_labels_are_much_smaller_than_fifty_thousand_weights() -> None:
@@ -105,8 +105,8 @@ def test_soft_labels_are_much_smaller_than_fifty_thousand_weights() -> None:
 def test_it_learns_what_it_has_never_seen() -> None:
     """Half of the rounds of the demonstration; the full figures are in docs/results.md."""
     settings = {"local_steps": 10, "learning_rate": 0.1}
-    labels = {**settings, "pull": 20.0, "reference_batch": 128}
-    found = run(
+    labels = {**settings, "distillation_weight": 20.0, "reference_batch": 128}
+    outcome = run(
         Scenario(
             split="classes:4",
             model="zoo:mlp:32",
@@ -116,7 +116,7 @@ def test_it_learns_what_it_has_never_seen() -> None:
             settings={"d-distillation": labels, "isolated": settings},
         )
     )
-    by_name = {s.protocol: s for s in found.comparison}
+    by_name = {s.protocol: s for s in outcome.comparison}
     assert by_name["isolated"].mean_accuracy < 0.45
     assert by_name["d-distillation"].mean_accuracy > 0.85
     assert by_name["d-distillation"].mean_accuracy_own > 0.9
@@ -150,7 +150,7 @@ def test_a_graph_and_data_from_files(tmp_path: Path) -> None:
     y = np.arange(300) % 3
     x = (2 * np.eye(3, 5)[y] + random.normal(0, 0.3, (300, 5))).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x, y=y, room=y)
-    found = result(
+    outcome = result(
         devices=3,
         topology=str(tmp_path / "line.txt"),
         data=f"npz:{tmp_path / 'd.npz'}",
@@ -158,10 +158,10 @@ def test_a_graph_and_data_from_files(tmp_path: Path) -> None:
         reference="60",
         compare=(),
         rounds=60,
-        settings={"d-distillation": {"learning_rate": 0.1, "pull": 10.0}},
+        settings={"d-distillation": {"learning_rate": 0.1, "distillation_weight": 10.0}},
     )
-    assert [d["accuracy_own"] for d in found["devices"]] == pytest.approx([1, 1, 1], abs=0.1)
-    assert found["mean_accuracy"] > 0.8  # each has seen one class of three
+    assert [d["accuracy_own"] for d in outcome["devices"]] == pytest.approx([1, 1, 1], abs=0.1)
+    assert outcome["mean_accuracy"] > 0.8  # each has seen one class of three
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -174,13 +174,13 @@ TINY = ["--devices", "3", "--rounds", "2", "--model", "zoo:mlp:4"]
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
-    assert call(monkeypatch, *TINY, "--compare", "isolated", "--set", "pull=2", "--json", str(out)) == 0
-    said = capsys.readouterr().out
-    assert "d-distillation" in said
-    assert "isolated" in said
-    found = json.loads(out.read_text())
-    assert found["scenario"]["settings"] == {"d-distillation": {"pull": 2}}
-    assert [s["protocol"] for s in found["comparison"]] == ["d-distillation", "isolated"]
+    assert call(monkeypatch, *TINY, "--compare", "isolated", "--set", "distillation_weight=2", "--json", str(out)) == 0
+    output = capsys.readouterr().out
+    assert "d-distillation" in output
+    assert "isolated" in output
+    outcome = json.loads(out.read_text())
+    assert outcome["scenario"]["settings"] == {"d-distillation": {"distillation_weight": 2}}
+    assert [s["protocol"] for s in outcome["comparison"]] == ["d-distillation", "isolated"]
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
     assert call(monkeypatch, *TINY, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "d-distillation"
@@ -209,7 +209,7 @@ BAD = [
     (["--protocol", "d-psgd", "--model", "zoo:mlp:4", "--model", "zoo:mlp:8"], "d-psgd exchanges weights, so that"),
     (["--compare", "sgd"], "unknown protocol 'sgd'"),
     (["--set", "rho=1"], "settings.d-distillation.rho: no such setting; there are: "),
-    (["--set", "pull=x"], "settings.d-distillation: pull: "),
+    (["--set", "distillation_weight=x"], "settings.d-distillation: distillation_weight: "),
     (["--set", "pull"], "expected KEY=VALUE"),
     (["--set", "local_steps=0"], "local_steps and batch_size must be at least 1"),
     (["--topology", "moebius"], "topology 'moebius' is neither a file nor one of: ring"),
@@ -221,7 +221,7 @@ BAD = [
     (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
     (["--model", "none.onnx"], "no ONNX file at none.onnx"),
     (["--model", "something"], "neither zoo:NAME, nor a bundle's folder, nor a .onnx file"),
-    (["--coding", "zip"], "unknown coding 'zip'; there are: deflate8, delta:15, "),
+    (["--coding", "zip"], "unknown coding 'zip'; there are: cuberoot:4, cuberoot:5, "),
     (["--broker", "mqtt://127.0.0.1:1"], "transport is 'memory'"),
     (["--transport", "mqtt", "--broker", "http://x"], "must be mqtt://HOST[:PORT]"),
     (["--transport", "mqtt", "--broker", "mqtt://127.0.0.1:1"], "no MQTT broker answers at mqtt://127.0.0.1:1"),
@@ -242,10 +242,10 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     base = [a for a in TINY if arguments[0] not in ("--rounds", "--devices", "--model")] if arguments else TINY
     assert call(monkeypatch, *base, *arguments) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("edge-sim: error: ")
-    assert said.err.count("\n") == 1
-    assert complaint in said.err
+    output = capsys.readouterr()
+    assert output.err.startswith("edge-sim: error: ")
+    assert output.err.count("\n") == 1
+    assert complaint in output.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -255,7 +255,7 @@ def test_bad_input_is_one_line(
         ("devices = ", "is not valid TOML"),
         ("device = 3", "device: no such key"),
         ("[settings.gossip]\nx = 1", "settings.gossip: no such protocol"),
-        ("[coding]\nsoft_label = 'float32'", "coding.soft_label: no such key"),
+        ("[coding]\nsoft_label = 'float32'", "coding.soft_label: no kind of message"),
         ("devices = 'many'", "devices: Input should be a valid integer"),
     ],
 )
@@ -265,9 +265,9 @@ def test_bad_scenario_files(
     path = tmp_path / "s.toml"
     path.write_text(text)
     assert call(monkeypatch, str(path)) == 2
-    said = capsys.readouterr().err
-    assert complaint in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert complaint in output
+    assert output.count("\n") == 1
 
 
 def test_a_bundle_for_something_else(

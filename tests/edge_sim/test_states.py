@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge_sim import emulation, states
-from edge_sim.emulation import NodeRecord
+from edge_sim import states
+from edge_sim.node_record import NodeRecord
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 from edge_sim.states import ASLEEP, PRESENT, TRANSITIONS, IllegalTransition, NodeEvent, NodeState, following
@@ -95,7 +95,6 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[tuple[NodeState, NodeEvent]]:
         return following(state, event)
 
     monkeypatch.setattr(states, "following", noted)
-    assert vars(emulation)["states"] is states
     return pairs
 
 

@@ -25,7 +25,7 @@ from edge.storage import checkpoint_files, metrics_log
 from export import zoo
 from export.write import export
 from firmware_scripts import field as command
-from firmware_scripts import operating
+from firmware_scripts import operating, signed_package
 from tests import pair
 from tests.refusals import refusal
 
@@ -187,7 +187,7 @@ def signed(orchard: Fleet, pair: certificates.Pair, about: dict[str, object], mo
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return operating.sign(out.getvalue(), pair)
+    return signed_package.sign(out.getvalue(), pair)
 
 
 def test_power_cuts_while_installing(
@@ -195,7 +195,7 @@ def test_power_cuts_while_installing(
 ) -> None:
     """After each of them the next start comes to the same."""
     home = bench.installer.folder
-    assert bench.brings(operating.package(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
+    assert bench.brings(signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
     for number in (6, 7):
         checkpoint_files.write(home / "state", number, {"x": np.zeros(1)})
     (home / "state" / "log.txt").touch()
@@ -233,7 +233,7 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
     home = bench.installer.folder
     before = device.fingerprint(home / "bundle")
     signer = certificates.read(orchard.folder / "signer")
-    good = operating.package(orchard.folder / "model-2", orchard, "model-2", 5)
+    good = signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5)
     neighbour = certificates.read(orchard.folder / "devices" / "b" / "device")
     stranger = certificates.signer(certificates.authority("orchard", 1), "signer", 1)
     about: dict[str, object] = {"fleet": "orchard", "name": "x", "made": 5}
@@ -243,7 +243,7 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
         (good[:5000] + bytes([good[5000] ^ 1]) + good[5001:], "refused: not signed for this fleet"),
         (signed(orchard, neighbour, about, {}), "refused: not signed for this fleet"),
         (signed(orchard, stranger, about, {}), "refused: not signed for this fleet"),
-        (operating.sign(b"no archive", signer), "refused: "),
+        (signed_package.sign(b"no archive", signer), "refused: "),
         (signed(orchard, signer, {**about, "fleet": "other"}, {}), "refused: a package for other, this is orchard"),
         (signed(orchard, signer, {**about, "made": 0}, {}), "refused: x is older than what is installed"),
         (signed(orchard, signer, about, {"../../evil": b"x"}), "refused: '../../evil' is nothing that belongs in it"),
@@ -264,8 +264,8 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
 
 
 def test_an_older_package_cannot_come_back(orchard: Fleet, bench: Bench) -> None:
-    old = operating.package(orchard.folder / "model-1", orchard, "old", 5)
-    new = operating.package(orchard.folder / "model-2", orchard, "new", 6)
+    old = signed_package.build(orchard.folder / "model-1", orchard, "old", 5)
+    new = signed_package.build(orchard.folder / "model-2", orchard, "new", 6)
     assert bench.brings(new) == "installed"
     device.finish(bench.installer.bundle, None)
     assert bench.brings(old) == "refused: old is older than what is installed; make the package again"

@@ -1,4 +1,9 @@
-"""How ONNX operators are written with TFLite's, one family a file."""
+"""How ONNX operators are written with TFLite's, one family a file.
+
+>>> from export.tflite.lower import OPERATORS
+>>> OPERATORS["Conv"].__module__, "GRU" in OPERATORS
+('export.tflite.operators.convolution', False)
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,4 +1,4 @@
-"""Operators that work on one element at a time, with broadcasting: in the order their operands are in."""
+"""Element-wise operators with broadcasting, in whatever order of axes their operands have."""
 
 from collections.abc import Callable
 from functools import reduce

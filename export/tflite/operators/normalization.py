@@ -9,7 +9,7 @@ from export.tflite.operators.reduce import reduced
 
 @lowers("BatchNormalization")
 def batch_normalization(to: Lowering, node: GraphNode) -> None:
-    """a X + b, one a and b a channel: of the running statistics, or of the batch's, which are then results too."""
+    """Y = a X + b, one a and b a channel, from the running statistics or the batch's, which are then results too."""
     X, scale, bias, mean, variance = node.inputs
     rank, graph = len(to.shape(X)), to.graph
     order = to.order(X) if to.order(X)[-1] == 1 else (0, *range(2, rank), 1)  # channels last: they broadcast

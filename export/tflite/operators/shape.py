@@ -1,4 +1,4 @@
-"""Operators that move, cut and rename without computing."""
+"""Operators that rearrange, cut or rename elements without computing."""
 
 import numpy as np
 

@@ -17,26 +17,26 @@ DIGEST = bytes(8)
 
 
 def walk(rounds: int, rows: int, columns: int, seed: int, step: float = 0.1) -> list[Message]:
-    """Beliefs that change a little from round to round."""
+    """Distributions that change a little from round to round."""
     random = np.random.default_rng(seed)
     logits = 3 * random.standard_normal((rows, columns))
-    said = []
+    messages = []
     for number in range(1, rounds + 1):
         logits += step * random.standard_normal(logits.shape)
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        said.append(Message("soft-labels", number, DIGEST, (p / p.sum(axis=1, keepdims=True)).astype(np.float32)))
-    return said
+        messages.append(Message("soft-labels", number, DIGEST, (p / p.sum(axis=1, keepdims=True)).astype(np.float32)))
+    return messages
 
 
 def carried(coding: str, messages: list[Message]) -> tuple[list[Message], list[list[bytes]]]:
     """As their receiver decodes them, and their payloads, each coded with the two before it."""
-    heard: list[Message] = []
+    received: list[Message] = []
     sent = []
     for message in messages:
-        bases = heard[::-1][:2]
+        bases = received[::-1][:2]
         sent.append(encode(message, coding, bases))
-        heard.append(join([decode(p) for p in sent[-1]], bases))
-    return heard, sent
+        received.append(join([decode(p) for p in sent[-1]], bases))
+    return received, sent
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -44,15 +44,15 @@ def carried(coding: str, messages: list[Message]) -> tuple[list[Message], list[l
     rows=st.integers(1, 60), columns=st.integers(1, 20), seed=st.integers(0, 10**6), step=st.sampled_from([0, 0.1, 9])
 )
 @settings(max_examples=40, deadline=None)
-def test_what_was_said_is_said_again_whole(coding: str, rows: int, columns: int, seed: int, step: float) -> None:
+def test_what_was_sent_is_sent_again_whole(coding: str, rows: int, columns: int, seed: int, step: float) -> None:
     """A message that was decoded as a change is the same to the last bit when it is asked for again."""
     source = walk(4, rows, columns, seed, step)
-    heard, _ = carried(coding, source)
-    for said, message in zip(heard, source, strict=True):
-        np.testing.assert_array_equal(said.values.argmax(axis=1), message.values.argmax(axis=1))
-        np.testing.assert_allclose(said.values.sum(axis=1), 1, atol=1e-5)
-        again = join([decode(p) for p in encode(said, coding)])
-        np.testing.assert_array_equal(again.values, said.values)
+    received, _ = carried(coding, source)
+    for whole, message in zip(received, source, strict=True):
+        np.testing.assert_array_equal(whole.values.argmax(axis=1), message.values.argmax(axis=1))
+        np.testing.assert_allclose(whole.values.sum(axis=1), 1, atol=1e-5)
+        again = join([decode(p) for p in encode(whole, coding)])
+        np.testing.assert_array_equal(again.values, whole.values)
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -69,8 +69,8 @@ def test_what_a_finer_coding_loses_is_less() -> None:
     source = walk(6, 300, 10, 1)
     lost = []
     for coding in ("delta:24", "delta:15", "delta:7", "delta:3"):
-        heard, _ = carried(coding, source)
-        lost.append(np.mean([divergence(a.values, b.values) for a, b in zip(source, heard, strict=True)]))
+        received, _ = carried(coding, source)
+        lost.append(np.mean([divergence(a.values, b.values) for a, b in zip(source, received, strict=True)]))
     assert lost == sorted(lost)
     assert lost[0] < 2e-3
 
@@ -79,8 +79,8 @@ def test_the_bytes_are_near_the_entropy() -> None:
     """Little more than the codes' own frequencies, given the codes before, would need (on digits within 5 %)."""
     codes = codec.find("delta:15").codes
     assert codes is not None
-    heard, sent = carried("delta:15", walk(12, 1000, 10, 2))
-    for before, now, payloads in zip(heard[2:], heard[3:], sent[3:], strict=False):
+    received, sent = carried("delta:15", walk(12, 1000, 10, 2))
+    for before, now, payloads in zip(received[2:], received[3:], sent[3:], strict=False):
         floor = entropy(codes(now.values), codes(before.values))
         assert len(payloads[0]) - HEADER < 1.15 * floor + 40
 
@@ -88,12 +88,12 @@ def test_the_bytes_are_near_the_entropy() -> None:
 @pytest.mark.parametrize("coding", CODINGS)
 def test_a_missing_base_is_named(coding: str) -> None:
     source = walk(3, 40, 5, 3)
-    heard, sent = carried(coding, source)
+    received, sent = carried(coding, source)
     chunks = [decode(p) for p in sent[2]]
-    for held in ([], [heard[0]], [heard[1]]):
-        with pytest.raises(BaseMissing, match=f"round {1 if held == [heard[1]] else 2}, which is not here"):
+    for held in ([], [received[0]], [received[1]]):
+        with pytest.raises(BaseMissing, match=f"round {1 if held == [received[1]] else 2}, which is not here"):
             join(chunks, held)
-    join(chunks, heard[:2])
+    join(chunks, received[:2])
 
 
 def test_bases_of_another_shape_or_about_something_else_are_not_used() -> None:
@@ -137,10 +137,10 @@ def test_the_coder(count: int, symbols: int, contexts: int, seed: int) -> None:
 def test_any_bytes_are_symbols_or_refused(body: bytes) -> None:
     contexts = np.zeros(50, np.intp)
     try:
-        found = decoded(SymbolModel(6, np.array([2])), contexts, body)
+        symbols = decoded(SymbolModel(6, np.array([2])), contexts, body)
     except MessageError:
         return
-    share, start = shares(SymbolModel(6, np.array([2])), contexts, found)
+    share, start = shares(SymbolModel(6, np.array([2])), contexts, symbols)
     assert encoded(share, start) == body  # nothing is coded in two ways
 
 
@@ -148,7 +148,7 @@ def test_shares_fill_their_context() -> None:
     model = SymbolModel(26, np.arange(26))
     symbols: Array = np.random.default_rng(0).integers(0, 3, 10_000)
     model.see(np.zeros(10_000, np.intp), symbols)
-    found = model.shares()
-    assert found.min() >= 1
-    assert (found.sum(axis=1) == 1 << 14).all()
+    table = model.shares()
+    assert table.min() >= 1
+    assert (table.sum(axis=1) == 1 << 14).all()
     assert LOWEST == 1 << 23

@@ -85,9 +85,9 @@ def test_a_largest_by_one_bit_is_kept(columns: int, where: str) -> None:
     row = np.full((1, columns), 0.5, np.float32)
     largest = 0 if where == "first" else columns - 1
     row[0, largest] = np.nextafter(np.float32(0.5), np.float32(1))
-    found = codes_of(row)[0]
-    assert found.sum() == 255
-    assert found.argmax() == largest
+    rounded = codes_of(row)[0]
+    assert rounded.sum() == 255
+    assert rounded.argmax() == largest
 
 
 def test_largest_remainder_is_the_minimum_of_the_l1_error() -> None:
@@ -105,8 +105,8 @@ def test_largest_remainder_is_the_minimum_of_the_l1_error() -> None:
 
 
 def test_rows_with_nothing_become_uniform() -> None:
-    found = codes_of(np.array([[0.0, 0.0, 0.0], [-1.0, -2.0, -3.0]]))
-    np.testing.assert_array_equal(found, [[85, 85, 85], [85, 85, 85]])
+    rounded = codes_of(np.array([[0.0, 0.0, 0.0], [-1.0, -2.0, -3.0]]))
+    np.testing.assert_array_equal(rounded, [[85, 85, 85], [85, 85, 85]])
 
 
 def test_certainty_is_exact() -> None:

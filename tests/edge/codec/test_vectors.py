@@ -76,15 +76,15 @@ def test_encoder(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_decoder(case: dict[str, Any]) -> None:
-    found = read(case)
-    assert (found.kind, found.round, found.digest.hex()) == (case["kind"], case["round"], case["digest"])
+    message = read(case)
+    assert (message.kind, message.round, message.digest.hex()) == (case["kind"], case["round"], case["digest"])
     values = np.array(case["values"])
     if case["coding"] not in ("float32", "float16", "integer8", "int8-delta"):
         values = np.clip(values, 0, None)
         values[values.sum(axis=1) == 0] = 1
         values /= values.sum(axis=1, keepdims=True)
-        np.testing.assert_array_equal(found.values.argmax(axis=1), values.argmax(axis=1))
-    np.testing.assert_allclose(found.values, values, atol=TOLERANCE[case["coding"]])
+        np.testing.assert_array_equal(message.values.argmax(axis=1), values.argmax(axis=1))
+    np.testing.assert_allclose(message.values, values, atol=TOLERANCE[case["coding"]])
 
 
 @pytest.mark.parametrize("case", MESSAGES, ids=title)
@@ -127,8 +127,8 @@ def test_chunks(case: dict[str, Any]) -> None:
     payloads = encode(of(case, values), case["coding"])
     assert [p[:HEADER].hex() for p in payloads] == case["headers"]
     bodies = [bytes(int.from_bytes(bytes.fromhex(h)[32:36], "little")) for h in case["headers"]]
-    found = join([decode(bytes.fromhex(h) + b) for h, b in zip(case["headers"], bodies, strict=True)])
-    np.testing.assert_array_equal(found.values, values)
+    message = join([decode(bytes.fromhex(h) + b) for h, b in zip(case["headers"], bodies, strict=True)])
+    np.testing.assert_array_equal(message.values, values)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=title)

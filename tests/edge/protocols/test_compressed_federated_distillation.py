@@ -59,9 +59,9 @@ def test_a_change_to_what_is_not_there_is_seen() -> None:
     random = np.random.default_rng(0)
     one, two, three = (delta.quantise(random.dirichlet(np.ones(5), 6)) for _ in range(3))
     sent = delta.change(two, one, 5).astype(np.float32)
-    found = cfd.take(delta, sent, one, 5)
-    assert found is not None
-    np.testing.assert_array_equal(found[0], two)
+    taken = cfd.take(delta, sent, one, 5)
+    assert taken is not None
+    np.testing.assert_array_equal(taken[0], two)
     assert cfd.take(delta, sent, three, 5) is None
     assert cfd.take(delta, sent, None, 5) is None
     assert cfd.take(delta, None, one, 5) is None

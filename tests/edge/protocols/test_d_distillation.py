@@ -172,11 +172,11 @@ def test_a_subset_keeps_the_mean_and_is_the_same_everywhere(rows: int, tmp_path:
 def test_plain_mixing_is_the_weighted_mean_of_the_neighbours(tmp_path: Path) -> None:
     with fleet(tmp_path, devices=4, rounds=3, split="classes:4", settings={"mixing": "plain"}) as whole:
         W = mixing.matrix(whole.world.weights, whole.world.names)
-        said = np.empty(0)
+        before = np.empty(0)
         for _ in whole.rounds():
-            if said.size:
-                np.testing.assert_allclose(tables(whole, "z"), np.einsum("nm,mrk->nrk", W, said), atol=1e-6)
-            said = tables(whole, "s")
+            if before.size:
+                np.testing.assert_allclose(tables(whole, "z"), np.einsum("nm,mrk->nrk", W, before), atol=1e-6)
+            before = tables(whole, "s")
 
 
 def in_flight(whole: Fleet) -> Array:
