@@ -9,7 +9,6 @@ import pytest
 
 from tests import architecture
 
-
 PYPROJECT = """
 [tool.importlinter]
 root_packages = ["lower_room", "upper_room"]
