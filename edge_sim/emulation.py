@@ -35,7 +35,7 @@ What a sleeping node was about to do is put off by the length of its sleep.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
@@ -44,7 +44,6 @@ from edge.errors import ConfigError
 from edge.interfaces import Delivery, NodeId
 from edge.messaging.mailbox import Waiting
 from edge.node import Row
-from edge_sim import states
 from edge_sim.closing import OpenRounds, RoundClosed
 from edge_sim.conditions import absences
 from edge_sim.evaluation import Evaluation
@@ -65,6 +64,7 @@ from edge_sim.event_queue import (
     Turn,
 )
 from edge_sim.links import Links
+from edge_sim.node_record import NodeRecord
 from edge_sim.scenario import Scenario
 from edge_sim.states import ASLEEP, PRESENT, NodeEvent, NodeState
 from edge_sim.turns import OutgoingMessage, TurnRequest, TurnResult
@@ -100,40 +100,6 @@ class NodeFinished:
 
 Occurrence = NodeFinished | Evaluation | RoundClosed
 """What a run reports as it goes on"""
-
-
-@dataclass
-class NodeRecord:
-    """What the emulation knows of a node. life: which one, as events of an earlier one do not count."""
-
-    state: NodeState = NodeState.NEW
-    life: int = 0
-    finished: int = 0
-    """number of the round that it finished last"""
-    waiting: Waiting | None = None
-    """what it waits for, while it does"""
-    turn_at: float = inf
-    """when its next turn is, if one is queued"""
-    mail: list[Delivery] = field(default_factory=list)
-    """what has arrived since its last turn"""
-    messages: int = 0
-    """how many it has sent"""
-    away_since: float = 0.0
-    away_until: float = 0.0
-
-    def change(self, event: NodeEvent) -> None:
-        """Let `event` happen to it. Raises IllegalTransition."""
-        self.state = states.following(self.state, event)
-
-    def resumed(self, at: float) -> float:
-        """When something happens to it that would have at `at`, were it not asleep."""
-        return self.away_until + at - self.away_since if self.state in ASLEEP else at
-
-    def forget(self) -> None:
-        """Begin another life: what was in memory is gone."""
-        self.life += 1
-        self.waiting, self.turn_at = None, inf
-        self.mail.clear()
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_sim import states
-from edge_sim.emulation import NodeRecord
+from edge_sim.node_record import NodeRecord
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 from edge_sim.states import ASLEEP, PRESENT, TRANSITIONS, IllegalTransition, NodeEvent, NodeState, following
