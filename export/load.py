@@ -1,7 +1,7 @@
 """Read an ONNX model, check it, and bring it to the exporter's form, step by step (`STEPS`).
 
-Parameters are told from constants: a parameter is a float32 initializer of at least one axis that the logits depend
-on. Scalars, shapes, settings of operators and `Constant` nodes stay fixed.
+Parameters are told from constants: a parameter is a float initializer of at least one axis that the logits depend on,
+or a `Constant` node that a layer reads as its weight. Scalars, shapes and settings of operators stay fixed.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,6 +19,7 @@ from export.graph.prune import prune
 from export.model import OLDEST, Model
 from export.transforms import batch_norm
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
+from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
 from export.transforms.untie import untie
 
@@ -155,6 +156,22 @@ def keep_logits_only(draft: Draft) -> Draft:
     return replace(draft, proto=proto)
 
 
+def widen_floats(draft: Draft) -> Draft:
+    """Compute in float32 what the model computes in half or double precision."""
+    proto, precisions = widen(draft.proto)
+    if not precisions:
+        return draft
+    return draft.noted(f"its {' and '.join(precisions)} numbers became float32, in which it is trained", proto=proto)
+
+
+def make_initializers(draft: Draft) -> Draft:
+    """Train weights that are Constant or ConstantOfShape nodes."""
+    proto, weights = initializers(draft.proto, constant_value)
+    if not weights:
+        return draft
+    return draft.noted(f"weights that were constant nodes became parameters: {', '.join(weights)}", proto=proto)
+
+
 def untie_weights(draft: Draft) -> Draft:
     """Undo the merging of equal initializers, unless they are to stay one."""
     if draft.keep_ties:
@@ -239,6 +256,8 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     check,
     choose_logits,
     keep_logits_only,
+    widen_floats,
+    make_initializers,
     untie_weights,
     convert_opset,
     inline_functions,
@@ -276,8 +295,8 @@ def _model(draft: Draft) -> Model:
     parameters = {k: v for k, v in values.items() if k in trained and v.dtype == np.float32 and v.ndim}
     if not parameters:
         raise ExportError(
-            f"{draft.origin} has no float32 parameters to train (a quantised model cannot be trained: "
-            "start from the float one)"
+            f"{draft.origin} has no float32 parameters to train: none of its float initializers is read by a node "
+            "that the logits depend on"
         )
     x = _input(draft)
     return Model(

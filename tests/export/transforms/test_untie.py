@@ -42,7 +42,9 @@ def grown(kinds: list[str], seed: int) -> tuple[list[onnx.NodeProto], Weights]:
     """A graph of layers with fresh weights, many of which are equal."""
     random = np.random.default_rng(seed)
     square = random.standard_normal((D, D))
-    nodes, weights, value = [], {}, "x"
+    nodes: list[onnx.NodeProto] = []
+    weights: Weights = {}
+    value = "x"
     for i, kind in enumerate([*kinds, "gemm"]):
         names = {part: f"l{i}.{part}" for part in ("weight", "scale", "bias")}
         result = "y" if i == len(kinds) else f"v{i}"
