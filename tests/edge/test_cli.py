@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ def test_devices_with_different_classes_in_their_files(pair: list[Path], tmp_pat
     """One with digits 0 to 3, one with 4 to 9 and no test part: both start, and the former learns all ten."""
     whole = data.load("digits", 0)
     np.savez(tmp_path / "reference.npz", x=whole.x_train[::4])
-    low, tests = whole.y_train < 4, {"x_test": whole.x_test, "y_test": whole.y_test}
+    low = whole.y_train < 4
+    tests: dict[str, Any] = {"x_test": whole.x_test, "y_test": whole.y_test}
     for path, mine, test in zip(pair, (low, ~low), (tests, {}), strict=True):
         np.savez(path.with_suffix(".npz"), x_train=whole.x_train[mine], y_train=whole.y_train[mine], **test)
         text = path.read_text().replace(

@@ -56,7 +56,7 @@ def node(folder: Path, me: str = "a", rounds: int = 2, data: str = "", bundle: s
     return path
 
 
-def labelled(folder: Path, y: Any, me: str = "a", **more: Array) -> Path:
+def labelled(folder: Path, y: Any, me: str = "a", **more: Any) -> Path:
     """A device's file, and the reference set."""
     np.savez(folder / "reference.npz", x=samples(50))
     np.savez(folder / f"{me}.npz", x_train=samples(len(y)), y_train=np.array(y), **more)
@@ -67,7 +67,7 @@ def parted(folder: Path, me: str, own: range, tested: bool) -> None:
     """Digits of some classes, tested on digits of all ten, or not at all."""
     whole = digits("", 0)
     mine = np.isin(whole.y_train, own)
-    test = {"x_test": whole.x_test, "y_test": whole.y_test} if tested else {}
+    test: dict[str, Any] = {"x_test": whole.x_test, "y_test": whole.y_test} if tested else {}
     np.savez(folder / f"{me}.npz", x_train=whole.x_train[mine], y_train=whole.y_train[mine], **test)
     np.savez(folder / "reference.npz", x=whole.x_train[::4])
 
