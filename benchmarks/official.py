@@ -39,7 +39,7 @@ def model_of(spec: str) -> Model:
 
 
 def data(spec: str, batch: int) -> tuple[Any, Any]:
-    """One batch."""
+    """Draw one batch."""
     random = np.random.default_rng(0)
     return random.random((batch, *SHAPES[spec]), np.float32), random.integers(0, CLASSES, batch)
 
@@ -53,7 +53,7 @@ def ours(spec: str, batch: int) -> Callable[[], object]:
 
 
 def burst(step: Callable[[], object]) -> list[float]:
-    """Milliseconds of ten steps."""
+    """Time ten steps, in milliseconds."""
     times = []
     for _ in range(BURST):
         start = time.perf_counter()
@@ -95,7 +95,7 @@ class Other:
 
 
 def row(spec: str, batch: int, seconds: float) -> dict[str, Any]:
-    """One line of the table."""
+    """Measure one line of the table."""
     others = {kind: Other(kind, spec, batch) for kind in ("official", "same runtime")}
     step = ours(spec, batch)
     turns: dict[str, Callable[[], list[float]]] = {"ours": lambda: burst(step)}

@@ -16,7 +16,7 @@ from export.write import export
 
 
 def official(spec: str, batch: int) -> Callable[[], object]:
-    """A step through `onnxruntime.training.api`."""
+    """Prepare a step through `onnxruntime.training.api`."""
     from edge.engines import ort_training
 
     x, y = data(spec, batch)

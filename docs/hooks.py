@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 OUTSIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 PACKAGES = ("edge", "edge_sim", "export", "broker", "edge_report", "edge_bench")
 EXAMPLE = re.compile(r"^( *)>>> .*\n(?:\1.+\n)*", re.MULTILINE)
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
 
 
@@ -65,7 +66,19 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(origin), match[2]))
         return f"{match[1]}{'../' * depth}{_on_site(target)}{match[3] or ''}{match[4]}"
 
-    return markdown if page.file.src_uri.startswith("api/") else LINK.sub(moved, markdown)
+    if page.file.src_uri.startswith("api/"):
+        return markdown
+    return DIAGRAM.sub(_transitions, LINK.sub(moved, markdown))
+
+
+def _transitions(match: "re.Match[str]") -> str:
+    """A state diagram as a table: what draws one in a browser would have to be fetched, or is 3 MB."""
+    names = {short: f"*{name}*" for name, short in re.findall(r'state "(.+?)" as (\w+)', match[1])}
+    rows = re.findall(r"^ *(\w+) --> (\w+): (.+)$", match[1], re.MULTILINE)
+    notes = re.findall(r"note \w+ of (\w+): (.+)", match[1])
+    table = [f"| {names.get(a, a)} | {event} | {names.get(b, b)} |" for a, b, event in rows]
+    table += [f"| {' '.join(note.split('<br>'))} | | {names.get(state, state)} |" for state, note in notes]
+    return "\n".join(["| state | event | next state |", "|---|---|---|", *table, ""])
 
 
 def _on_site(target: str) -> str:

@@ -92,7 +92,7 @@ class Coding(Table):
             kind = declared.get(key.replace("_", "-"))
             if kind is None or kind.fixed:
                 free = ", ".join(k.replace("-", "_") for k, kind in declared.items() if not kind.fixed)
-                raise ConfigError(f"coding.{key}: no kind of message whose coding can be chosen; there are: {free}")
+                raise ConfigError(f"coding.{key}: no such key; of these kinds the coding can be chosen: {free}")
             codec.find(name)
             carried = codec.carried(name)
             if carried is not None and not {kind.name, kind.like} & {*carried}:

@@ -21,7 +21,7 @@ from edge.operations.health import numbers
 
 SYS = Path("/sys")
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
-"""bits of `vcgencmd get_throttled`; the same 16 higher say that it has happened since the start"""
+"""bits of `vcgencmd get_throttled`; the same 16 higher: it has happened since the start"""
 
 
 class MachineState(BaseModel):

@@ -25,7 +25,7 @@ class Carried:
 
 
 def carried(connection: socket.socket) -> Carried:
-    """Return what a connection has carried so far. Raises ConfigError: the kernel does not tell."""
+    """Return what a connection has carried so far. Raises ConfigError: the kernel does not count it."""
     if not sys.platform.startswith("linux"):
         raise ConfigError("bytes on the wire are read from TCP_INFO, which Linux has")
     info = connection.getsockopt(socket.IPPROTO_TCP, _INFO, _SIZE)

@@ -46,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser, spec: CommandSpec[Any]) -> None:
         action="append",
         default=[],
         metavar=f"OUT{kinds}",
-        help="write a report, of the kind that the name's ending says (repeatable)",
+        help="write a report in the format of the name's ending (repeatable)",
     )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the pictures to this folder, as SVG")
     plugin_flag(parser)

@@ -1,4 +1,4 @@
-"""What a command that measures, and a format of reports, say about themselves: the `SPEC` in their files.
+"""The `SPEC` of a command that measures, and of a format of reports: what their files declare.
 
 >>> FORMATS.load("csv").render([], Finding(command="wire")).strip()
 'section,row,column,value'

@@ -16,7 +16,7 @@ class DeviceResult(BaseModel):
     """One device after the last round. Accuracies are fractions of the test set.
 
     accuracy_own: of the head for the device's own distribution, with the test classes as frequent as there;
-    accuracy_all: of the head for everybody's, on the whole test set. accuracy_by_head: both of every head.
+    accuracy_all: of the head for the global distribution, on the whole test set. accuracy_by_head: both of every head.
     payload bytes: our header and body; wire bytes: the whole MQTT PUBLISH packets.
     """
 
@@ -39,7 +39,7 @@ class RoundResult(BaseModel):
 
     round: int
     loss: float | None
-    """absent in a round in which nobody trained"""
+    """absent in a round in which no device trained"""
     accuracy_all: float | None
     accuracy_own: float | None
     consensus_distance: float | None = Field(

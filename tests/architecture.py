@@ -27,6 +27,8 @@ from typing import Any
 
 import grimp
 
+from edge.command import guarded
+
 ROOT = Path(__file__).parents[1]
 PARTICIPLES = frozenset({"found", "said", "told", "heard", "made"})
 BOUNDS = {
@@ -328,4 +330,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("architecture", main))

@@ -44,7 +44,8 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
-    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    for name in ("scenarios", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "make":

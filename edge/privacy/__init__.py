@@ -7,7 +7,12 @@ does it to those (`ProtocolContext.perturb`).
 What is protected is everything a device holds: whatever its data, a row of probabilities moves by at most 2 in the sum
 of absolute differences, and by the square root of 2 in the Euclidean norm. D-Distillation's z is the device's own
 softmax plus what follows from all that was sent before, so that the same holds for it. Which labels a device has (rows
-of zeros in class-outputs), that it is there, and when it speaks are not protected.
+of zeros in class-outputs), that it is there, and when it sends are not protected.
+
+>>> parse("gaussian:0.3")
+('gaussian', 0.3)
+>>> find_noise("laplace").sensitivity(300)
+600.0
 """
 
 import secrets

@@ -9,6 +9,11 @@ with tables: what neighbours sent of one kind in one round, sender -> (R, K) flo
 itself, or None where it sends nothing of that kind (a server). A row of zeros is about nothing (a label that its sender
 does not have) and counts for nothing. What is left out is rejected; what is returned is mixed as if it had been sent.
 So any protocol whose messages are distributions takes any rule.
+
+>>> sent = {"a": [[0.875, 0.125]], "b": [[0.75, 0.25]], "c": [[0.0, 1.0]]}
+>>> tables = {sender: np.array(rows, np.float32) for sender, rows in sent.items()}
+>>> load("median")(tables, None)["a"].tolist()
+[[0.75, 0.25]]
 """
 
 from collections.abc import Mapping

@@ -104,7 +104,7 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
         progress: called after each round.
 
     Raises:
-        ConfigError: a system that does not tell what its connections have carried.
+        ConfigError: a system that does not count what its connections have carried.
         TransportError: there is no broker to start.
     """
     runs: list[TrafficRun] = []
@@ -164,12 +164,12 @@ def _settled(recorders: list[Recorder]) -> list[Recorder]:
         time.sleep(QUIET)
 
 
-def _line(recorder: Recorder, everybody: list[Recorder]) -> DeviceTraffic:
+def _line(recorder: Recorder, recorders: list[Recorder]) -> DeviceTraffic:
     """Count a device's messages; what others sent to it, it has received, each message once."""
     me, wire = recorder.me, recorder.wire
     arrived = [
         (topics.Address(FLEET, me, other.me, kind).topic, size)
-        for other in everybody
+        for other in recorders
         for _, receiver, kind, size in other.sent
         if receiver == me
     ]

@@ -33,7 +33,7 @@ Account = dict[str, Any]
 """what the worker prints"""
 WORK = ("training", "outputs")
 NOTICED = 1_000_000
-"""Bytes below which resident memory says little: it comes in pages, and what was freed is used again."""
+"""bytes below which resident memory means little: it comes in pages, and freed pages are used again"""
 ROUNDS = 2
 """of messages that a device may have to send again (`edge.messaging`)"""
 
@@ -90,7 +90,7 @@ def measure(
         progress: called after each.
 
     Raises:
-        ConfigError: a model that is not there, or a system that does not tell.
+        ConfigError: a model that is not there, or a system without smaps_rollup.
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise ConfigError("memory is measured through /proc/self/smaps_rollup, which this system does not have")

@@ -1,4 +1,4 @@
-"""How long a device takes for what it does, and what that costs in energy where the machine tells.
+"""How long a device takes for what it does, and the energy of that where the machine has a meter.
 
     cold start    from the start of a process to the end of its first training step
     step          one training step, private and reference rows

@@ -184,6 +184,12 @@ def test_a_protocol_from_a_file_with_a_kind_of_its_own(
     capsys.readouterr()
 
 
+def test_the_example_is_a_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "own_protocol.py"
+    result = simulated(tmp_path, monkeypatch, "--plugin", example, "--protocol", "own-protocol")
+    assert result["protocol"] == "own-protocol"
+
+
 def test_a_coding_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "nibbles.py", NIBBLES.format(number=211))
     result = simulated(tmp_path, monkeypatch, "--plugin", path, "--coding", "nibbles")

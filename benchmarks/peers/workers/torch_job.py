@@ -26,20 +26,20 @@ def model(seed: int = 0) -> torch.nn.Module:
 
 
 def client(path: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A client's images and labels."""
+    """Return a client's images and labels."""
     with np.load(path) as job:
         mine = job["client"] == number
         return torch.from_numpy(job["x_train"][mine]), torch.from_numpy(job["y_train"][mine])
 
 
 def clients(path: str) -> int:
-    """How many there are."""
+    """Count the clients."""
     with np.load(path) as job:
         return int(job["client"].max()) + 1
 
 
 def batches(rows: int, random: np.random.Generator) -> Sequence[torch.Tensor]:
-    """One epoch, shuffled."""
+    """Divide one shuffled epoch into batches."""
     return torch.from_numpy(random.permutation(rows)).split(BATCH)
 
 
@@ -57,7 +57,7 @@ def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, random: np.ran
 
 
 def accuracy(net: torch.nn.Module, path: str) -> float:
-    """On the test images."""
+    """Return the accuracy on the test images."""
     with np.load(path) as job, torch.no_grad():
         predicted = torch.cat([net(part).argmax(1) for part in torch.from_numpy(job["x_test"]).split(500)])
         return float((predicted == torch.from_numpy(job["y_test"])).float().mean())
