@@ -157,7 +157,7 @@ def _widen_tensor(tensor: TensorProto, element: Callable[[int], int]) -> None:
 
 
 def _floats(cast: onnx.NodeProto) -> bool:
-    return helper.get_attribute_value(cast.attribute[0]) == TensorProto.FLOAT
+    return bool(helper.get_attribute_value(cast.attribute[0]) == TensorProto.FLOAT)
 
 
 def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
