@@ -152,7 +152,7 @@ class Algorithm:
             x=share[0],
             y=share[1],
             reference_x=reference.x,
-            reference_digest=reference.digest,
+            reference_digest=manifest.with_classes(reference.digest),
             model_digest=manifest.model_digest,
             parameters=manifest.size,
             classes=classes,

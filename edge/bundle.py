@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -116,6 +116,8 @@ class Manifest(BaseModel):
     shape: tuple[int, ...]
     """of one sample"""
     classes: int
+    class_names: tuple[str, ...] | None = None
+    """of the classes, in the order of their numbers; None, and not in the file, if nobody declared them"""
     heads: int = 1
     """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None
@@ -141,6 +143,12 @@ class Manifest(BaseModel):
     digests: dict[str, str]
     """SHA-256 of each file, in hexadecimal"""
 
+    @model_validator(mode="after")
+    def _one_name_a_class(self) -> Self:
+        if self.class_names is not None and len(set(self.class_names)) != self.classes:
+            raise ValueError(f"class_names: expected {self.classes} different ones, got {', '.join(self.class_names)}")
+        return self
+
     @property
     def sample(self) -> tuple[int, ...]:
         """Shape of a sample of the data: before the backbone, where there is one."""
@@ -150,7 +158,20 @@ class Manifest(BaseModel):
     def model_digest(self) -> bytes:
         """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights."""
         table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
-        return hashlib.sha256(table.encode()).digest()[:8]
+        return self.with_classes(hashlib.sha256(table.encode()).digest()[:8])
+
+    def with_classes(self, digest: bytes) -> bytes:
+        """Return a digest that covers the declared class names, too, so that devices with other names are refused.
+
+        Args:
+            digest: 8 bytes.
+
+        Returns:
+            The first 8 bytes of SHA-256 over it and the names as JSON; `digest` itself if no names are declared.
+        """
+        if self.class_names is None:
+            return digest
+        return hashlib.sha256(digest + json.dumps(self.class_names).encode()).digest()[:8]
 
     @property
     def size(self) -> int:
@@ -263,7 +284,8 @@ def write(
             for file, content in files.items():
                 (fresh / file).parent.mkdir(exist_ok=True)
                 (fresh / file).write_bytes(content)
-            (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1) + "\n")
+            unsaid = {"class_names"} if whole.class_names is None else None
+            (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1, exclude=unsaid) + "\n")
             if path.exists():
                 path.rename(Path(name) / "old")
             fresh.replace(path)

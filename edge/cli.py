@@ -166,7 +166,7 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
     """Add to a round's row what is not of the round: accuracy, traffic, and how the board is."""
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
-    if device.context.role == DEVICE and due:
+    if device.context.role == DEVICE and due and len(test.y_test):
         row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
     row |= telemetry(device.transport.traffic, device.inbox.counts)
     row |= health.read(folder)

@@ -28,6 +28,7 @@ from edge.graph import mixing
 from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
 from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport
+from edge.labels import Classes
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
@@ -160,19 +161,22 @@ class Device:
         return float((outputs.argmax(axis=1) == y).mean())
 
 
-def read_fleet(config: RunConfig, names: Sequence[NodeId], rows: int | None = None) -> FleetData:
+def read_fleet(
+    config: RunConfig, names: Sequence[NodeId], rows: int | None = None, classes: Classes | None = None
+) -> FleetData:
     """Read the data, divide it, and build the graph: everything a fleet's nodes have to agree on.
 
     Args:
         config: topology, data, reference, split (everybody has all of it if that is None) and seed.
         names: of the devices, in the order that all agree on.
         rows: of the training and of the test part, at most; all if absent.
+        classes: what labels are read against (`edge.data.load`).
 
     Raises:
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed)
+    whole = data.load(config.data, config.seed, classes)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)

@@ -14,6 +14,7 @@ from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
 from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
+from edge.labels import Classes
 from edge.operations.remote import OPERATOR
 from edge.transports import mqtt
 
@@ -115,12 +116,12 @@ class Installation:
         config = self.config
         bundle = bundles.read(path or self.bundle)
         bundle.require(self.algorithm.objective, config.protocol)
-        fleet = device.read_fleet(self._placed(), config.peers).only(self.id)
-        takes, has = bundle.manifest, fleet.dataset
-        if (takes.sample, takes.classes) != (has.x_train.shape[1:], has.classes):
+        takes = bundle.manifest
+        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}")
+        fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
-                f"{path or config.bundle} takes samples of {list(takes.sample)} and {takes.classes} classes; "
-                f"{config.data} has {list(has.x_train.shape[1:])} and {has.classes}"
+                f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
             )
         fleet = fleet.featured(bundle, config.threads or 1)
         context = fleet.context(self.algorithm, self.id, bundle, config.seed)

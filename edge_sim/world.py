@@ -1,7 +1,7 @@
 """What all protocols of a scenario share: data, its division, the reference set, the graph, the models."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from scipy.sparse.linalg import eigsh
 import edge.bundle
 from edge import data, device
 from edge.algorithm import Algorithm
-from edge.bundle import BACKBONE, Bundle
+from edge.bundle import BACKBONE, MANIFEST, Bundle
 from edge.device import FleetData
 from edge.engines import ENGINES
 from edge.errors import ConfigError, DataError
 from edge.graph import mixing
 from edge.interfaces import Array
+from edge.labels import Classes
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
@@ -65,10 +66,12 @@ def build(scenario: Scenario) -> World:
         ConfigError, DataError, ExportError, BundleError: what does not fit, and with what.
     """
     names = tuple(f"device-{i:0{len(str(scenario.devices - 1))}}" for i in range(scenario.devices))
-    fleet = device.read_fleet(scenario, names, scenario.rows)
     specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
     if scenario.edge_model is not None:
         specs[None] = scenario.edge_model
+    fleet = device.read_fleet(scenario, names, scenario.rows, _classes(specs.values()))
+    if not len(fleet.dataset.y_test):
+        raise DataError(f"{scenario.data} has no test part, which the emulator measures accuracy on; add one")
     models = {key: _model(spec, scenario, fleet.dataset) for key, spec in specs.items()}
     shapes = {spec: m.manifest.sample if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
     if len(set(shapes.values())) > 1:
@@ -148,6 +151,19 @@ def fitted(model: Model, objective: tuple[str, ...]) -> Model:
     if any(term.startswith("embedding_distance") for term in objective) and model.embedding is None:
         model = heads.embed(model, None)
     return heads.add(model, count) if count and not model.heads else model
+
+
+def _classes(specs: Iterable[str]) -> Classes | None:
+    """The classes that the models' bundles declare by name; None if they declare none."""
+    declared = {}
+    for spec in specs:
+        if (Path(spec) / MANIFEST).is_file():
+            manifest = edge.bundle.read(Path(spec)).manifest
+            declared[manifest.class_names] = Classes(manifest.classes, manifest.class_names or (), f"the bundle {spec}")
+    if len(declared) > 1:
+        both = "; ".join(f"{classes.origin} has {classes}" for classes in declared.values())
+        raise ConfigError(f"model: all models of a scenario need the same class names; {both}")
+    return next((classes for names, classes in declared.items() if names), None)
 
 
 def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:

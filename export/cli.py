@@ -15,6 +15,7 @@ from typing import Any
 from edge import bundle as bundles
 from edge.command import guarded
 from edge.errors import ConfigError
+from edge.labels import declared
 from edge.plugins import names
 from edge.protocols import PROTOCOLS
 from export import load as loading
@@ -90,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
     add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
-    add("--classes", type=int, metavar="K", help=f"for zoo models, default {CLASSES}; checked for others")
+    classes = f"how many there are, or what they are called in the order of their numbers; zoo models: {CLASSES}"
+    add("--classes", metavar="K|NAME,NAME,...", help=classes)
     add("--seed", type=int, default=0, help="of initial values: a zoo model's, new heads', lora's")
     add("--json", action="store_true", help="one JSON object instead of tables")
     return parser
@@ -142,6 +144,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[Path, Prepared]:
     """Everything that is to be written, by folder."""
+    args.classes, class_names = declared(args.classes) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:
         if args.shape or args.split_at:
@@ -160,6 +163,7 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
             rows=rows,
             official=args.ort_training,
             backbone=frozen,
+            class_names=class_names,
         )
         ready[folder] = Prepared(chosen, whole, training)
     return ready

@@ -26,6 +26,7 @@ def export(
     rows: Sequence[int] = (),
     official: bool = False,
     backbone: FrozenBackbone | None = None,
+    class_names: Sequence[str] = (),
 ) -> bundle.Bundle:
     """Write the bundle of a model: all of it, or nothing.
 
@@ -39,6 +40,7 @@ def export(
             model.tflite is written for these sizes.
         official: also make ONNX Runtime's own training artifacts.
         backbone: computes the features that the model takes.
+        class_names: what the classes are called, in the order of their numbers; they need not be.
 
     Returns:
         The bundle that was written.
@@ -55,6 +57,7 @@ def export(
         rows=rows,
         official=official,
         backbone=backbone,
+        class_names=class_names,
     )
     return save(training, model, path)
 
@@ -68,6 +71,7 @@ def prepare(
     rows: Sequence[int] = (),
     official: bool = False,
     backbone: FrozenBackbone | None = None,
+    class_names: Sequence[str] = (),
 ) -> Training:
     """Compute everything that goes into a bundle, and write nothing. Arguments and errors are those of `export`."""
     if backbone and model.shape != (backbone.features,):
@@ -83,6 +87,10 @@ def prepare(
     if backbone:
         files[bundle.BACKBONE] = backbone.content
         manifest = {**manifest, "backbone": backbone.manifest}
+    if class_names:
+        if len(set(class_names)) != len(class_names) or len(class_names) != manifest["classes"]:
+            raise ExportError(f"the model has {manifest['classes']} classes; their names are {', '.join(class_names)}")
+        manifest = {**manifest, "class_names": tuple(class_names)}
     return replace(training, manifest=manifest, files=files)
 
 

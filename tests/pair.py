@@ -29,10 +29,14 @@ learning_rate = 0.1
 """
 
 
+def objective() -> str:
+    """What they train."""
+    return " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
+
+
 def model(folder: Path, name: str) -> Bundle:
     """A model of the zoo for them."""
-    objective = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
-    return export(zoo.build(name, shape=(1, 8, 8), classes=10), folder, objective=objective)
+    return export(zoo.build(name, shape=(1, 8, 8), classes=10), folder, objective=objective())
 
 
 def digits(file: Path, count: int) -> None:

@@ -5,6 +5,9 @@ A loader is a file of this package, named as the configuration names it: `digits
 
     load(argument, seed) -> Dataset     argument: what follows the colon, "" if nothing does
 
+A loader of files leaves labels as they are. `load` numbers them: a device by the classes of its bundle, so that a class
+number means the same on every device; whoever has all of the data in one place, in the order of the labels.
+
 Examples:
     >>> dataset = load("margin-stream:100:5", seed=0)
     >>> dataset.x_train.shape, dataset.classes
@@ -14,20 +17,27 @@ Examples:
     (30, 70)
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
+from edge.labels import Classes
 from edge.plugins import Family
 from edge.reference import ReferenceSet, of
 from edge.specs import DataSpec
 
 DATA: Family[DataSpec["Dataset"]] = Family("edge.data", DataSpec, "data", "murmur.data")
+_log = logging.getLogger(__name__)
+
 CHANNELS_LAST = (1, 3, 4)
 """Sizes of a last axis that are taken for colour channels."""
+LISTED = 10
+"""Labels that a note lists."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +46,12 @@ class Dataset:
 
     Attributes:
         x_train: (n, ...) float32, channels first; integer images are scaled to [0, 1].
-        y_train: (n,) int64 in 0 .. K-1.
-        x_test: (m, ...) float32, like `x_train`.
-        y_test: (m,) int64.
-        names: of the K classes.
+        y_train: (n,) int64 in 0 .. K-1; from a loader without `names`, integers or text as in the file.
+        x_test: (m, ...) float32, like `x_train`; m is 0 where there is no test part.
+        y_test: (m,) like `y_train`.
+        names: of the K classes; empty until the labels are numbered.
         columns: further arrays (n,) about the training rows, e.g. which user each came from.
+        rows: numbers of the training and of the test rows in the file, where both are of one table; for messages.
     """
 
     x_train: Array
@@ -49,6 +60,7 @@ class Dataset:
     y_test: Array
     names: tuple[str, ...]
     columns: Mapping[str, Array] = field(default_factory=dict)
+    rows: tuple[Array, Array] | None = None
 
     @property
     def classes(self) -> int:
@@ -56,19 +68,21 @@ class Dataset:
         return len(self.names)
 
 
-def load(source: str, seed: int) -> Dataset:
+def load(source: str, seed: int, classes: Classes | None = None) -> Dataset:
     """Load a data set.
 
     Args:
         source: "NAME" or "NAME:ARGUMENT"; NAME is a loader of this package or a registered one.
         seed: of a held-out test part and of synthetic data.
+        classes: what the labels are read against. If absent, the data's own labels are numbered in their order, and a
+            note is logged where integers change by that.
 
     Returns:
         The data set in standard form.
 
     Raises:
         ConfigError: there is no such loader.
-        DataError: what is wrong with the data, and where.
+        DataError: what is wrong with the data, and where; a label that is none of `classes`.
     """
     name, _, argument = source.partition(":")
     try:
@@ -76,7 +90,7 @@ def load(source: str, seed: int) -> Dataset:
     except ConfigError as unknown:
         raise ConfigError(f"data '{source}': {unknown}") from None
     dataset: Dataset = loader.load(argument, seed)
-    return dataset
+    return _numbered(dataset, source) if classes is None else _against(dataset, classes, source)
 
 
 def subsample(dataset: Dataset, rows: int, seed: int) -> Dataset:
@@ -140,33 +154,31 @@ def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet
 
 def assemble(
     train: tuple[Array, Array],
-    test: tuple[Array, Array],
+    test: tuple[Array, Array] | None,
     origin: str,
     columns: Mapping[str, Array] | None = None,
+    rows: tuple[Array, Array] | None = None,
 ) -> Dataset:
     """Make a data set from the raw arrays of both parts.
 
     Args:
         train: samples and labels of the training part, as `standard` and `labels` take them.
-        test: samples and labels of the test part.
+        test: samples and labels of the test part; None if there is none.
         origin: of the arrays, for error messages, e.g. "npz:digits.npz".
         columns: further arrays about the training rows.
+        rows: numbers of the rows of both parts in the file, if they are of one table.
 
     Returns:
-        The data set in standard form; classes are numbered in the order of their names.
+        The data set in standard form; the labels are as they were.
 
     Raises:
         DataError: arrays of the wrong type, or whose shapes do not agree; names `origin`.
     """
-    names, y = _numbered(np.concatenate([labels(train[1], origin), labels(test[1], origin)]))
-    n = len(train[1])
-    x_train, x_test = (standard(x, origin) for x in (train[0], test[0]))
+    x_train, y_train = _part(train, "training", origin)
+    x_test, y_test = _part(test, "test", origin) if test else (x_train[:0], y_train[:0])
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(f"{origin}: training samples are {x_train.shape[1:]}, test samples {x_test.shape[1:]}")
-    for x, labelled, part in ((x_train, n, "training"), (x_test, len(y) - n, "test")):
-        if len(x) != labelled or not labelled:
-            raise DataError(f"{origin}: {len(x)} {part} samples, but {labelled} labels")
-    return Dataset(x_train, y[:n], x_test, y[n:], names, columns or {})
+    return Dataset(x_train, y_train, x_test, y_test, (), columns or {}, rows)
 
 
 def hold_out(
@@ -199,7 +211,7 @@ def hold_out(
     at = np.zeros(len(y), bool)
     at[ranked[np.linspace(0, len(y) - 1, count).round().astype(np.int64)]] = True
     kept = {name: values[~at] for name, values in (columns or {}).items()}
-    return assemble((x[~at], y[~at]), (x[at], y[at]), origin, kept)
+    return assemble((x[~at], y[~at]), (x[at], y[at]), origin, kept, (np.flatnonzero(~at), np.flatnonzero(at)))
 
 
 def standard(x: Array, origin: str) -> Array:
@@ -245,17 +257,58 @@ def labels(y: Array, origin: str) -> Array:
         origin: of the array, for error messages.
 
     Returns:
-        The labels as they are.
+        The labels as they are; text in bytes is decoded.
 
     Raises:
         DataError: another type or shape.
     """
     if y.ndim != 1 or y.dtype.kind not in "iuUSb":
         raise DataError(f"{origin}: labels must be integers or text, one a row; got {y.dtype} {list(y.shape)}")
-    return y
+    try:
+        return np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
+    except UnicodeDecodeError as reason:
+        raise DataError(f"{origin}: labels must be UTF-8: {reason}") from None
 
 
-def _numbered(y: Array) -> tuple[tuple[str, ...], Array]:
-    """Names of the classes, and labels as indices into them."""
-    names, codes = np.unique(y, return_inverse=True)
-    return tuple(map(str, names)), codes.astype(np.int64)
+def _part(part: tuple[Array, Array], name: str, origin: str) -> tuple[Array, Array]:
+    """Samples in standard form, and as many labels."""
+    x, y = standard(part[0], origin), labels(part[1], origin)
+    if len(x) != len(y) or not len(y):
+        raise DataError(f"{origin}: {len(x)} {name} samples, but {len(y)} labels")
+    return x, y
+
+
+def _numbered(dataset: Dataset, source: str) -> Dataset:
+    """The data set with its labels numbered in their order; logs a note if integers change."""
+    if dataset.names:
+        return dataset
+    y = np.concatenate([dataset.y_train, dataset.y_test])
+    values, codes = np.unique(y, return_inverse=True)
+    if values.dtype.kind in "iu" and not np.array_equal(values, np.arange(len(values))):
+        _log.warning("note: %s: the labels %s are the classes 0 to %d", source, _listed(values), len(values) - 1)
+    n, codes = len(dataset.y_train), codes.astype(np.int64)
+    return replace(dataset, y_train=codes[:n], y_test=codes[n:], names=tuple(map(str, values)), rows=None)
+
+
+def _listed(values: Array) -> str:
+    """Sorted integers as a note names them."""
+    texts = list(map(str, values))
+    return ", ".join(texts if len(texts) <= LISTED else [*texts[: LISTED - 2], "...", texts[-1]])
+
+
+def _against(dataset: Dataset, classes: Classes, source: str) -> Dataset:
+    """The data set with its labels as numbers of these classes."""
+    if len(dataset.names) not in (0, classes.count) and not classes.names:
+        raise DataError(f"{source} has {len(dataset.names)} classes; {classes.origin} has {classes}")
+    train, test = dataset.y_train, dataset.y_test
+    if dataset.names and classes.names:  # the loader has numbered them in an order of its own
+        own = np.array(dataset.names)
+        train, test = own[train], own[test]
+    rows = dataset.rows
+
+    def row(part: int, index: int) -> str:
+        return f"row {rows[part][index]}" if rows else f"{('training', 'test')[part]} row {index}"
+
+    y_train, y_test = (classes.numbers(y, source, partial(row, part)) for part, y in enumerate((train, test)))
+    names = classes.names or dataset.names or tuple(map(str, range(classes.count)))
+    return replace(dataset, y_train=y_train, y_test=y_test, names=names, rows=None)

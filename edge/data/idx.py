@@ -1,4 +1,7 @@
-"""A folder of IDX files as MNIST is published: train-images-idx3-ubyte, train-labels-..., t10k-... (.gz or not)."""
+"""A folder of IDX files as MNIST is published: train-images-idx3-ubyte, train-labels-..., t10k-... (.gz or not).
+
+Without both t10k files there is no test part.
+"""
 
 import gzip
 import zlib
@@ -16,13 +19,14 @@ TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def load(argument: str, _seed: int) -> Dataset:
-    """Read the four files of a folder. argument: the folder."""
+    """Read the files of a folder. argument: the folder."""
     folder = Path(argument)
-    parts = [
-        (_read(folder, f"{part}-images-idx3-ubyte"), _read(folder, f"{part}-labels-idx1-ubyte"))
-        for part in ("train", "t10k")
-    ]
-    return assemble(parts[0], parts[1], f"idx:{argument}")
+    test = _part(folder, "t10k") if any(folder.glob("t10k-*")) else None
+    return assemble(_part(folder, "train"), test, f"idx:{argument}")
+
+
+def _part(folder: Path, part: str) -> tuple[Array, Array]:
+    return _read(folder, f"{part}-images-idx3-ubyte"), _read(folder, f"{part}-labels-idx1-ubyte")
 
 
 def _read(folder: Path, name: str) -> Array:

@@ -1,5 +1,7 @@
 """NumPy archives: `x_train, y_train, x_test, y_test`, or `x, y` of which a fifth is held out for testing.
 
+`x_train, y_train` alone have no test part: a device then reports no accuracy.
+
 Further arrays as long as the training part become columns, which `--split by:COLUMN` can divide on.
 """
 
@@ -13,17 +15,20 @@ from edge.errors import DataError
 from edge.interfaces import Array
 from edge.specs import DataSpec
 
-PARTED = ("x_train", "y_train", "x_test", "y_test")
+TRAIN, TEST = ("x_train", "y_train"), ("x_test", "y_test")
+PARTED = (*TRAIN, *TEST)
 
 
 def load(argument: str, seed: int) -> Dataset:
     """Read an archive. argument: its path."""
     arrays = _read(argument)
     origin = f"npz:{argument}"
-    if set(PARTED) <= arrays.keys():
+    tested = len(arrays.keys() & set(TEST))
+    if set(TRAIN) <= arrays.keys() and tested != 1:
         n = len(arrays["y_train"])
         columns = {k: v for k, v in arrays.items() if k not in PARTED and v.shape == (n,)}
-        train, test = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+        train = arrays["x_train"], arrays["y_train"]
+        test = (arrays["x_test"], arrays["y_test"]) if tested else None
         return assemble(train, test, origin, columns)
     if {"x", "y"} <= arrays.keys():
         n = len(arrays["y"])

@@ -44,6 +44,7 @@ def facts(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dic
         "tflite": manifest.tflite,
         "ort_training": any(name.startswith(ORT_TRAINING) for name in manifest.digests),
         "classes": manifest.classes,
+        "class_names": None if manifest.class_names is None else list(manifest.class_names),
         "heads": manifest.heads,
         "embedding": None if manifest.embedding is None else list(manifest.embedding),
         "objective": list(manifest.objective),
@@ -123,6 +124,8 @@ def show(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, whole: 
     if report["features"]:
         stages.insert(1, f"{report['features']} features of the frozen backbone")
     summary.add_row("sample -> classes", " -> ".join(stages))
+    if report["class_names"]:
+        summary.add_row("class names", ", ".join(report["class_names"]))
     if report["heads"] > 1:
         summary.add_row("heads", f"{report['heads']}, the main one and {report['heads'] - 1} auxiliary")
     if report["embedding"]:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from broker import embedded
-from edge import algorithm, cli
+from edge import algorithm, cli, data
 from edge.storage import checkpoint_files
 from export import zoo
 from export.write import export
@@ -95,6 +97,24 @@ def test_a_device_that_is_killed_goes_on_where_it_was(pair: list[Path], tmp_path
     assert again[0]["round"] == kept[0] + 1
     assert again[-1]["round"] == 60
     assert finish(first)[-1]["accuracy_all"] > 0.7
+
+
+def test_devices_with_different_classes_in_their_files(pair: list[Path], tmp_path: Path) -> None:
+    """One with digits 0 to 3, one with 4 to 9 and no test part: both start, and the former learns all ten."""
+    whole = data.load("digits", 0)
+    np.savez(tmp_path / "reference.npz", x=whole.x_train[::4])
+    low = whole.y_train < 4
+    tests: dict[str, Any] = {"x_test": whole.x_test, "y_test": whole.y_test}
+    for path, mine, test in zip(pair, (low, ~low), (tests, {}), strict=True):
+        np.savez(path.with_suffix(".npz"), x_train=whole.x_train[mine], y_train=whole.y_train[mine], **test)
+        text = path.read_text().replace(
+            'data = "digits"', f'data = "npz:{path.stem}.npz"\nreference = "npz:reference.npz"'
+        )
+        path.write_text(text.replace('split = "classes:5"', ""))
+    low_rows, high_rows = [finish(process) for process in [start(path) for path in pair]]
+    assert sum(row["timeouts"] for row in low_rows + high_rows) == 0
+    assert low_rows[-1]["accuracy_all"] > 0.7  # alone, four classes of ten are at most about 0.4
+    assert all("accuracy_all" not in row for row in high_rows)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +204,6 @@ def test_nothing_to_tune(
 def test_a_checkpoint_of_another_model(
     pair: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import numpy as np
-
     checkpoint_files.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
     assert "is of another model or protocol" in refusal(monkeypatch, capsys, "--config", str(pair[0]))
 
