@@ -294,11 +294,11 @@ def _model(draft: Draft) -> Model:
     settings = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]}
     trained = read - settings - literals.keys()
     parameters = {k: v for k, v in values.items() if k in trained and v.dtype == np.float32 and v.ndim}
-    fixed = constants(nodes, parameters)
+    notes, fixed = draft.notes, constants(nodes, parameters)
     parameters = {k: v for k, v in parameters.items() if k not in fixed}
     if fixed:
         listed = ", ".join(f"{name} ({kind})" for name, kind in fixed.items())
-        draft = draft.noted(f"constants, not trained: {listed}; --train all,NAME trains one")
+        notes = (*notes, f"constants, not trained: {listed}; --train all,NAME trains one")
     if not parameters:
         raise ExportError(
             f"{draft.origin} has no float32 parameters to train: none of its float initializers is read by a node "
@@ -314,7 +314,7 @@ def _model(draft: Draft) -> Model:
         output=draft.logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},
-        notes=draft.notes,
+        notes=notes,
     )
 
 
