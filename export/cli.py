@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation",
     )
     add("--logits", metavar="NAME", help="the output to train, where a model has several")
+    add("--keep-ties", action="store_true", help="a weight that several nodes read is one parameter (ONNX files)")
     add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN", help="which parameters to train")
     add("--batch-norm", default="as-is", metavar="|".join(batch_norm.MODES), help="as-is: what the model says")
     add("--heads", type=int, default=0, metavar="H", help="auxiliary heads on the embedding")
@@ -231,7 +232,9 @@ def _objective(text: str) -> str:
 def _model(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
-        return loading.load(Path(spec), args.logits)
+        return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties)
+    if args.keep_ties:
+        raise ConfigError(f"--keep-ties is for ONNX files; {spec} has no shared weights")
     text, classes = args.shape or SHAPE, CLASSES if args.classes is None else args.classes
     try:
         shape = tuple(int(d) for d in text.split("x"))

@@ -1,7 +1,7 @@
 """Read an ONNX model, check it, and bring it to the exporter's form, step by step (`STEPS`).
 
-Parameters are told from constants: a parameter is a float32 initializer of at least one axis that the logits depend
-on. Scalars, shapes, settings of operators and `Constant` nodes stay fixed.
+Parameters are told from constants: a parameter is a float initializer of at least one axis that the logits depend on,
+or a `Constant` node that a layer reads as its weight. Scalars, shapes and settings of operators stay fixed.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,6 +19,9 @@ from export.graph.prune import prune
 from export.model import OLDEST, Model
 from export.transforms import batch_norm
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
+from export.transforms.float_weights import initializers, widen
+from export.transforms.free_batch import free_batch
+from export.transforms.untie import untie
 
 SETTINGS = {
     "BatchNormalization": (3, 4),  # running statistics are measured, not trained
@@ -42,6 +45,8 @@ class Draft:
     """the file, for messages"""
     logits: Value | None
     """the value to train, once it is known"""
+    keep_ties: bool = False
+    """whether an initializer that several nodes read is one parameter"""
     notes: tuple[str, ...] = ()
     """what was changed, one sentence each"""
 
@@ -50,12 +55,13 @@ class Draft:
         return replace(self, notes=(*self.notes, note), **changes)  # type: ignore[arg-type]
 
 
-def load(path: Path, logits: str | None = None) -> Model:
+def load(path: Path, logits: str | None = None, *, keep_ties: bool = False) -> Model:
     """Read an ONNX file.
 
     Args:
         path: the file; external data lies beside it.
         logits: the value to train, where the model has several outputs.
+        keep_ties: train an initializer that several nodes read as one parameter.
 
     Returns:
         The model in the exporter's form.
@@ -83,10 +89,12 @@ def load(path: Path, logits: str | None = None) -> Model:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as reason:  # onnx raises what its C++ side does
         raise ExportError(f"{path}: its external data cannot be read: {str(reason).splitlines()[0]}") from None
-    return from_proto(proto, name=path.stem, origin=str(path), logits=logits)
+    return from_proto(proto, name=path.stem, origin=str(path), logits=logits, keep_ties=keep_ties)
 
 
-def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | None = None) -> Model:
+def from_proto(
+    proto: onnx.ModelProto, *, name: str, origin: str, logits: str | None = None, keep_ties: bool = False
+) -> Model:
     """Bring a model to the exporter's form.
 
     Args:
@@ -94,6 +102,7 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | 
         name: what the bundle will call it.
         origin: where it came from, for messages.
         logits: the value to train, where the model has several outputs.
+        keep_ties: train an initializer that several nodes read as one parameter.
 
     Returns:
         The model, all its float32 weights trained.
@@ -101,10 +110,12 @@ def from_proto(proto: onnx.ModelProto, *, name: str, origin: str, logits: str | 
     Raises:
         ExportError: it is not valid, not a classifier, or cannot be trained.
     """
-    draft = Draft(proto, name, origin, logits)
+    draft = Draft(proto, name, origin, logits, keep_ties)
     for step in STEPS:
         draft = step(draft)
-    return batch_norm.select(_model(draft), "as-is")
+    model = _model(draft)
+    batch = _fixed_batch(_input(draft))
+    return batch_norm.select(free_batch(model, batch) if batch else model, "as-is")
 
 
 def check(draft: Draft) -> Draft:
@@ -143,6 +154,38 @@ def keep_logits_only(draft: Draft) -> Draft:
     proto.graph.node.extend(prune(draft.proto.graph.node, [draft.logits]))
     proto.graph.output.extend(outputs or [helper.make_tensor_value_info(draft.logits, onnx.TensorProto.FLOAT, None)])
     return replace(draft, proto=proto)
+
+
+def widen_floats(draft: Draft) -> Draft:
+    """Compute in float32 what the model computes in half or double precision."""
+    proto, precisions = widen(draft.proto)
+    if not precisions:
+        return draft
+    return draft.noted(f"its {' and '.join(precisions)} numbers became float32, in which it is trained", proto=proto)
+
+
+def make_initializers(draft: Draft) -> Draft:
+    """Train weights that are Constant or ConstantOfShape nodes."""
+    proto, weights = initializers(draft.proto, constant_value)
+    if not weights:
+        return draft
+    return draft.noted(f"weights that were constant nodes became parameters: {', '.join(weights)}", proto=proto)
+
+
+def untie_weights(draft: Draft) -> Draft:
+    """Undo the merging of equal initializers, unless they are to stay one."""
+    if draft.keep_ties:
+        return draft
+    untied = untie(draft.proto)
+    if untied.kept:
+        draft = draft.noted(f"shared by design, so one parameter: {', '.join(untied.kept)}")
+    if not untied.copied:
+        return draft
+    return draft.noted(
+        f"read by several nodes, so each was given its own copy: {', '.join(untied.copied)} (exporters merge equal "
+        "weights; --keep-ties trains them as one)",
+        proto=untied.proto,
+    )
 
 
 def convert_opset(draft: Draft) -> Draft:
@@ -203,8 +246,8 @@ def remove_softmax(draft: Draft) -> Draft:
     return draft.noted(f"the final {node.op_type} was removed: the losses want logits", logits=node.input[0])
 
 
-def free_batch(draft: Draft) -> Draft:
-    """Note that a fixed batch size will be made free (`export.graph.shape_folding` does it)."""
+def note_batch(draft: Draft) -> Draft:
+    """Note that a fixed batch size will be made free (`export.transforms.free_batch` does it)."""
     batch = _fixed_batch(_input(draft))
     return draft.noted(f"its batch, fixed at {batch}, was made free") if batch else draft
 
@@ -213,12 +256,15 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     check,
     choose_logits,
     keep_logits_only,
+    widen_floats,
+    make_initializers,
+    untie_weights,
     convert_opset,
     inline_functions,
     expand_operators,
     refuse_untrainable,
     remove_softmax,
-    free_batch,
+    note_batch,
 )
 """From what an exporter wrote to a graph of standard operators that computes logits."""
 
@@ -249,8 +295,8 @@ def _model(draft: Draft) -> Model:
     parameters = {k: v for k, v in values.items() if k in trained and v.dtype == np.float32 and v.ndim}
     if not parameters:
         raise ExportError(
-            f"{draft.origin} has no float32 parameters to train (a quantised model cannot be trained: "
-            "start from the float one)"
+            f"{draft.origin} has no float32 parameters to train: none of its float initializers is read by a node "
+            "that the logits depend on"
         )
     x = _input(draft)
     return Model(
@@ -259,7 +305,6 @@ def _model(draft: Draft) -> Model:
         nodes=tuple(nodes),
         input=x.name,
         shape=_sample_shape(x, draft.origin),
-        exported_batch=_fixed_batch(x),
         output=draft.logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},

@@ -34,8 +34,6 @@ class Model:
     """logits of auxiliary heads (N, classes)"""
     embedding: Value | None = None
     """a value (N, ...) that `predict` gives too"""
-    exported_batch: int | None = None
-    """the number of samples that its input was fixed at, if it was; the exporter makes it free"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 

@@ -5,8 +5,7 @@ is followed as a list of sizes whose unknown entries are `None`; a vector withou
 which gradient rules can read.
 """
 
-from collections.abc import Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,12 +42,10 @@ class ShapeFolder:
 
     Args:
         op: the graph.
-        exported_batch: the number of samples that the model's input was fixed at, if it was.
     """
 
-    def __init__(self, op: GraphBuilder, exported_batch: int | None) -> None:
+    def __init__(self, op: GraphBuilder) -> None:
         self._op = op
-        self._exported_batch = exported_batch
         self._partial: dict[Value, Sizes] = {}
 
     def fold(self, node: onnx.NodeProto) -> bool:
@@ -76,27 +73,39 @@ class ShapeFolder:
             return None
         return [int(v) for v in np.atleast_1d(constant)]
 
-    def settle_reshape(self, node: onnx.NodeProto) -> None:
-        """Write what is known of a Reshape's target into the node, with the batch left free.
+    def append(self, node: onnx.NodeProto, append: Callable[[onnx.NodeProto], None]) -> None:
+        """Append a node that was not folded, with all that is known of the sizes it is given.
 
-        A target that begins with the number of samples the model was exported with becomes one that takes any number.
+        Args:
+            node: the node; what is known of a Reshape's target is written into it.
+            append: puts the node into the graph.
         """
+        if node.op_type == "Reshape":
+            self._settle_reshape(node)
+        append(node)
+        if node.op_type in ("Expand", "ConstantOfShape"):
+            self._settle_shape(node)
+
+    def _settle_reshape(self, node: onnx.NodeProto) -> None:
+        """Write what is known of a Reshape's target into the node."""
         target = self.sizes(node.input[1])
         if target is None:
             return
-        if self._fixes_batch(self._op.shape(node.input[0]), target):
-            target = [0, *target[1:]]
         if target.count(None) <= 1 and (None not in target or -1 not in target):
             node.input[1] = self._op.const([-1 if size is None else size for size in target])
 
-    def _fixes_batch(self, shape: tuple[int | None, ...], target: Sizes) -> bool:
-        """Whether the target's first size is the exported batch, and the rest is the size of one sample."""
-        if not shape or shape[0] is not None or not target or None in target:
-            return False
-        first, *rest = target
-        if first in (-1, 0) or first != self._exported_batch or 0 in rest:
-            return False
-        return -1 in rest or (None not in shape[1:] and _product(rest) == _product(shape[1:]))
+    def _settle_shape(self, node: onnx.NodeProto) -> None:
+        """Declare an output's dimensions where inference needs the whole target to know any."""
+        target = self.sizes(node.input[-1])
+        tensor = self._op.types[node.output[0]].tensor_type
+        if target is None or tensor.HasField("shape"):
+            return
+        if node.op_type == "Expand":
+            shape = self._op.shape(node.input[0])
+            rank = max(len(shape), len(target))
+            pairs = zip((1,) * (rank - len(shape)) + shape, [1] * (rank - len(target)) + target, strict=True)
+            target = [q if p == 1 else p if q in (1, None) else q for p, q in pairs]
+        self._op.types[node.output[0]] = helper.make_tensor_type_proto(tensor.elem_type, target)
 
     def _evaluated(self, node: onnx.NodeProto) -> Array | None:
         """The output of a node all of whose inputs are constants."""
@@ -150,17 +159,13 @@ def sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> GraphBuilder:
         if -1 in shape:
             raise ExportError(f"'{value.name}' has a dimension without a number; give one of {', '.join(sizes)}")
         op.argument(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), shape)
-    folder = ShapeFolder(op, None)
+    folder = ShapeFolder(op)
     for node in model.graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         if not folder.fold(copy):
             op.append(copy)
     return op
-
-
-def _product(sizes: Sequence[int | None]) -> int:
-    return prod(s for s in sizes if s is not None)
 
 
 def _evaluate(node: onnx.NodeProto, values: dict[str, Array], opset: int) -> Array:

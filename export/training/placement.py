@@ -55,16 +55,13 @@ def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False
     rename = {model.input: rows}
     rename |= {name: bundle.PARAMETER + name for name in model.parameters}
     rename |= {name: "constant/" + name for name in model.constants}
-    mode, folder, start = Mode(training), ShapeFolder(op, model.exported_batch), len(op.nodes)
+    mode, folder, start = Mode(training), ShapeFolder(op), len(op.nodes)
     for node in model.nodes:
         rename |= {y: "model/" + y for y in node.output if y}
         copy = with_names(node, rename)
         copy.name = node.name or node.output[0]
-        if folder.fold(copy):
-            continue
-        if copy.op_type == "Reshape":
-            folder.settle_reshape(copy)
-        append_node(op, copy, mode)
+        if not folder.fold(copy):
+            folder.append(copy, lambda node: append_node(op, node, mode))
 
     results = [rename[value] for value in model.outputs] + list(mode.updates.values())
     moved = optimize(op, results, start=start, training=training)

@@ -106,7 +106,7 @@ def judge(case: Any) -> None:
     if opset < OLDEST:
         model, opset = onnx.version_converter.convert_version(model, OLDEST), OLDEST
     op = GraphBuilder(opset)
-    folder = ShapeFolder(op, None)
+    folder = ShapeFolder(op)
     random = np.random.default_rng(0)
     op_type = case.model.graph.node[0].op_type
     fixed = {x for n in case.model.graph.node for i, x in enumerate(n.input) if i in CONSTANT.get(n.op_type, [])}
@@ -133,11 +133,9 @@ def judge(case: Any) -> None:
             continue
         if copy.op_type in ("GRU", "LSTM") and not copy.output[0]:
             copy.output[0] = op.fresh("states")
-        if copy.op_type == "Reshape":
-            folder.settle_reshape(copy)
         if copy.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
             write_padding(op, copy)
-        op.append(copy)
+        folder.append(copy, op.append)
     y = model.graph.output[0].name
     reached = moving(op, set(feeds))
     wanted = [x for x in feeds if y in reached[x]]

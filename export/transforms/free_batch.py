@@ -1,0 +1,202 @@
+"""Make free the batch size that a model was exported with.
+
+PyTorch's exporters write the number of samples of the example into every Reshape, and fold a class token or an initial
+state into a constant for that many samples. The graph is followed twice, with the exported number and with an unknown
+one; where the two disagree, the node is rewritten for any number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from export.graph.builder import Array, GraphBuilder, Shape, Value
+from export.graph.shape_folding import ShapeFolder
+from export.model import Model
+
+
+def free_batch(model: Model, batch: int) -> Model:
+    """Rewrite a model for any number of samples.
+
+    Args:
+        model: a model whose nodes may hold the number of samples.
+        batch: that number.
+
+    Returns:
+        The model, whose output has as many rows as its input wherever that could be achieved.
+
+    Raises:
+        ExportError: its nodes do not fit together for another number of samples.
+    """
+    return _Rewriter(model, batch).model()
+
+
+class _Followed:
+    """A model's shapes, node by node, for one batch size; None is an unknown one."""
+
+    def __init__(self, model: Model, batch: int | None) -> None:
+        self.op = GraphBuilder(model.opset)
+        self.op.argument(model.input, np.float32, [batch, *model.shape])
+        for name, parameter in model.parameters.items():
+            self.op.argument(name, parameter.dtype, parameter.shape)
+        for name, constant in model.constants.items():
+            self.op.name_constant(name, constant)
+        self.folder = ShapeFolder(self.op)
+
+    def append(self, node: onnx.NodeProto) -> None:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        if not self.folder.fold(copy):
+            self.folder.append(copy, self.op.append)
+
+    def shape(self, value: Value) -> Shape | None:
+        """The dimensions, or None if not even their number is known."""
+        known = value in self.op.types and self.op.types[value].tensor_type.HasField("shape")
+        return self.op.shape(value) if known else None
+
+
+class _Rewriter:
+    """Rewrites the nodes in order.
+
+    Invariant: `_outer[value]` is how many blocks stand before the samples inside the free axis of `value`: its index
+    is (block, sample, rest). It is 1 except after a Reshape that merged an axis in front of the batch with it.
+    """
+
+    def __init__(self, model: Model, batch: int) -> None:
+        self._model, self._batch = model, batch
+        self._fixed, self._free = _Followed(model, batch), _Followed(model, None)
+        self._outer: dict[Value, int] = {model.input: 1}
+        self._constants: dict[Value, Array] = {}
+        self._nodes: list[onnx.NodeProto] = []
+
+    def model(self) -> Model:
+        for node in self._model.nodes:
+            self._fixed.append(node)
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            self._rewrite(copy)
+            self._append(copy)
+            self._follow_outer(copy)
+        return replace(self._model, nodes=tuple(self._nodes), constants={**self._model.constants, **self._constants})
+
+    def _rewrite(self, node: onnx.NodeProto) -> None:
+        """Change a node that holds the number of samples."""
+        if node.op_type in ("Reshape", "Flatten"):
+            self._reshape(node)
+        elif node.op_type == "Squeeze" and len(node.input) < 2:
+            self._squeeze(node)
+        elif node.op_type == "Concat":
+            self._widen(node, range(len(node.input)), self._concat_axis(node))
+        elif node.op_type in ("LSTM", "GRU", "RNN") and self._free_axis(node.input[0]) == 1:
+            self._widen(node, range(5, min(7, len(node.input))), None, like=node.input[0])
+        elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:
+            self._resize(node)
+
+    def _reshape(self, node: onnx.NodeProto) -> None:
+        X, Y = node.input[0], node.output[0]
+        axis, source, target = self._free_axis(X), self._fixed.shape(X), self._fixed.shape(Y)
+        if axis is None or source is None or target is None or None in source or None in target or 0 in target:
+            return
+        sizes = [size for size in target if size is not None]
+        before = prod(size or 1 for size in source[:axis]) * self._outer.get(X, 1)
+        written = self._free.folder.sizes(node.input[1]) if node.op_type == "Reshape" else None
+        if written is not None and written.count(None) == 1:
+            at: int | None = written.index(None)
+        else:
+            at = _batch_axis(sizes, before, self._batch)
+        if at is None or before % prod(sizes[:at]):
+            return
+        self._outer[Y] = before // prod(sizes[:at])
+        target_sizes = [-1 if i == at else size for i, size in enumerate(sizes)]
+        del node.attribute[:]
+        node.op_type = "Reshape"
+        node.input[:] = [X, self._constant(Y, target_sizes)]
+
+    def _squeeze(self, node: onnx.NodeProto) -> None:
+        """Without axes, Squeeze would remove the batch of one sample too."""
+        shape = self._fixed.shape(node.input[0])
+        axis = self._free_axis(node.input[0])
+        if shape is not None and axis is not None:
+            ones = [i for i, size in enumerate(shape) if size == 1 and i != axis]
+            node.input[:] = [node.input[0], self._constant(node.output[0], ones)]
+
+    def _resize(self, node: onnx.NodeProto) -> None:
+        """Resize to sizes: the batch keeps its own."""
+        sizes, axis = self._fixed.folder.sizes(node.input[3]), self._free_axis(node.input[0])
+        if sizes is None or axis is None or any(a.name == "axes" for a in node.attribute):
+            return
+        axes = [i for i in range(len(sizes)) if i != axis]
+        node.input[3] = self._constant(node.output[0], [sizes[i] or 1 for i in axes])
+        node.attribute.append(helper.make_attribute("axes", axes))
+
+    def _widen(
+        self, node: onnx.NodeProto, inputs: Sequence[int], joined: int | None, like: Value | None = None
+    ) -> None:
+        """Repeat what is constant over one sample for every sample of the operand beside it."""
+        free = [x for x in node.input if x and self._free_axis(x) is not None]
+        like = like or (free[0] if free else None)
+        axis = None if like is None else self._free_axis(like)
+        if like is None or axis is None or axis == joined:
+            return
+        for i in inputs:
+            shape = self._free.shape(node.input[i]) if node.input[i] else None
+            if shape is None or self._free_axis(node.input[i]) is not None or shape[axis] != 1:
+                continue
+            name = f"{node.output[0] or node.output[1]}/operand{i}"
+            self._append(helper.make_node("Shape", [like], [f"{name}/samples"], start=axis, end=axis + 1))
+            sizes = [
+                self._constant(f"{name}/{part}", list(s))
+                for part, s in enumerate((shape[:axis], shape[axis + 1 :]))
+                if s
+            ]
+            sizes.insert(1 if axis else 0, f"{name}/samples")
+            self._append(helper.make_node("Concat", sizes, [f"{name}/shape"], axis=0))
+            self._append(helper.make_node("Expand", [node.input[i], f"{name}/shape"], [name], name=name))
+            self._outer[name] = 1
+            node.input[i] = name
+
+    def _append(self, node: onnx.NodeProto) -> None:
+        self._free.append(node)
+        self._nodes.append(node)
+
+    def _follow_outer(self, node: onnx.NodeProto) -> None:
+        """An operator that is no Reshape leaves the order within the free axis as it is."""
+        outer = next((self._outer[x] for x in node.input if x in self._outer), None)
+        for value in node.output:
+            if outer is not None and self._free_axis(value) is not None:
+                self._outer.setdefault(value, outer)
+
+    def _free_axis(self, value: Value) -> int | None:
+        """The only axis whose size depends on the number of samples."""
+        shape = self._free.shape(value)
+        return shape.index(None) if shape is not None and shape.count(None) == 1 else None
+
+    def _concat_axis(self, node: onnx.NodeProto) -> int:
+        axis = int(next(a.i for a in node.attribute if a.name == "axis"))
+        shape = self._free.shape(node.input[0]) or ()
+        return axis % len(shape) if shape else axis
+
+    def _constant(self, hint: str, sizes: Sequence[int | None]) -> Value:
+        name = f"{hint}/sizes"
+        self._constants[name] = np.array(sizes, np.int64)
+        self._free.op.name_constant(name, self._constants[name])
+        return name
+
+
+def _batch_axis(sizes: Sequence[int], before: int, batch: int) -> int | None:
+    """The axis of a Reshape's target that holds the samples.
+
+    Elements keep their order, and `before` blocks stand in front of the samples. So it is the axis in front of which
+    the target has as many blocks; or, if an axis before the samples was merged with them, a whole fraction of them.
+    The last axis holds features, and the samples only if no other can.
+    """
+    fitting = []
+    for axis, size in enumerate(sizes):
+        outer, rest = divmod(before, prod(sizes[:axis]))
+        if rest == 0 and size % (outer * batch) == 0:
+            features = axis == len(sizes) - 1 and size > outer * batch
+            fitting.append((features, outer, axis))
+    return min(fitting)[-1] if fitting else None
