@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--logits", metavar="NAME", help="the output to train, where a model has several")
     add("--keep-ties", action="store_true", help="a weight that several nodes read is one parameter (ONNX files)")
-    add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN", help="which parameters to train")
+    add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN,...", help="which to train; !X: not X")
+    add("--freeze", metavar="PATTERN,...", help="parameters that are not trained")
     add("--batch-norm", default="as-is", metavar="|".join(batch_norm.MODES), help="as-is: what the model says")
     add("--heads", type=int, default=0, metavar="H", help="auxiliary heads on the embedding")
     add("--embedding", metavar="NAME", help="a value or node that predict gives too; chosen automatically for --heads")
@@ -128,7 +129,7 @@ def _export(args: argparse.Namespace) -> int:
     reports = []
     for folder, prepared in ready.items():
         written = save(prepared.training, prepared.model, folder)
-        whole = _costs(prepared.whole, objective, update) if args.train != "all" else None
+        whole = _costs(prepared.whole, objective, update) if _selection(args) != "all" else None
         if args.json:
             reports.append(
                 facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
@@ -211,7 +212,16 @@ def _transformed(args: argparse.Namespace, model: Model) -> tuple[Model, Model]:
                 f"{args.model} gives {classes} logits, and --classes says {args.classes}; replace its last layer, "
                 "or number your labels to fit"
             )
-    return select(model, args.train, seed=args.seed), model
+    return select(model, _selection(args), seed=args.seed), model
+
+
+def _selection(args: argparse.Namespace) -> str:
+    """What --train and --freeze say together."""
+    if not args.freeze:
+        return str(args.train)
+    if args.train.startswith("lora:"):
+        raise ConfigError(f"--train {args.train} freezes everything already; leave out --freeze")
+    return ",".join([args.train, *(f"!{part}" for part in args.freeze.split(","))])
 
 
 def _costs(model: Model, objective: str, update: Update) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from export.graph.builder import Array, Value
 from export.graph.prune import prune
 from export.model import OLDEST, Model
 from export.transforms import batch_norm
+from export.transforms.constants import constants
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
@@ -293,6 +294,11 @@ def _model(draft: Draft) -> Model:
     settings = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]}
     trained = read - settings - literals.keys()
     parameters = {k: v for k, v in values.items() if k in trained and v.dtype == np.float32 and v.ndim}
+    fixed = constants(nodes, parameters)
+    parameters = {k: v for k, v in parameters.items() if k not in fixed}
+    if fixed:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in fixed.items())
+        draft = draft.noted(f"constants, not trained: {listed}; --train all,NAME trains one")
     if not parameters:
         raise ExportError(
             f"{draft.origin} has no float32 parameters to train: none of its float initializers is read by a node "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from export.graph.builder import Array, Value
 
@@ -157,7 +157,7 @@ def _widen_tensor(tensor: TensorProto, element: Callable[[int], int]) -> None:
 
 
 def _floats(cast: onnx.NodeProto) -> bool:
-    return bool(helper.get_attribute_value(cast.attribute[0]) == TensorProto.FLOAT)
+    return any(a.name == "to" and a.i == TensorProto.FLOAT for a in cast.attribute)
 
 
 def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:

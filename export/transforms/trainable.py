@@ -5,10 +5,13 @@ last:N        those of the last N layers that have any
 bias-only     those with one axis: biases, and scales of normalizations
 lora:R        small layers of rank R beside the frozen ones (`export.transforms.lora`)
 PATTERN       names that match, as in 'conv2.*' or 'output.weight' (shell wildcards)
+A,B,!C        a list of these, from left to right: C is taken out; the name of a constant makes it a parameter
 """
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+
+import numpy as np
 
 from export.errors import ExportError
 from export.model import Model
@@ -20,7 +23,7 @@ def select(model: Model, spec: str, *, seed: int = 0) -> Model:
 
     Args:
         model: the model.
-        spec: all, last:N, bias-only, lora:R or a pattern.
+        spec: all, last:N, bias-only, a pattern, or a list of them with negations; or lora:R alone.
         seed: of initial values, for lora.
 
     Returns:
@@ -33,10 +36,26 @@ def select(model: Model, spec: str, *, seed: int = 0) -> Model:
         rank = spec.removeprefix("lora:")
         adapted = lora.adapt(model, int(rank) if rank.isdecimal() else 0, seed=seed)
         return batch_norm.select(adapted, "as-is")
-    chosen = _chosen(model, spec)
+    parts = spec.split(",")
+    model = _with_constants(model, parts)
+    chosen = set(model.parameters) if parts[0].startswith("!") else set()
+    for part in parts:
+        names = _chosen(model, part.removeprefix("!"))
+        if not names:
+            raise ExportError(f"--train {part} matches no parameter; there are: {', '.join(model.parameters)}")
+        chosen = chosen - set(names) if part.startswith("!") else chosen | set(names)
     if not chosen:
-        raise ExportError(f"--train {spec} matches no parameter; there are: {', '.join(model.parameters)}")
+        raise ExportError(f"--train {spec} leaves no parameter to train")
     return batch_norm.select(replace(model, trainable=frozenset(chosen)), "as-is")
+
+
+def _with_constants(model: Model, names: list[str]) -> Model:
+    """Make parameters of the float constants that are named in full."""
+    named = {k: v for k, v in model.constants.items() if k in names and v.dtype == np.float32 and v.ndim}
+    if not named:
+        return model
+    rest = {k: v for k, v in model.constants.items() if k not in named}
+    return replace(model, parameters=model.parameters | named, constants=rest)
 
 
 def _chosen(model: Model, spec: str) -> list[str]:
