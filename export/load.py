@@ -285,11 +285,12 @@ def constant_value(node: onnx.NodeProto) -> Array:
 
 def _model(draft: Draft) -> Model:
     """Take the graph apart into nodes, parameters and constants."""
-    assert draft.logits is not None
+    logits = draft.logits
+    assert logits is not None
     graph = draft.proto.graph
     literals = {n.output[0]: constant_value(n) for n in graph.node if n.op_type == "Constant"}
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer} | literals
-    nodes = prune([n for n in graph.node if n.op_type != "Constant"], [draft.logits])
+    nodes = prune([n for n in graph.node if n.op_type != "Constant"], [logits])
     read = {name for node in nodes for name in node.input}
     settings = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]}
     trained = read - settings - literals.keys()
@@ -311,7 +312,7 @@ def _model(draft: Draft) -> Model:
         nodes=tuple(nodes),
         input=x.name,
         shape=_sample_shape(x, draft.origin),
-        output=draft.logits,
+        output=logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},
         notes=notes,

@@ -255,7 +255,7 @@ def test_bad_input_is_one_line(
         ("devices = ", "is not valid TOML"),
         ("device = 3", "device: no such key"),
         ("[settings.gossip]\nx = 1", "settings.gossip: no such protocol"),
-        ("[coding]\nsoft_label = 'float32'", "coding.soft_label: no kind of message"),
+        ("[coding]\nsoft_label = 'float32'", "coding.soft_label: no such key"),
         ("devices = 'many'", "devices: Input should be a valid integer"),
     ],
 )
