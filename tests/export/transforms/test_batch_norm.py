@@ -116,7 +116,8 @@ def test_one_normalization_applied_twice(tmp_path: Path) -> None:
         [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in values.items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    engine = create(export(from_proto(proto, name="twice", origin="twice.onnx"), tmp_path / "b"))
+    shared = from_proto(proto, name="twice", origin="twice.onnx", keep_ties=True)
+    engine = create(export(shared, tmp_path / "b"))
     x, y = random.standard_normal((6, 4)).astype(np.float32), random.integers(0, 3, 6)
     engine.step({"x": x, "labels": y}, learning_rate=0.0)
     a = x @ w1
