@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.command import guarded
 from edge.errors import ConfigError
 
 FILE = Path(__file__).with_name("system-packages.toml")
@@ -69,14 +68,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the names of all packages instead of checking")
     args = parser.parse_args(words)
 
-    def body() -> int:
+    try:  # `edge.command.guarded` does this for other commands; it imports packages that are not installed yet
         if args.list:
             print(" ".join(packages(*args.purposes)))
         else:
             require(*args.purposes)
-        return 0
-
-    return guarded("system_packages", body)
+    except ConfigError as reason:
+        print(f"system_packages: error: {reason}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,16 @@ def test_an_image_test_asks_before_it_builds() -> None:
     lines = done.stdout.splitlines()
     assert "system_packages" in lines[0]
     assert "boot.py" in lines[-1]
+
+
+def test_a_fresh_machine_can_ask() -> None:
+    """.ci/run asks before anything is installed: -S leaves out every installed package."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "firmware_scripts.system_packages", "--list"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == list(LISTED)
