@@ -138,6 +138,14 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                 watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
     except KeyboardInterrupt:
         interrupted = True
+    result = _result(world, algorithm, bundles, rounds, kept)
+    return result.model_copy(update={"interrupted": interrupted, "seconds": time.monotonic() - started})
+
+
+def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds, kept: list[RoundResult]) -> Result:
+    """Summarise a run of so many rounds."""
+    scenario, nodes = world.scenario, rounds.nodes
+    members = [one for one in nodes if one.role == DEVICE]
     devices = [rounds.device(i) for i in range(len(members))]
     honest = [device for one, device in zip(members, devices, strict=True) if one.honest]
     return Result(
@@ -153,6 +161,5 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
         rounds=kept,
         counts=rounds.counts,
         virtual_seconds=kept[-1].virtual_seconds if kept else None,
-        interrupted=interrupted,
-        seconds=time.monotonic() - started,
+        seconds=0.0,
     )

@@ -44,6 +44,7 @@ def commands(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
+    # A branch for each kind of command, in the order in which a reader would meet them.
     for name in ("scenarios", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
     for line in commands(page):

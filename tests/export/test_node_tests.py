@@ -101,6 +101,7 @@ def test_case(name: str) -> None:
 
 
 def judge(case: Any) -> None:
+    # One pass from a case to its gradients, with a branch for each kind of input, attribute and output it may have.
     model = expand(case.model)
     opset = model.opset_import[0].version
     if opset < OLDEST:
