@@ -33,9 +33,14 @@ def whole(target: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a file completely or not at all: to a temporary file, which is then renamed.
 
+    A device or a pipe, such as /dev/null, is written to as it is: a rename would replace it by a file.
+
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_text(text)
+        return
     aside = path.with_name(f".{path.name}.part")
     try:
         aside.write_text(text)
