@@ -40,7 +40,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def short(source: str) -> str:
     """Name a data source without its folders.
 
-    >>> short("npz:/tmp/people.npz"), short("digits")
+    >>> short("npz:field/people.npz"), short("digits")
     ('people', 'digits')
     """
     kind, _, rest = source.partition(":")
