@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="default murmur.tar"
     )
     provision.set_defaults(run=_provision)
-    for command in (enrol, revoke, provision):
+    renew = commands.add_parser("renew-signer", help="replace the key that signs rollouts, and revoke the old one")
+    renew.set_defaults(run=_renew_signer)
+    for command in (enrol, revoke, renew, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -93,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, provision, revoke, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, renew, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -228,6 +230,15 @@ def _revoke(args: argparse.Namespace) -> int:
         rest = f"copy revoked.pem and acl of {known.broker} to the broker and send it SIGHUP"
     line = f"{args.device} is revoked ({folder}); {rest}"
     _say(args.json, line, device=args.device, folder=str(folder), told=reloaded)
+    return 0
+
+
+def _renew_signer(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    folder = fleet.renew_signer(fleet.read(args.fleet))
+    line = f"the old signer is revoked ({folder}); devices refuse it from the next rollout or card on"
+    _say(args.json, line, fleet=str(args.fleet), folder=str(folder))
     return 0
 
 
