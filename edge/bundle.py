@@ -35,6 +35,7 @@ from safetensors.numpy import save as save_tensors
 
 from edge.errors import BundleError
 from edge.interfaces import Array
+from edge.standardization import Standardization
 from edge.storage.digests import sha256
 
 MANIFEST = "manifest.json"
@@ -120,6 +121,8 @@ class Manifest(BaseModel):
     classes: int
     class_names: tuple[str, ...] | None = None
     """of the classes, in the order of their numbers; None, and not in the file, if nobody declared them"""
+    standardization: Standardization | None = None
+    """what the graphs do to the samples first; None, and not in the file, if nothing"""
     heads: int = 1
     """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None
@@ -158,8 +161,13 @@ class Manifest(BaseModel):
 
     @property
     def model_digest(self) -> bytes:
-        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights."""
+        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights.
+
+        It covers the class names and the scaling of the input, too, where there are any.
+        """
         table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
+        if self.standardization is not None:
+            table += self.standardization.model_dump_json()
         return self.with_classes(hashlib.sha256(table.encode()).digest()[:8])
 
     def with_classes(self, digest: bytes) -> bytes:
@@ -286,7 +294,7 @@ def write(
             for file, content in files.items():
                 (fresh / file).parent.mkdir(exist_ok=True)
                 (fresh / file).write_bytes(content)
-            unsaid = {"class_names"} if whole.class_names is None else None
+            unsaid = {name for name in ("class_names", "standardization") if getattr(whole, name) is None}
             (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1, exclude=unsaid) + "\n")
             if path.exists():
                 path.rename(Path(name) / "old")

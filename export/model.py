@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edge.standardization import Standardization
 from export.graph.builder import Array, Value
 
 OLDEST = 18
@@ -34,6 +35,8 @@ class Model:
     """logits of auxiliary heads (N, classes)"""
     embedding: Value | None = None
     """a value (N, ...) that `predict` gives too"""
+    standardization: Standardization | None = None
+    """what its first nodes do to the input (`export.transforms.standardize`)"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 
