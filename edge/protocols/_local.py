@@ -114,7 +114,8 @@ def train(
         hyper: scalars of every step beside the learning rate.
 
     Returns:
-        Means over the steps: "loss", "loss/TERM", and "accuracy" on the batches, each judged before its step.
+        Means over the steps: "loss", "loss/TERM" and, where a row has one class, "accuracy" on the batches, each judged
+        before its step.
     """
     if settings.order == "stream":
         of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)
@@ -138,5 +139,6 @@ def train(
         rows += len(at)
         for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + value
-    correct = sums.pop("correct", 0.0)
-    return {key: value / settings.local_steps for key, value in sums.items()} | {"accuracy": correct / rows}
+    correct = sums.pop("correct", None)
+    judged = {} if correct is None else {"accuracy": correct / rows}
+    return {key: value / settings.local_steps for key, value in sums.items()} | judged
