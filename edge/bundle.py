@@ -49,6 +49,8 @@ TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_trainin
 # "state/NAME" and the output "next/parameter/NAME" or "next/state/NAME".
 PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
 NOISE = "noise/"
+SQUARED_NORM, SKIPPED = "squared_norm", "skipped_steps"
+"""outputs of a step beside its losses: a scalar that is finite where the step is; and what engines count"""
 TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", "probabilities", "embedding"
 
 

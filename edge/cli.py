@@ -145,7 +145,7 @@ def _administered(inner: Transport, node: Installation) -> Transport:
     config, folder = node.config, node.folder
     files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
-    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
+    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle, config.id)
     return AdministeredTransport(inner, config.id, files, installer)
 
 

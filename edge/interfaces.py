@@ -185,11 +185,13 @@ class Engine(Interface):
             **hyper: scalars by name ("learning_rate", a term's weight); the bundle's default otherwise.
 
         Returns:
-            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right,
-            where a row has one class.
+            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right, where a row
+            has one class. Where the loss or the update is not finite, the parameters are as they were, and
+            "skipped_steps" is 1.
 
         Raises:
-            EngineError: a wrong name, shape or dtype, or a loss that is not finite. The parameters are as they were.
+            EngineError: a wrong name, shape or dtype; or no step can succeed: the weights are beyond measure, or the
+                last twenty steps were skipped. The parameters are as they were.
         """
 
     def predict(self, x: Array) -> Floats:

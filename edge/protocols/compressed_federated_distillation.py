@@ -43,7 +43,8 @@ from edge.interfaces import (
 )
 from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
-from edge.protocols._local import LocalSettings, batches, generator, train
+from edge.protocols._local import LocalSettings, batches, generator, summary, train
+from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
 
 KIND = CODES.name
@@ -78,6 +79,8 @@ class CfdSettings(LocalSettings):
             raise ValueError("up_bits and down_bits must be 1 to 8")
         if not self.span > 0:
             raise ValueError("span must be above 0")
+        if not 0 < self.server_rate <= LARGEST_RATE:
+            raise ValueError(f"server_rate must be above 0 and at most {LARGEST_RATE:g}")
         if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
             raise ValueError(
                 "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
@@ -255,7 +258,7 @@ class CfdServer(_CfdEnd):
             metrics["rejected_by_aggregator"] = float(len(tables) - len(aggregated))
         mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
         if settings.dual:
-            metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
+            metrics |= self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(context.reference_x)
         new = self.down.quantise(mean)
         change = self.down.change(new, None if key or not len(self.sent) else self.sent, context.classes)
@@ -263,18 +266,18 @@ class CfdServer(_CfdEnd):
         yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
         return metrics
 
-    def _distil(self, number: int, engine: Engine, target: Array) -> float:
-        """Steps towards the mean of the devices; returns the mean loss. Labels there are none: their weight is 0."""
+    def _distil(self, number: int, engine: Engine, target: Array) -> Metrics:
+        """Steps towards the mean of the devices. Labels there are none: their weight is 0."""
         context, size = self.context, self.settings.reference_batch
         order = batches(len(context.reference_x), size, generator(context, number))
-        losses, label = [], np.zeros((1, *context.y.shape[1:]), context.y.dtype)
+        steps, label = list[Metrics](), np.zeros((1, *context.y.shape[1:]), context.y.dtype)
         for _ in range(self.settings.server_steps):
             of = next(order)
             x = context.reference_x[of]
             batch = {"x": x[:1], "labels": label, "reference_x": x, "reference_target": target[of]}
             hyper = {f"weight/{context.supervision}": 0.0, f"weight/{TERM}": 1.0}
-            losses.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper)["loss"])
-        return float(np.mean(losses))
+            steps.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper))
+        return summary(steps)
 
 
 def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
