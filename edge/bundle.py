@@ -35,11 +35,12 @@ from safetensors.numpy import save as save_tensors
 
 from edge.errors import BundleError
 from edge.interfaces import Array
+from edge.standardization import Standardization
 from edge.storage.digests import sha256
 from edge.task import CLASSIFICATION, IGNORED, SUPERVISION, TASKS, Task, task
 
 MANIFEST = "manifest.json"
-UNSAID = ("class_names", "task", "supervision", "arguments")
+UNSAID = ("class_names", "standardization", "task", "supervision", "arguments")
 """keys that are in a manifest only where they differ from their defaults"""
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
@@ -129,6 +130,8 @@ class Manifest(BaseModel):
     """the term that learns from labels; not in the file if it is "cross_entropy\""""
     arguments: dict[str, tuple[float, ...]] = {}
     """numbers that terms were given, e.g. {"focal": (2.0,)}; not in the file if there are none"""
+    standardization: Standardization | None = None
+    """what the graphs do to the samples first; None, and not in the file, if nothing"""
     heads: int = 1
     """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None
@@ -188,8 +191,13 @@ class Manifest(BaseModel):
 
     @property
     def model_digest(self) -> bytes:
-        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights."""
+        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights.
+
+        It covers the class names and the scaling of the input, too, where there are any.
+        """
         table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
+        if self.standardization is not None:
+            table += self.standardization.model_dump_json()
         return self.with_classes(hashlib.sha256(table.encode()).digest()[:8])
 
     def with_classes(self, digest: bytes) -> bytes:

@@ -176,7 +176,7 @@ def read_fleet(
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed, classes)
+    whole = data.load(config.data, config.seed, classes, config.holdout)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)

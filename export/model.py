@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edge.standardization import Standardization
 from export.graph.builder import Array, Value
 
 OLDEST = 18
@@ -36,6 +37,8 @@ class Model:
     """what it is for (`edge.task`), where that is known: its graph shows it, or somebody named it"""
     embedding: Value | None = None
     """a value (N, ...) that `predict` gives too"""
+    standardization: Standardization | None = None
+    """what its first nodes do to the input (`export.transforms.standardize`)"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 

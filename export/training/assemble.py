@@ -128,6 +128,7 @@ def _manifest(op: GraphBuilder, model: Model, losses: Losses) -> dict[str, Any]:
         "arguments": losses.arguments,
         "heads": len(placement.heads),
         "embedding": None if placement.embedding is None else op.sample(placement.embedding),
+        "standardization": model.standardization,
         "objective": [w.removeprefix(bundle.WEIGHT) for w in losses.terms],
         "inputs": [{"name": k, "shape": s, "dtype": np.dtype(d).name} for k, (d, s) in losses.inputs.items()],
         "noise": [{"name": k, "shape": op.sample(k), "keep": keep} for k, keep in placement.noise.items()],

@@ -11,7 +11,6 @@ import pytest
 
 from edge import cli, data
 from edge.bundle import read
-from edge.data.digits import load as digits
 from edge.device import Device
 from edge.errors import BundleError, ConfigError, DataError
 from edge.installation import Installation
@@ -65,7 +64,7 @@ def labelled(folder: Path, y: Any, me: str = "a", **more: Any) -> Path:
 
 def parted(folder: Path, me: str, own: range, tested: bool) -> None:
     """Digits of some classes, tested on digits of all ten, or not at all."""
-    whole = digits("", 0)
+    whole = data.load("digits", 0)
     mine = np.isin(whole.y_train, own)
     test: dict[str, Any] = {"x_test": whole.x_test, "y_test": whole.y_test} if tested else {}
     np.savez(folder / f"{me}.npz", x_train=whole.x_train[mine], y_train=whole.y_train[mine], **test)
