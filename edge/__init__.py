@@ -1,7 +1,7 @@
 """Murmur on the device: train locally, send soft labels to the neighbours, learn from theirs.
 
-`Trainer` and `Node` are for applications (docs/application.md). They are imported when they are first asked for, so that
-`edge-node` and others pay nothing for them.
+`Trainer` and `Node` are for applications (docs/application.md). They are imported when they are first asked for, so
+that `edge-node` and others pay nothing for them.
 """
 
 from importlib import import_module

@@ -13,7 +13,8 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from edge.bundle import Bundle
+from edge.application.samples import LABELS
+from edge.bundle import CORRECT, SKIPPED, Bundle
 from edge.errors import ConfigError
 from edge.interfaces import Array, Metrics
 from edge.storage import checkpoint_files
@@ -123,16 +124,41 @@ def fit(
 def _epoch(trainer: Learner, plan: Plan, data: Pair, epoch: int) -> Metrics:
     """One pass: means over its rows, each judged before the step that learns from it."""
     x, y = data
-    (name,) = (wanted.name for wanted in trainer.bundle.manifest.inputs if wanted.name != "x")
     sums: Metrics = {}
-    rows = 0
+    rows = skipped = 0
     for at in plan.batches(len(x), epoch):
-        metrics = trainer.step({"x": x[at], name: y[at]})
+        metrics = trainer.step({"x": x[at], LABELS: y[at]})
+        if SKIPPED in metrics:  # its loss may be no number
+            skipped += 1
+            continue
         rows += len(at)
         for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value * (1 if key == "correct" else len(at))
-    means = {("accuracy" if key == "correct" else key): value / rows for key, value in sums.items()}
-    return {"epoch": float(epoch), **means}
+            sums[key] = sums.get(key, 0.0) + value * (1 if key == CORRECT else len(at))
+    means = {("accuracy" if key == CORRECT else key): value / rows for key, value in sums.items()}
+    return {"epoch": float(epoch), **means} | ({SKIPPED: float(skipped)} if skipped else {})
+
+
+def loss(bundle: Bundle, outputs: Array, labels: Array) -> float:
+    """Return the mean loss of predictions, in float64.
+
+    Args:
+        bundle: says what they are.
+        outputs: (n, K, ...) probabilities, or numbers in a regression.
+        labels: as a step takes them.
+
+    Returns:
+        Cross-entropy in nats, or the mean squared error of a regression.
+    """
+    task = bundle.manifest.job
+    if not task.bounded:
+        return float(((outputs - labels) ** 2).mean())
+    if task.classes:
+        likelihoods = np.take_along_axis(outputs, labels.clip(0, outputs.shape[1] - 1)[:, None], axis=1)[:, 0]
+    else:
+        likelihoods = np.where(labels > 0, outputs, 1 - outputs)
+    if task.positions:
+        likelihoods = likelihoods[labels != bundle.manifest.ignored]
+    return float(-np.log(np.maximum(likelihoods, np.finfo(np.float32).tiny)).mean())
 
 
 def _best(rows: list[Metrics]) -> int:

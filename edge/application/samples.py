@@ -9,6 +9,9 @@ from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
 from edge.labels import Classes
 
+LABELS = "labels"
+"""the input of a step that is learnt from, whatever the task"""
+
 
 def samples(bundle: Bundle, x: Any) -> Array:
     """Bring samples to float32.
@@ -42,15 +45,14 @@ def ready(x: Any, y: Any) -> bool:
     return isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and x.dtype == np.float32 and y.dtype == np.int64
 
 
-def target(bundle: Bundle) -> str:
-    """Return the name of the one input beside "x" that a step takes. Raises ConfigError: it takes others."""
+def require_plain(bundle: Bundle) -> None:
+    """Check that a step takes samples and labels, and nothing else. Raises ConfigError: it does."""
     names = [wanted.name for wanted in bundle.manifest.inputs if wanted.name != "x"]
-    if len(names) != 1:
+    if names != [LABELS]:
         raise ConfigError(
             f"{bundle.path.name} was exported for '{' + '.join(bundle.manifest.objective)}', whose steps need "
             f"{', '.join(names)}; use step() with all of them, or a bundle of the plain objective"
         )
-    return names[0]
 
 
 def targets(bundle: Bundle, y: Any, rows: int) -> Array:
@@ -67,25 +69,26 @@ def targets(bundle: Bundle, y: Any, rows: int) -> Array:
     Raises:
         DataError: another number of rows, another shape, or a label that is none of the classes.
     """
-    name = target(bundle)
-    wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == name)
+    wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
     values = np.asarray(y)
     if values.ndim < len(wanted.shape):
         values = values[None]
     if len(values) != rows or values.shape[1:] != tuple(wanted.shape[1:]):
         raise DataError(f"y: expected {_rows(tuple(map(int, wanted.shape[1:])), rows)}, got {list(np.shape(y))}")
     if wanted.dtype == "int64":
-        return labels(bundle, values)
+        return _labels(bundle, values)
     if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
         raise DataError(f"y: expected finite numbers, got {values.dtype}")
     return np.ascontiguousarray(values, np.float32)
 
 
-def labels(bundle: Bundle, y: Array) -> Array:
-    """Turn class numbers or names (n,) into class numbers (n,) int64. Raises DataError: it is none of the classes."""
-    if y.ndim != 1 or y.dtype.kind not in "iuU":
-        raise DataError(f"y: expected class numbers or names, one a sample, got {y.dtype} {list(y.shape)}")
+def _labels(bundle: Bundle, y: Array) -> Array:
+    """Class numbers or names as class numbers (...) int64. Raises DataError: one is none of the classes."""
     manifest = bundle.manifest
+    if y.dtype.kind not in "iuU":
+        raise DataError(f"y: expected class numbers or names, got {y.dtype} {list(y.shape)}")
+    if manifest.job.positions:  # the engine knows which number stands for a position without a label
+        return np.ascontiguousarray(y, np.int64)
     return Classes(manifest.classes, manifest.class_names or (), bundle.path.name).numbers(y, "y")
 
 

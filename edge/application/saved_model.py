@@ -95,7 +95,7 @@ def _tensor(name: str, value: Array) -> bytes:
 def _metadata(bundle: Bundle) -> bytes:
     """What a reader of the file may want to know: names of the classes as JSON, and the model's name."""
     manifest = bundle.manifest
-    facts = {"name": manifest.name, "classes": str(manifest.classes)}
+    facts = {"name": manifest.name, "classes": str(manifest.classes), "task": manifest.task}
     if manifest.class_names:
         facts["class_names"] = json.dumps(list(manifest.class_names))
     entries = (text(KEY, f"murmur.{key}") + text(VALUE, value) for key, value in facts.items())

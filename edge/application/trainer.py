@@ -122,6 +122,7 @@ class Trainer:
             DataError: samples or labels that do not fit.
             ConfigError: settings that cannot be, or a checkpoint of another fit.
         """
+        samples.require_plain(self.bundle)
         inputs = samples.samples(self.bundle, x)
         outputs = samples.targets(self.bundle, y, len(inputs))
         held_out: tuple[Array, Array] | None = None
@@ -147,7 +148,7 @@ class Trainer:
             x: (n, ...) samples, or one.
 
         Returns:
-            (n, K) probabilities of the classes, float32; n is 1 for one sample.
+            (n, K) probabilities of the classes, or what else the task gives, float32; n is 1 for one sample.
 
         Raises:
             DataError: samples that do not fit.
@@ -159,24 +160,21 @@ class Trainer:
 
         Args:
             x: (n, ...) samples.
-            y: (n,) class numbers or names.
+            y: (n,) class numbers or names; or what else the task takes.
 
         Returns:
-            "loss", the mean cross-entropy in nats, and "accuracy".
+            The metrics of the task (`edge.task`), e.g. "accuracy"; and "loss": the mean cross-entropy in nats or, in a
+            regression, the mean squared error.
 
         Raises:
             DataError: samples or labels that do not fit.
         """
         inputs = samples.samples(self.bundle, x)
-        labels = samples.labels(self.bundle, np.atleast_1d(np.asarray(y)))
-        if len(labels) != len(inputs) or not len(labels):
-            raise DataError(f"{len(inputs)} samples, but {len(labels)} labels; expected as many, and one at least")
+        labels = samples.targets(self.bundle, y, len(inputs))
+        if not len(labels):
+            raise DataError("there are no samples to judge by; expected one at least")
         outputs = self._engine.predict(inputs).astype(np.float64)
-        likelihoods = outputs[np.arange(len(labels)), labels]
-        return {
-            "loss": float(-np.log(np.maximum(likelihoods, np.finfo(np.float32).tiny)).mean()),
-            "accuracy": float((outputs.argmax(axis=1) == labels).mean()),
-        }
+        return {"loss": fitting.loss(self.bundle, outputs, labels), **self.bundle.manifest.job.scores(outputs, labels)}
 
     def parameters(self) -> dict[str, Array]:
         """Copy the parameters: by name, in the order of the bundle's table."""
@@ -211,6 +209,6 @@ class Trainer:
         if isinstance(batch, Mapping):
             return batch
         if samples.ready(*batch):  # the engine checks the rest
-            return {"x": batch[0], samples.target(self.bundle): batch[1]}
+            return {"x": batch[0], samples.LABELS: batch[1]}
         x = samples.samples(self.bundle, batch[0])
-        return {"x": x, samples.target(self.bundle): samples.targets(self.bundle, batch[1], len(x))}
+        return {"x": x, samples.LABELS: samples.targets(self.bundle, batch[1], len(x))}

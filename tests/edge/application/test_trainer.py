@@ -169,3 +169,21 @@ def test_bad_settings_are_refused(bundle: Bundle, tmp_path: Path) -> None:
     distilled = mlp(tmp_path / "distilled", "cross_entropy + squared_error(reference)")
     with pytest.raises(ConfigError, match="whose steps need reference_x, labels, reference_target"):
         Trainer(distilled).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("objective", "labels", "key"),
+    [
+        ("mean_squared_error", lambda x, y: x[:, :3] + x[:, 1:], "r2"),
+        ("binary_cross_entropy", lambda x, y: (x[:, :3] > 1).astype(np.float32), "micro_f1"),
+    ],
+)
+def test_other_tasks_are_trained_and_judged(objective: str, labels: Any, key: str, tmp_path: Path) -> None:
+    x, y = blobs(200)
+    trainer = Trainer(mlp(tmp_path / "b", objective), learning_rate=0.1)
+    before = trainer.evaluate(x, labels(x, y))
+    rows = trainer.fit(x, labels(x, y), epochs=10, validation=0.2)
+    after = trainer.evaluate(x, labels(x, y))
+    assert after[key] > before[key]
+    assert after["loss"] < before["loss"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
