@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,21 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
-from edge import checkpoint
+from edge.application import samples
+from edge.application import session as sessions
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig
-from edge.device import Device
 from edge.engines import ENGINES
 from edge.errors import ConfigError, MurmurError
 from edge.flags import Parser
-from edge.installation import Installation, Parts
-from edge.interfaces import DEVICE, Transport, Trial
-from edge.node import Row, run, telemetry
-from edge.operations import health, home_assistant, rollout, systemd
-from edge.operations.remote import AdministeredTransport
-from edge.operations.rollout import Installer, NewBundleError
-from edge.storage import metrics_log
-from edge.transports import mqtt
+from edge.installation import Installation
+from edge.interfaces import Trial
+from edge.node import Row
+from edge.operations import rollout, systemd
+from edge.operations.rollout import NewBundleError
 
 _log = logging.getLogger(__name__)
 
@@ -110,66 +106,14 @@ def _serve(node: Installation, as_json: bool) -> int:
 
 def _work(node: Installation, as_json: bool) -> None:
     """Play from where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
-    config, home = node.config, node.home
-    parts = node.parts()
-    engine = node.engine(parts)
-    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials)
-    if config.home_assistant:
-        broker.retain(home_assistant.discovery(config.fleet, config.id))
-    transport = _administered(broker, node)
+    config = node.config
+    store = samples.store(node) if config.store else None
+    session = sessions.start(node, store)
     try:
-        device = node.device(parts, engine, transport)
-        first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox) if home else 0)
-        steps = device.rounds(first, linger=config.round_timeout)
-        if home:
-            metrics_log.log_to(home)
-        systemd.notify("READY=1")
-        failures = 0
-        for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
-            if home and not _kept(device, home, int(row["round"]), failures):
-                failures += 1
-            _complete(row, device, parts, node.folder)
-            if failures:
-                row["checkpoints_failed"] = float(failures)
-            transport.report(row)
-            if home:
-                metrics_log.append(home, row)
-            systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds}")
+        for row in session.rows(alive=lambda: systemd.notify("WATCHDOG=1")):
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
     finally:
-        transport.close()
-
-
-def _administered(inner: Transport, node: Installation) -> Transport:
-    """The transport, open to an operator."""
-    config, folder = node.config, node.folder
-    files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
-    authority = folder / config.tls.ca if config.tls else None
-    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle, config.id)
-    return AdministeredTransport(inner, config.id, files, installer)
-
-
-def _kept(device: Device, home: Path, number: int, failures: int) -> bool:
-    """Whether the state after a round could be written. Raises ConfigError: not even after the first."""
-    try:
-        checkpoint.write(home, number, device.engine, device.protocol, device.mailbox)
-    except ConfigError as reason:
-        if number == 1:
-            raise  # nothing is lost yet, and somebody is there to put it right
-        if not failures:  # a full card is no reason to stop learning
-            _log.warning("%s; the checkpoint before it stays, and every round tries again", reason)
-        return False
-    return True
-
-
-def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
-    """Add to a round's row what is not of the round: accuracy, traffic, and how the board is."""
-    config, test = device.config, parts.fleet.dataset
-    due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
-    if device.context.role == DEVICE and due and len(test.y_test):
-        row |= {f"{key}_all": value for key, value in device.scores(test.x_test, test.y_test).items()}
-    row |= telemetry(device.transport.traffic, device.inbox.counts)
-    row |= health.read(folder)
+        session.close()
 
 
 def _line(me: str, row: Row) -> str:

@@ -36,6 +36,9 @@ from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
 
+ENDLESS = 2**32 - 1
+"""The largest number of a round: what fits into a message's header."""
+
 
 @dataclass(frozen=True)
 class FleetData:
@@ -144,7 +147,7 @@ class Device:
             self.engine,
             self.mailbox,
             first=first,
-            last=self.config.rounds,
+            last=self.config.rounds or ENDLESS,
             round_timeout=self.round_timeout,
             aggregate=self.aggregate,
             publish=self.publish,
@@ -184,6 +187,33 @@ def read_fleet(
     if config.split is not None:
         shares = split.divide(config.split, private.y_train, private.columns, len(names), config.seed)
     return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, tuple(shares))
+
+
+def observed_fleet(
+    config: RunConfig, names: Sequence[NodeId], samples: tuple[Array, Array], classes: Classes
+) -> FleetData:
+    """Build the graph and read the reference set of a node whose private samples arrive while it runs.
+
+    Args:
+        config: topology, reference (a source: there are no rows to take it from) and seed.
+        names: of the devices, in the order that all agree on.
+        samples: x (n, ...) and y (n, ...), those that have arrived before.
+        classes: of the model.
+
+    Raises:
+        ConfigError, DataError: what does not fit, and with what.
+    """
+    graph = build_topology(config.topology, names, config.seed)
+    x, y = samples
+    class_names = classes.names or tuple(map(str, range(classes.count)))
+    if config.reference.isdecimal():
+        raise ConfigError(
+            f"reference '{config.reference}': samples that arrive give no reference set that all devices share; name a "
+            "file that all have, as in npz:reference.npz"
+        )
+    reference, private = data.take_reference(config.reference, Dataset(x, y, x[:0], y[:0], class_names), config.seed)
+    shares = (np.arange(len(x)),) * len(names)
+    return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, shares)
 
 
 def engine(config: RunConfig, bundle: Bundle | None, context: ProtocolContext, home: Path | None = None) -> Engine:

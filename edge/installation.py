@@ -1,7 +1,7 @@
 """A node as its folder describes it: node.toml, and the bundles, data, certificates and checkpoints beside it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +13,11 @@ from edge.bundle import Bundle
 from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
-from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, ProtocolContext, Transport
 from edge.labels import Classes
 from edge.operations.remote import OPERATOR
+from edge.protocols import PROTOCOLS
+from edge.storage.retention import parse
 from edge.transports import mqtt
 
 
@@ -48,9 +50,17 @@ class Installation:
         values = merged(
             current(read_toml(path), NodeConfig.RENAMED, str(path)), current(over, NodeConfig.RENAMED, "flags")
         )
+        return cls.of(values, path)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Check settings. path: of the file they are from, or would be: its folder is where paths begin. Raises
+        ConfigError."""
         config = checked(NodeConfig, values, str(path))
         protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
         config.coding.by_kind()  # which kinds there are is known only now that the protocol is
+        if config.store:
+            _require_growing(config, protocol)
         protocol.refuse_inapplicable(config.privacy, config.aggregation, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)
@@ -104,11 +114,12 @@ class Installation:
         own.require(objective, f"the {config.role} of {algorithm.name}")
         return own
 
-    def parts(self, path: Path | None = None) -> Parts:
+    def parts(self, path: Path | None = None, samples: tuple[Array, Array] | None = None) -> Parts:
         """Read bundles and data.
 
         Args:
             path: of another bundle for the devices' model than the installed one.
+            samples: x (n, ...) and y (n, ...) that have arrived so far, instead of the data of the settings.
 
         Raises:
             MurmurError: what does not fit, and with what.
@@ -118,7 +129,10 @@ class Installation:
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
         classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}")
-        fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        if samples is None:
+            fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        else:
+            fleet = device.observed_fleet(self._placed(), config.peers, samples, classes)
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
@@ -156,6 +170,19 @@ class Installation:
         if self.config.role != DEVICE:
             specs["split"] = None  # a centre has no share, so its data need not be enough for one each
         return self.config.model_copy(update=specs)
+
+
+def _require_growing(config: NodeConfig, protocol: Algorithm) -> None:
+    """Refuse a store of arriving samples where it cannot be. Raises ConfigError."""
+    parse(config.store or "")
+    if config.role != DEVICE:
+        raise ConfigError(f"store '{config.store}': a {config.role} has no samples of its own; leave it out")
+    if not protocol.spec.growing:
+        able = [name for name, spec in PROTOCOLS.all().items() if spec.growing]
+        raise ConfigError(
+            f"store '{config.store}': {protocol.name} takes its samples at the start; samples may arrive with: "
+            f"{', '.join(able)}"
+        )
 
 
 def _name(config: NodeConfig, centre: NodeId | None) -> NodeId:
