@@ -39,6 +39,8 @@ from edge.standardization import Standardization
 from edge.storage.digests import sha256
 
 MANIFEST = "manifest.json"
+UNSAID = ("class_names", "standardization")
+"""keys that are in a manifest only where they differ from their defaults"""
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
 TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_training"
@@ -294,7 +296,7 @@ def write(
             for file, content in files.items():
                 (fresh / file).parent.mkdir(exist_ok=True)
                 (fresh / file).write_bytes(content)
-            unsaid = {name for name in ("class_names", "standardization") if getattr(whole, name) is None}
+            unsaid = {key for key in UNSAID if getattr(whole, key) == Manifest.model_fields[key].default}
             (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1, exclude=unsaid) + "\n")
             if path.exists():
                 path.rename(Path(name) / "old")

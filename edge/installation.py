@@ -1,5 +1,6 @@
 """A node as its folder describes it: node.toml, and the bundles, data, certificates and checkpoints beside it."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from edge.errors import ConfigError, DataError
 from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
 from edge.labels import Classes
 from edge.operations.remote import OPERATOR
+from edge.standardization import HOW, ill_scaled
 from edge.transports import mqtt
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ class Installation:
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
             )
+        wrong = ill_scaled(fleet.share(self.id)[0])
+        if wrong and takes.standardization is None and takes.backbone is None:
+            _log.warning("note: %s has %s, and %s does not scale it: %s", config.data, wrong, config.bundle, HOW)
         fleet = fleet.featured(bundle, config.threads or 1)
         context = fleet.context(self.algorithm, self.id, bundle, config.seed)
         return Parts(fleet, context, self.trained(bundle))

@@ -61,8 +61,8 @@ def settings(data: ClaimData) -> dict[str, Setting]:
             settings={"learning_rate": 1e-30},
         ),
     }
-    if "user" in data.columns:
-        people: dict[str, Any] = {"devices": 30, "split": "by:user"}
+    if data.users > 1:
+        people: dict[str, Any] = {"devices": data.users, "split": "by:user"}
         by_name["one device a user"] = ours(**people)
         by_name["one device a user, isolated"] = Setting({**other("isolated").scenario, **people})
         by_name["one device a user, d-psgd"] = Setting({**other("d-psgd").scenario, **people})
@@ -163,7 +163,7 @@ def judge(outcomes: Outcomes) -> list[ClaimRow]:
         rows.append(
             row(
                 "D2 (users)",
-                "30 devices with one user's data each are better than isolated",
+                "devices with one user's data each (30, or as many as are not held out) are better than isolated",
                 "-",
                 f"{spread(people)} against {spread(lonely)}; d-psgd "
                 f"{spread(outcomes.accuracy('one device a user, d-psgd'))}",
