@@ -147,7 +147,7 @@ def _administered(inner: Transport, node: Installation) -> Transport:
     config, folder = node.config, node.folder
     files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
-    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
+    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle, config.id)
     return AdministeredTransport(inner, config.id, files, installer)
 
 
@@ -172,7 +172,7 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path, losses: Sequ
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
     if device.context.role == DEVICE and due and len(test.y_test):
-        row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
+        row |= {f"{key}_all": value for key, value in device.scores(test.x_test, test.y_test).items()}
     if device.context.role == DEVICE and row["round"] >= config.rounds:
         row |= outcome.judge(row.get("accuracy_all"), test.y_test, test.classes, losses)
     row |= telemetry(device.transport.traffic, device.inbox.refusals)

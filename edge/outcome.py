@@ -50,7 +50,7 @@ def judge(accuracy: float | None, y: Array, classes: int, losses: Sequence[float
 
     Args:
         accuracy: on the test samples; None if there are none.
-        y: (n,) their class numbers.
+        y: (n,) their class numbers; of another kind where the model is no classifier, which has no chance.
         classes: K.
         losses: of all its rounds, in their order; rounds without training may be left out.
 
@@ -59,7 +59,8 @@ def judge(accuracy: float | None, y: Array, classes: int, losses: Sequence[float
         the first round, if the median of the last third of the losses is not below it. Empty if all is well.
     """
     outcome = {}
-    if accuracy is not None and len(y) and accuracy <= (level := chance(y, classes)) + CLOSE:
+    classified = accuracy is not None and len(y) and y.ndim == 1 and y.dtype.kind in "iu"
+    if classified and accuracy <= (level := chance(y, classes)) + CLOSE:
         outcome[AT_CHANCE] = level
     if len(losses) >= LEAST_ROUNDS:
         last = median(losses[-(len(losses) // 3) :])

@@ -34,6 +34,7 @@ from edge.interfaces import (
     Trial,
 )
 from edge.source import Dataset, DataSource
+from edge.task import CLASSIFICATION
 
 S = TypeVar("S")
 DISTRIBUTIONS = frozenset({PrivacyClass.DISTRIBUTION})
@@ -69,6 +70,7 @@ class ProtocolSpec(Generic[S]):
         data: the only data set it runs on.
         asks_centre: whether what a device answers needs its centre's model.
         same_model: whether all devices must have one architecture, as weights are exchanged.
+        tasks: names of the tasks (`edge.task`) that its models can be for.
     """
 
     settings: type[S]
@@ -86,6 +88,7 @@ class ProtocolSpec(Generic[S]):
     data: str | None = None
     asks_centre: bool = False
     same_model: bool = False
+    tasks: tuple[str, ...] = (CLASSIFICATION.name,)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge import bundle as bundles
 from edge import data
+from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.labels import declared
@@ -48,7 +49,7 @@ def main() -> int:
 
 
 def _inspect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
+    parser = CommandParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
     parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
@@ -57,7 +58,7 @@ def _inspect_parser() -> argparse.ArgumentParser:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
         "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",

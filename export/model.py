@@ -13,7 +13,7 @@ OLDEST = 18
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier: input (N, *shape) -> logits (N, classes)."""
+    """Input (N, *shape) -> logits (N, K), or (N, K, ...) with a label for each position."""
 
     name: str
     opset: int
@@ -32,7 +32,9 @@ class Model:
     statistics: frozenset[str] = frozenset()
     """parameters that a step measures rather than trains: running means and variances"""
     heads: tuple[Value, ...] = ()
-    """logits of auxiliary heads (N, classes)"""
+    """logits of auxiliary heads, of the same shape"""
+    task: str | None = None
+    """what it is for (`edge.task`), where that is known: its graph shows it, or somebody named it"""
     embedding: Value | None = None
     """a value (N, ...) that `predict` gives too"""
     standardization: Standardization | None = None
