@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.errors import ConfigError
+from edge.messaging import topics
 from edge.storage import atomic
 
 SKEW = timedelta(days=1)
@@ -90,7 +91,11 @@ def device(issuer: Pair, name: str, days: int, *, until: datetime | None = None)
         name: of the client.
         days: how long it is valid.
         until: when it ends, instead.
+
+    Raises:
+        ConfigError: the name is no name of a device.
     """
+    topics.name(name, "device")
     return _issued(issuer, name, until or _now() + timedelta(days=days), [ExtendedKeyUsageOID.CLIENT_AUTH], ())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from broker import embedded
 from edge import renames
+from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
@@ -25,7 +26,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-broker", description="MQTT brokers for a fleet.")
+    parser = CommandParser(prog="edge-broker", description="MQTT brokers for a fleet.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     dev = commands.add_parser(
@@ -64,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="default murmur.tar"
     )
     provision.set_defaults(run=_provision)
-    for command in (enrol, revoke, provision):
+    renew = commands.add_parser("renew-signer", help="replace the key that signs rollouts, and revoke the old one")
+    renew.set_defaults(run=_renew_signer)
+    for command in (enrol, revoke, renew, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -92,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, provision, revoke, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, renew, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -227,6 +230,15 @@ def _revoke(args: argparse.Namespace) -> int:
         rest = f"copy revoked.pem and acl of {known.broker} to the broker and send it SIGHUP"
     line = f"{args.device} is revoked ({folder}); {rest}"
     _say(args.json, line, device=args.device, folder=str(folder), told=reloaded)
+    return 0
+
+
+def _renew_signer(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    folder = fleet.renew_signer(fleet.read(args.fleet))
+    line = f"the old signer is revoked ({folder}); devices refuse it from the next rollout or card on"
+    _say(args.json, line, fleet=str(args.fleet), folder=str(folder))
     return 0
 
 

@@ -48,6 +48,12 @@ class ProbeClient:
         """Subscribe at QoS 1; returns the broker's answer, e.g. "Granted QoS 1"."""
         return self._answer(self.client.subscribe(topic, qos=1)[1] or 0)
 
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return the messages that have arrived since the last call, which are not kept."""
+        with self.changed:
+            messages, self.messages = self.messages, []
+        return messages
+
     def until(self, condition: Callable[[], bool], seconds: float = TIMEOUT) -> bool:
         """Wait until a condition holds, as long as the connection is open; returns whether it does."""
         with self.changed:

@@ -145,7 +145,7 @@ def _administered(inner: Transport, node: Installation) -> Transport:
     config, folder = node.config, node.folder
     files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
-    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
+    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle, config.id)
     return AdministeredTransport(inner, config.id, files, installer)
 
 
@@ -167,7 +167,7 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
     if device.context.role == DEVICE and due and len(test.y_test):
-        row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
+        row |= {f"{key}_all": value for key, value in device.scores(test.x_test, test.y_test).items()}
     row |= telemetry(device.transport.traffic, device.inbox.counts)
     row |= health.read(folder)
 

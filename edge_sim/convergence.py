@@ -36,7 +36,7 @@ class Probe:
 
     def __init__(self, world: World, algorithm: Algorithm, folder: Path) -> None:
         """Raises ConfigError where the protocol has no such loss, or the model is a bundle."""
-        if TERM not in algorithm.objective or getattr(algorithm.settings, "weighting", "") != PAPER["weighting"]:
+        if TERM not in algorithm.objective or algorithm.settings.weighting != PAPER["weighting"]:
             wanted = ", ".join(f'{key} = "{value}"' for key, value in PAPER.items())
             raise ConfigError(
                 f"convergence is measured for the paper's own update, that is d-distillation with {wanted}; "

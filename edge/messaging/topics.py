@@ -21,7 +21,8 @@ EXPIRY = 24 * 3600
 """Seconds after which the broker may forget an undelivered message (MQTT 5)."""
 STATUS, TELEMETRY = "status", "telemetry"
 """channels of a device's own topics"""
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""of a fleet, a device, a kind: `name` is the one check. A name is also that of a folder, so none is ".." or hidden."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,12 @@ def name(text: str, noun: str) -> str:
         `text`.
 
     Raises:
-        ConfigError: it is not 1 to 64 letters, digits, '_', '.' or '-'.
+        ConfigError: it is not 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit.
     """
     if not _NAME.fullmatch(text):
-        raise ConfigError(f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-'")
+        raise ConfigError(
+            f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-', and begin with a letter or digit"
+        )
     return text
 
 
