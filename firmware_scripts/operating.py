@@ -292,4 +292,3 @@ def stages(devices: Sequence[str], words: str) -> list[list[str]]:
             result.append(list(devices[begin:end]))
             begin = min(end, len(devices))
     return result
-
