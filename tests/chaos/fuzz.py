@@ -5,7 +5,7 @@
 
 Payloads come from the golden vectors and from larger messages: bits flipped, bytes replaced, cut, joined and repeated,
 and the checksum mended in most of them, so that what is behind it is reached. Configurations and manifests are mutated
-as text and as values; so are telemetry and reports to the operator, and the topics that they come under. Prints one JSON
+as text and as values; so are telemetry and reports to the operator, and the topics that they come under. Prints a JSON
 object: inputs and refusals by target, the slowest input, what memory grew by.
 """
 

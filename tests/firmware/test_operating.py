@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 
 from broker import probe, reports
@@ -156,7 +157,7 @@ def test_what_was_looked_at_is_dropped_and_a_flood_is_bounded(
 
 def test_what_nobody_takes_is_bounded(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "MOST_BYTES", 1000)
-    message = mqtt.paho.MQTTMessage(topic=b"fleet/orchard/telemetry/a")
+    message = paho.MQTTMessage(topic=b"fleet/orchard/telemetry/a")
     message.payload = bytes(300)
     for _ in range(100):
         operator.client.arrive(message)
