@@ -11,6 +11,7 @@ from pathlib import Path
 
 from broker import embedded
 from edge import renames
+from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
@@ -27,7 +28,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-broker", description="MQTT brokers for a fleet.")
+    parser = CommandParser(prog="edge-broker", description="MQTT brokers for a fleet.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     dev = commands.add_parser(

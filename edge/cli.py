@@ -167,7 +167,7 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
     if device.context.role == DEVICE and due and len(test.y_test):
-        row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
+        row |= {f"{key}_all": value for key, value in device.scores(test.x_test, test.y_test).items()}
     row |= telemetry(device.transport.traffic, device.inbox.counts)
     row |= health.read(folder)
 

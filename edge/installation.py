@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from edge import algorithm, device, privacy
+from edge import algorithm, data, device, privacy
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -147,8 +147,8 @@ class Installation:
         """The settings with paths that are relative to the file made absolute."""
 
         def placed(spec: str) -> str:
-            kind, colon, path = spec.partition(":")
-            if colon and kind in ("npz", "idx"):
+            if data.path(spec) is not None:
+                kind, _, path = spec.partition(":")
                 return f"{kind}:{self.folder / path}"
             return str(self.folder / spec) if (self.folder / spec).is_file() else spec
 

@@ -1,8 +1,8 @@
 """Flags that several commands have."""
 
 import argparse
-from pathlib import Path
 
+from edge import data
 from edge.engines import ENGINES
 from edge_bench.models import SHAPES
 from edge_report import flags
@@ -12,7 +12,7 @@ from edge_report.flags import DEFAULT
 
 def add_seeds(parser: argparse.ArgumentParser, seeds: str) -> None:
     """Add the flags of a command that emulates several seeds: --data, --seeds, --workers."""
-    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR", help="data set" + DEFAULT)
+    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|csv:PATH|...", help="data set" + DEFAULT)
     flags.add_integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
     flags.add_count(parser, "--workers", cores(), "processes")
 
@@ -43,5 +43,5 @@ def short(source: str) -> str:
     >>> short("npz:field/people.npz"), short("digits")
     ('people', 'digits')
     """
-    kind, _, rest = source.partition(":")
-    return Path(rest).stem if rest and kind in ("npz", "idx") else source
+    path = data.path(source)
+    return source if path is None else path.stem

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
+from edge import data
+from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.labels import declared
@@ -29,6 +31,7 @@ from export.training.placement import sample_shape
 from export.training.update import Update
 from export.transforms import backbone, batch_norm, heads
 from export.transforms.split import split
+from export.transforms.standardize import standardize
 from export.transforms.trainable import select
 from export.write import export, prepare, save
 
@@ -46,7 +49,7 @@ def main() -> int:
 
 
 def _inspect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
+    parser = CommandParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
     parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
@@ -55,7 +58,7 @@ def _inspect_parser() -> argparse.ArgumentParser:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
         "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
+    add("--standardize", metavar="SOURCE", help="scale the input as this reference set needs it: npz:PATH, csv:PATH...")
     add("--backbone", type=Path, metavar="FILE.tflite", help="computes features of samples; the model is its head")
     add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
@@ -147,6 +151,8 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
     args.classes, class_names = declared(args.classes) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:
+        if args.standardize:
+            raise ConfigError("--backbone scales its samples itself (--backbone-range); leave out --standardize")
         if args.shape or args.split_at:
             raise ConfigError("--backbone says what the model takes; leave out --shape and --split-at")
         args.shape = str(frozen.features)
@@ -240,6 +246,13 @@ def _objective(text: str) -> str:
 
 
 def _model(args: argparse.Namespace, spec: str) -> Model:
+    model = _loaded(args, spec)
+    return (
+        standardize(model, data.samples(args.standardize, model.shape), args.standardize) if args.standardize else model
+    )
+
+
+def _loaded(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
         return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from broker import fleet as fleets
 from broker.check import host_and_port
+from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge_report.document import Section, show
@@ -43,7 +44,7 @@ TROUBLES = {
 
 def main() -> int:
     """Ask, bring, fetch."""
-    parser = argparse.ArgumentParser(prog="field", description="Boards in the field, over the fleet's broker.")
+    parser = CommandParser(prog="field", description="Boards in the field, over the fleet's broker.")
     commands = parser.add_subparsers(dest="command", required=True)
     inventory = commands.add_parser("inventory", help="which devices there are, and how they are")
     inventory.set_defaults(run=_inventory)

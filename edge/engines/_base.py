@@ -53,7 +53,7 @@ class Base(ABC):
 
     def predict(self, x: Array) -> Floats:
         """See `Engine.predict`."""
-        return self.outputs(x, names.PROBABILITIES)[0]
+        return self.outputs(x, self._manifest.prediction)[0]
 
     def load_parameters(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_parameters`."""

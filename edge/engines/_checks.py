@@ -27,9 +27,20 @@ def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
             raise EngineError(f"'{name}' has no rows")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
-    labels, classes = given.get("labels"), manifest.classes
-    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:  # no runtime checks this
-        raise EngineError(f"labels must be 0 to {classes - 1}; they go from {labels.min()} to {labels.max()}")
+    if (y := given.get("labels")) is not None:
+        labels(manifest, y)
+
+
+def labels(manifest: Manifest, y: Array) -> None:
+    """Labels are what the task says, which no runtime checks. Raises EngineError."""
+    task = manifest.job
+    if not task.bounded:
+        return
+    if task.positions:
+        y = np.where(y == manifest.ignored, 0, y)
+    lowest, highest = 0, manifest.classes - 1 if task.classes else 1
+    if not lowest <= y.min() <= y.max() <= highest:
+        raise EngineError(f"labels must be {lowest} to {highest}; they go from {y.min()} to {y.max()}")
 
 
 def _odd(value: Array) -> int:

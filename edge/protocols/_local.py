@@ -117,8 +117,8 @@ def train(
         hyper: scalars of every step beside the learning rate.
 
     Returns:
-        Means over the steps: "loss", "loss/TERM", and "accuracy" on the batches, each judged before its step. Steps
-        that the engine skipped are left out; "skipped_steps" counts them, where there are any.
+        Means over the steps: "loss", "loss/TERM" and, where a row has one class, "accuracy" on the batches, each judged
+        before its step. Steps that the engine skipped are left out; "skipped_steps" counts them, where there are any.
     """
     if settings.order == "stream":
         of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)
@@ -142,9 +142,10 @@ def train(
         steps.append(losses)
         rows += 0 if SKIPPED in losses else len(at)
     metrics = means(steps)
-    correct = sum(losses.get("correct", 0.0) for losses in steps if SKIPPED not in losses)
+    judged = "correct" in metrics
     metrics.pop("correct", None)
-    return metrics | ({"accuracy": correct / rows} if rows else {})
+    correct = sum(losses.get("correct", 0.0) for losses in steps if SKIPPED not in losses)
+    return metrics | ({"accuracy": correct / rows} if judged else {})
 
 
 def means(steps: Sequence[Metrics]) -> Metrics:

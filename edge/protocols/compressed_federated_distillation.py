@@ -11,6 +11,11 @@ What goes over the wire is the difference from the same sender's last codes, mod
 DEFLATE (the paper uses CABAC); with b = 1 it is one number a row, 0 for the class it had. Every
 `keyframe_every` rounds all is sent, so that a lost message is forgotten; a change to something the
 receiver does not have gives rows with wrong sums, which are not used.
+
+Outputs that are no distributions are rounded one by one: code = round((value - low) / (high - low) (2^b - 1)), of a
+multi-label model between 0 and 1, of a regression between -`span` and `span`, in which its numbers are clipped. Any
+codes are possible then, and nothing shows that a change is to something the receiver does not have; so all is sent in
+every round.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -21,6 +26,7 @@ from typing import ClassVar
 import numpy as np
 
 from edge import quantiser
+from edge.errors import ConfigError
 from edge.interfaces import (
     DEVICE,
     Array,
@@ -43,6 +49,8 @@ from edge.specs import ProtocolSpec
 
 KIND = CODES.name
 TERM = "soft_cross_entropy(reference)"
+FEWEST = 4
+"""bits of a regression's numbers, at least"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,8 @@ class CfdSettings(LocalSettings):
 
     up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
     step. distillation_weight: weight of the distillation term. dual: the server distils into a model of its own first;
-    server_steps, server_rate: of that.
+    server_steps, server_rate: of that. span: of a regression, the largest number that is sent, in standard units, like
+    the labels that a model is trained with; its up_bits and down_bits are 4 or more.
     """
 
     up_bits: int = 1
@@ -62,6 +71,7 @@ class CfdSettings(LocalSettings):
     dual: bool = True
     server_steps: int = 50
     server_rate: float = 0.1
+    span: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +79,8 @@ class CfdSettings(LocalSettings):
             raise ValueError("up_bits and down_bits must be 1 to 8")
         if not 0 < self.server_rate <= LARGEST_RATE:
             raise ValueError(f"server_rate must be above 0 and at most {LARGEST_RATE:g}")
+        if not self.span > 0:
+            raise ValueError("span must be above 0")
         if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
             raise ValueError(
                 "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
@@ -87,10 +99,14 @@ def sends(_settings: CfdSettings) -> tuple[MessageKind, ...]:
 
 @dataclass(frozen=True)
 class CodeChannel:
-    """How soft labels (R, K) become small integers, and back. bits: b. form: of the message."""
+    """How soft labels (R, K) become small integers, and back.
+
+    bits: b. form: of the message. ends: the range of outputs that are no distributions; None for distributions.
+    """
 
     bits: int
     form: Format
+    ends: tuple[float, float] | None = None
 
     @property
     def units(self) -> int:
@@ -99,6 +115,10 @@ class CodeChannel:
 
     def quantise(self, rows: Array) -> Array:
         """(R, K) distributions -> codes: (R, K), or for one bit the class of each row (R, 1)."""
+        if self.ends:
+            low, high = self.ends
+            codes: Array = np.rint((rows.clip(low, high) - low) / (high - low) * self.units).astype(np.int64)
+            return codes
         if self.bits == 1:
             first: Array = rows.argmax(axis=1)[:, None].astype(np.int64)
             return first
@@ -106,6 +126,10 @@ class CodeChannel:
 
     def rows(self, codes: Array, classes: int) -> Array | None:
         """The distributions (R, K) float32 that codes stand for; None if they stand for none."""
+        if self.ends:
+            low, high = self.ends
+            values: Array = (low + codes / self.units * (high - low)).astype(np.float32)
+            return values if ((codes >= 0) & (codes <= self.units)).all() else None
         if self.bits == 1:
             known = (codes >= 0).all() and (codes < classes).all()
             return np.array(np.eye(classes, dtype=np.float32)[codes[:, 0]]) if known else None
@@ -125,14 +149,16 @@ class CodeChannel:
 
     def modulus(self, classes: int) -> int:
         """How many codes there are."""
-        return classes if self.bits == 1 else self.units + 1
+        return classes if self.bits == 1 and not self.ends else self.units + 1
 
 
-def channel_of(context: ProtocolContext, bits: int) -> CodeChannel:
-    """For soft labels of the reference set in `bits` bits."""
+def channel_of(context: ProtocolContext, bits: int, span: float) -> CodeChannel:
+    """For soft labels of the reference set in `bits` bits. span: of a regression's."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
-    width = 1 if bits == 1 else context.classes
-    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)))
+    task = context.task
+    ends = None if task.simplex else (0.0, 1.0) if task.bounded else (-span, span)
+    width = 1 if bits == 1 and not ends else context.classes
+    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)), ends)
 
 
 @dataclass
@@ -144,9 +170,13 @@ class _CfdEnd(Stateful):
 
     def __post_init__(self) -> None:
         self.up, self.down = (
-            channel_of(self.context, self.settings.up_bits),
-            channel_of(self.context, self.settings.down_bits),
+            channel_of(self.context, self.settings.up_bits, self.settings.span),
+            channel_of(self.context, self.settings.down_bits, self.settings.span),
         )
+
+    def is_key(self, number: int) -> bool:
+        """Whether all is sent in this round, not only changes; the first is one."""
+        return (number - 1) % self.settings.keyframe_every == 0 or self.up.ends is not None
 
 
 @dataclass
@@ -175,7 +205,7 @@ class CfdDevice(_CfdEnd):
             reference_batch=self.settings.reference_batch,
             hyper={f"weight/{TERM}": self.settings.distillation_weight * bool(len(self.labels))},
         )
-        key = is_key(number, self.settings)
+        key = self.is_key(number)
         new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
         change = self.up.change(new, None if key or not len(self.sent) else self.sent, context.classes)
         self.sent = new
@@ -212,7 +242,7 @@ class CfdServer(_CfdEnd):
         """Collect, average, distil, send to all."""
         context, settings, names = self.context, self.settings, self.context.neighbours
         arrived = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
-        key = is_key(number, settings)
+        key = self.is_key(number)
         tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
             old = None if key or not self.known[i] else self.received[i]
@@ -240,19 +270,14 @@ class CfdServer(_CfdEnd):
         """Steps towards the mean of the devices. Labels there are none: their weight is 0."""
         context, size = self.context, self.settings.reference_batch
         order = batches(len(context.reference_x), size, generator(context, number))
-        steps = []
+        steps, label = [], np.zeros((1, *context.y.shape[1:]), context.y.dtype)
         for _ in range(self.settings.server_steps):
             of = next(order)
             x = context.reference_x[of]
-            batch = {"x": x[:1], "labels": np.zeros(1, np.int64), "reference_x": x, "reference_target": target[of]}
-            hyper = {"weight/cross_entropy": 0.0, f"weight/{TERM}": 1.0}
+            batch = {"x": x[:1], "labels": label, "reference_x": x, "reference_target": target[of]}
+            hyper = {f"weight/{context.supervision}": 0.0, f"weight/{TERM}": 1.0}
             steps.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper))
         return summary(steps)
-
-
-def is_key(number: int, settings: CfdSettings) -> bool:
-    """Whether all is sent in this round, not only changes; the first is one."""
-    return (number - 1) % settings.keyframe_every == 0
 
 
 def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
@@ -267,7 +292,12 @@ def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: i
 
 
 def create(context: ProtocolContext, settings: CfdSettings) -> Protocol:
-    """A device or the server."""
+    """A device or the server. Raises ConfigError: too few bits for the numbers of a regression."""
+    if not context.task.bounded and min(settings.up_bits, settings.down_bits) < FEWEST:
+        raise ConfigError(
+            f"up_bits {settings.up_bits}, down_bits {settings.down_bits}: the numbers of a regression need {FEWEST} to "
+            "8 bits each; set both"
+        )
     return CfdDevice(context, settings) if context.role == DEVICE else CfdServer(context, settings)
 
 
@@ -283,4 +313,5 @@ SPEC = ProtocolSpec(
     centre="server",
     centre_objective=objective,  # the same bundle; its labelled term is given no weight
     renamed={"pull": "distillation_weight"},
+    tasks=("classification", "multi-label", "regression"),
 )

@@ -1,5 +1,7 @@
 """D-Distillation: neighbours exchange soft labels of the reference set, never weights.
 
+Of a multi-label model or a regression the s_n below are its sigmoid outputs or its numbers; nothing else changes.
+
 Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurIPS 2020. With s_n
 (R, K) the softmax outputs of device n on the reference set, and W the mixing weights:
 
@@ -42,10 +44,11 @@ from edge.interfaces import (
     Protocol,
     ProtocolContext,
 )
-from edge.kinds import MASS, SOFT_LABELS
-from edge.protocols._base import Stateful, message
+from edge.kinds import MASS, OUTPUTS, SOFT_LABELS
+from edge.protocols._base import PLAUSIBLE, Stateful, message, outputs
 from edge.protocols._local import LocalSettings, shared, train
 from edge.specs import ProtocolSpec
+from edge.task import CLASSIFICATION, Task
 
 TERM = "squared_error(reference)"
 WEIGHT = f"weight/{TERM}"
@@ -113,10 +116,10 @@ class DDistillation(Stateful):
         """What is talked about: the reference set, or a part of it that changes from round to round."""
         context, rows = self.context, len(self.context.reference_x)
         if not self.settings.subset:
-            return SOFT_LABELS.format(context.reference_digest, (rows, context.classes))
+            return outputs(context).format(context.reference_digest, (rows, context.classes))
         drawn = [context.shared_seed, self.settings.subset]
         digest = sha256(context.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
-        return SOFT_LABELS.format(digest, (min(rows, self.settings.subset), context.classes))
+        return outputs(context).format(digest, (min(rows, self.settings.subset), context.classes))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' estimates."""
@@ -144,7 +147,7 @@ class DDistillation(Stateful):
         s = self._outputs(engine)
 
         received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        valid = {j: values for j, values in received.items() if plausible(values)}
+        valid = {j: values for j, values in received.items() if plausible(values, self.context.task, self.s)}
         z = self.s.copy() if plain else self.z.copy()
         for j, values in valid.items():
             z[rows] += self.context.weights[j] * (values.astype(np.float64) - outgoing.sent[j][form.kind].values)
@@ -211,9 +214,11 @@ class PushSum(DDistillation):
         s = self._shared(number, engine)
 
         received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        valid = 0
+        valid, bound = 0, self._bound()
         for i, j in enumerate(neighbours):
-            if j in received and plausible_mass(arrived := received[j].astype(np.float64) - self.taken[i], number):
+            if j in received and plausible_mass(
+                arrived := received[j].astype(np.float64) - self.taken[i], number, bound
+            ):
                 self.mass = self.mass + arrived
                 self.taken[i] += arrived
                 valid += 1
@@ -226,29 +231,39 @@ class PushSum(DDistillation):
         metrics["rejected_invalid"] = float(len(received) - valid)
         return metrics
 
+    def _bound(self) -> float | None:
+        """The largest output that is plausible; None for distributions, whose sums are checked, too."""
+        task = self.context.task
+        return None if task.simplex else 1.0 if task.bounded else PLAUSIBLE * (1 + float(np.abs(self.s).max()))
+
     def _shared(self, number: int, engine: Engine) -> Array:
         """The outputs that go into the sums: what noise and temperature do to them stays in the network's mean."""
         return self.context.perturb(self._outputs(engine), number).astype(np.float64)
 
 
-def plausible(rows: Array) -> bool:
-    """Whether rows (R, K) can be an honest z: sums of 1, and not far outside the simplex.
+def plausible(rows: Array, task: Task = CLASSIFICATION, own: Array | None = None) -> bool:
+    """Whether rows (R, K) can be an honest z.
 
-    z differs from a mean of distributions by differences of distributions, so that 2 beyond either
-    end is generous; a neighbour that sends 1e30 would otherwise end our training with one message.
+    z differs from a mean of distributions by differences of distributions, so its sums are 1, and 2 beyond either end
+    is generous; a neighbour that sends 1e30 would otherwise end our training with one message. The same goes for
+    probabilities of single labels. The numbers of a regression are at most PLAUSIBLE times as large as `own`, plus one.
     """
-    total = rows.sum(axis=1, dtype=np.float64)
-    return bool(np.abs(total - 1).max() < 1e-2 and rows.min() >= -2 and rows.max() <= 3)
+    if not task.bounded:
+        return bool(np.abs(rows).max() <= PLAUSIBLE * (1 + (0.0 if own is None else np.abs(own).max())))
+    summed = not task.simplex or np.abs(rows.sum(axis=1, dtype=np.float64) - 1).max() < 1e-2
+    return bool(summed and rows.min() >= -2 and rows.max() <= 3)
 
 
-def plausible_mass(arrived: Array, number: int) -> bool:
+def plausible_mass(arrived: Array, number: int, bound: float | None = None) -> bool:
     """Whether an honest neighbour can have given this much since its last message: a weight, and as much in every row.
 
     By round t a device cannot have held more weight than there are devices, of which it gives a part a round.
+    bound: of the outputs, where they are no distributions.
     """
     rows, weight = arrived[:-1], arrived[-1]
-    fair = np.abs(rows.sum(axis=1) - weight[0]).max() < 1e-2 * (1 + number) and np.ptp(weight) == 0
-    return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
+    summed = bound is not None or np.abs(rows.sum(axis=1) - weight[0]).max() < 1e-2 * (1 + number)
+    limit = 3 * (bound or 1.0) * (weight[0] + number)
+    return bool(summed and np.ptp(weight) == 0 and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= limit)
 
 
 def create(context: ProtocolContext, settings: DDistillationSettings) -> DDistillation:
@@ -264,7 +279,8 @@ SPEC = ProtocolSpec(
     objective=objective,
     create=create,
     sends=sends,
-    kinds=(SOFT_LABELS, MASS),
+    kinds=(SOFT_LABELS, OUTPUTS, MASS),
+    tasks=("classification", "multi-label", "regression"),
     perturbs=(MASS,),
     renamed={"pull": "distillation_weight"},
 )
