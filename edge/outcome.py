@@ -59,8 +59,8 @@ def judge(accuracy: float | None, y: Array, classes: int, losses: Sequence[float
         the first round, if the median of the last third of the losses is not below it. Empty if all is well.
     """
     outcome = {}
-    classified = accuracy is not None and len(y) and y.ndim == 1 and y.dtype.kind in "iu"
-    if classified and accuracy <= (level := chance(y, classes)) + CLOSE:
+    classified = len(y) > 0 and y.ndim == 1 and y.dtype.kind in "iu"
+    if accuracy is not None and classified and accuracy <= (level := chance(y, classes)) + CLOSE:
         outcome[AT_CHANCE] = level
     if len(losses) >= LEAST_ROUNDS:
         last = median(losses[-(len(losses) // 3) :])
