@@ -34,7 +34,7 @@ from edge.specs import CHECKED
 
 NONE = "none"
 """the setting without weights: everybody counts alike, and rows are the paper's, of K entries"""
-SMALLEST = 1e-6
+SMALLEST = 1e-9
 """a row whose weights sum to less than this is of nobody's opinion"""
 
 

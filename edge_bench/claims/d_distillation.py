@@ -9,7 +9,8 @@ from edge_sim.convergence import window
 
 ROUNDS = 150
 LOCAL = {"local_steps": 10, "learning_rate": 0.1}
-OURS = {**LOCAL, "distillation_weight": 5.0, "reference_batch": 128}
+PAPER = {"weighting": "none", "loss": "squared-error"}
+OURS = {**LOCAL, **PAPER, "distillation_weight": 5.0, "reference_batch": 128}
 
 
 def settings(data: ClaimData) -> dict[str, Setting]:
