@@ -26,6 +26,7 @@ from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import metrics_log
+from edge.task import METRICS
 from edge.transports import mqtt
 
 _log = logging.getLogger(__name__)
@@ -167,16 +168,16 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
     if device.context.role == DEVICE and due and len(test.y_test):
-        row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
+        row |= {f"{key}_all": score for key, score in device.scores(test.x_test, test.y_test).items()}
     row |= telemetry(device.transport.traffic, device.inbox.counts)
     row |= health.read(folder)
 
 
 def _line(me: str, row: Row) -> str:
-    accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
+    measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
     )
 
