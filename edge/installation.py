@@ -128,7 +128,7 @@ class Installation:
         bundle = bundles.read(path or self.bundle)
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
-        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}")
+        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
         fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(

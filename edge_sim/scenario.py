@@ -10,6 +10,7 @@ from edge import algorithm
 from edge.algorithm import Algorithm
 from edge.config import RunConfig
 from edge.errors import ConfigError
+from edge.task import Task, task
 from edge_sim import attacks
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
@@ -34,6 +35,12 @@ class Scenario(RunConfig):
     """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; the zoo has for anything mlp, linear, for images
     small-cnn, lenet, resnet8, resnet20, resnet56, resnet110, gkt-edge, mobilenet-v2, tiny-transformer, for spectrograms
     ds-cnn, for sensor windows tcn, gru, tiny-transformer; of a list, device i has the (i mod length)-th"""
+    task: str | None = None
+    """what the labels of a file are for: classification, multi-label, regression, per-position; if absent, what a
+    bundle or the data set says, or classification (docs/objectives.md)"""
+    supervision: str | None = None
+    """the term that learns from labels, e.g. huber[0.5], focal, smoothed_cross_entropy; if absent the task's own:
+    cross_entropy, binary_cross_entropy, mean_squared_error, position_cross_entropy"""
     split_at: str | None = None
     """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
@@ -133,6 +140,11 @@ class Scenario(RunConfig):
     def evaluated(self, number: int) -> bool:
         """Whether devices are evaluated after that round."""
         return number % self.evaluate_every == 0 or number in (1, self.rounds)
+
+    @property
+    def labels(self) -> Task | None:
+        """The task, if one is named. Raises ConfigError."""
+        return None if self.task is None else task(self.task)
 
     @property
     def protocols(self) -> tuple[str, ...]:
