@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
+from edge import outcome
 from edge.application import samples
 from edge.application import session as sessions
 from edge.command import add_plugins, guarded, plugin_flag
@@ -23,6 +24,7 @@ from edge.interfaces import Trial
 from edge.node import Row
 from edge.operations import rollout, systemd
 from edge.operations.rollout import NewBundleError
+from edge.task import METRICS
 
 _log = logging.getLogger(__name__)
 
@@ -117,11 +119,13 @@ def _work(node: Installation, as_json: bool) -> None:
 
 
 def _line(me: str, row: Row) -> str:
-    accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
+    measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
+    words = ", ".join(outcome.sentences(row, row.get("accuracy_all"), outcome.supervised_loss(row)))
+    end = f"  it has learnt nothing: {words}" if words else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
-        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
+        f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
+        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{end}"
     )
 
 

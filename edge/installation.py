@@ -1,10 +1,13 @@
 """A node as its folder describes it: node.toml, and the bundles, data, certificates and checkpoints beside it."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 from edge import algorithm, data, device, privacy
 from edge import bundle as bundles
@@ -13,12 +16,15 @@ from edge.bundle import Bundle
 from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
-from edge.interfaces import DEVICE, Array, Engine, NodeId, ProtocolContext, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, PrivacyClass, ProtocolContext, Transport
 from edge.labels import Classes
 from edge.operations.remote import OPERATOR
 from edge.protocols import PROTOCOLS
+from edge.standardization import HOW, ill_scaled
 from edge.storage.retention import parse
 from edge.transports import mqtt
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,12 @@ class Installation:
             )
         own = bundles.read(self.folder / config.centre_bundle)
         own.require(objective, f"the {config.role} of {algorithm.name}")
+        theirs, ours = devices.manifest.class_names, own.manifest.class_names
+        if (devices.manifest.classes, theirs) != (own.manifest.classes, ours):
+            raise ConfigError(
+                f"centre_bundle: {config.centre_bundle} has the classes {_named(own)}, the devices' bundle "
+                f"{config.bundle} has {_named(devices)}; export both with the same --classes"
+            )
         return own
 
     def parts(self, path: Path | None = None, samples: tuple[Array, Array] | None = None) -> Parts:
@@ -125,10 +137,13 @@ class Installation:
             MurmurError: what does not fit, and with what.
         """
         config = self.config
+        self._require_shared_reference()
         bundle = bundles.read(path or self.bundle)
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
-        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}")
+        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
+        if config.store and samples is None:  # none so far
+            samples = np.empty((0, *takes.sample), np.float32), np.empty(0, np.int64)
         if samples is None:
             fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
         else:
@@ -137,6 +152,9 @@ class Installation:
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
             )
+        wrong = ill_scaled(fleet.share(self.id)[0])
+        if wrong and takes.standardization is None and takes.backbone is None:
+            _log.warning("note: %s has %s, and %s does not scale it: %s", config.data, wrong, config.bundle, HOW)
         fleet = fleet.featured(bundle, config.threads or 1)
         context = fleet.context(self.algorithm, self.id, bundle, config.seed)
         return Parts(fleet, context, self.trained(bundle))
@@ -156,6 +174,26 @@ class Installation:
         """Put the node together. Raises ConfigError."""
         key = privacy.secret(self.home) if self.config.privacy.noise else 0
         return device.build(self.config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key)
+
+    def _require_shared_reference(self) -> None:
+        """Refuse a reference set of this device's own rows, which no neighbour would have.
+
+        Raises ConfigError.
+        """
+        config = self.config
+        own = data.path(config.data) is not None or config.data.startswith("python:")
+        needed = any(kind.privacy is not PrivacyClass.WEIGHTS for kind in self.algorithm.sends)
+        if config.store and config.reference.isdecimal() and needed:
+            raise ConfigError(
+                f"reference '{config.reference}': samples that arrive give no reference set that all devices share; "
+                "name a file that all have, as in npz:reference.npz"
+            )
+        if config.role == DEVICE and own and config.split is None and config.reference.isdecimal() and needed:
+            raise ConfigError(
+                f"reference '{config.reference}' takes rows of {config.data}, which is this device's own: every device "
+                "would have another reference set. Name a file that all devices have, as in reference = "
+                '"npz:reference.npz"; if all have this data, divide it with split'
+            )
 
     def _placed(self) -> NodeConfig:
         """The settings with paths that are relative to the file made absolute."""
@@ -183,6 +221,11 @@ def _require_growing(config: NodeConfig, protocol: Algorithm) -> None:
             f"store '{config.store}': {protocol.name} takes its samples at the start; samples may arrive with: "
             f"{', '.join(able)}"
         )
+
+
+def _named(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    return ", ".join(manifest.class_names or (f"0 to {manifest.classes - 1}, without names",))
 
 
 def _name(config: NodeConfig, centre: NodeId | None) -> NodeId:

@@ -52,6 +52,10 @@ def store(node: Installation) -> "SampleStore":
     if node.home is None:
         raise ConfigError(f"store '{node.config.store}': name a folder as `checkpoint`; samples are kept there, too")
     bundle = bundles.read(node.bundle)
+    if bundle.manifest.backbone:
+        raise ConfigError(
+            f"store: {bundle.path} trains the head of a backbone, which samples that arrive do not pass yet"
+        )
     wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
     label_shape = tuple(map(int, wanted.shape[1:]))
     return SampleStore(node.home, node.config.store or "", bundle.manifest.shape, label_shape, wanted.dtype)
@@ -106,7 +110,7 @@ def _labels(bundle: Bundle, y: Array) -> Array:
         raise DataError(f"y: expected class numbers or names, got {y.dtype} {list(y.shape)}")
     if manifest.job.positions:  # the engine knows which number stands for a position without a label
         return np.ascontiguousarray(y, np.int64)
-    return Classes(manifest.classes, manifest.class_names or (), bundle.path.name).numbers(y, "y")
+    return Classes(manifest.classes, manifest.class_names or (), bundle.path.name, manifest.job).numbers(y, "y")
 
 
 def _rows(shape: tuple[int, ...], rows: int | str = "n") -> str:

@@ -2,12 +2,13 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 from typing import Protocol as Interface
 
-from edge import checkpoint
+from edge import checkpoint, outcome
 from edge.application import saved_model
 from edge.application.shared_engine import SharedEngine
 from edge.device import Device
@@ -29,6 +30,8 @@ MODEL = "model.onnx"
 """what `save` writes, beside the checkpoints"""
 NAP = 1.0
 """Seconds for which a node without new samples sleeps before it looks again."""
+MOST_LOSSES = 100_000
+"""Losses that are remembered, to say in the end whether they have fallen."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class Session:
     failures: int = 0
     best: float | None = None
     version: int = -1
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LOSSES))
 
     def rows(self, alive: Callable[[], None] = lambda: None, interval: float = 30.0) -> Iterator[Row]:
         """Play to the last round, or until `alive` raises `Stopped`.
@@ -78,6 +82,8 @@ class Session:
         try:
             for row in run(self._awake(steps, alive), self.device.transport, time.monotonic, alive, interval):
                 self._keep(row)
+                if (loss := outcome.supervised_loss(row)) is not None:
+                    self.losses.append(loss)
                 self._complete(row)
                 self.device.transport.report(row)
                 if home:
@@ -133,7 +139,8 @@ class Session:
     def _complete(self, row: Row) -> None:
         """Add to a round's row what is not of the round: scores, traffic, and how the board is."""
         device, config, test = self.device, self.node.config, self.parts.fleet.dataset
-        due = row["round"] % config.evaluate_every == 0 or 0 < config.rounds <= row["round"]
+        last = 0 < config.rounds <= row["round"]
+        due = row["round"] % config.evaluate_every == 0 or last
         if device.context.role == DEVICE and due and len(test.y_test):
             scores = device.scores(test.x_test, test.y_test)
             row |= {f"{key}_all": value for key, value in scores.items()}
@@ -141,7 +148,10 @@ class Session:
             if config.save == "best" and (self.best is None or score > self.best):
                 self.best = score
                 self._save()
-        row |= telemetry(device.transport.traffic, device.inbox.counts)
+        if device.context.role == DEVICE and last:  # whether losses have fallen shows if all of them are known
+            losses = list(self.losses) if self.first == 1 else ()
+            row |= outcome.judge(row.get("accuracy_all"), test.y_test, test.classes, losses)
+        row |= telemetry(device.transport.traffic, device.inbox.refusals)
         row |= health.read(self.node.folder)
 
     def _save(self) -> None:

@@ -10,13 +10,13 @@ import onnxruntime  # noqa: TID251 - as another program would load the file
 import pytest
 
 from broker import embedded
-from edge import Node
+from edge import Node, algorithm
 from edge.errors import ConfigError, DataError, MurmurError
 from edge.node import Row
 from tests.edge.application.models import CLASSES, blobs, mlp
 from tests.waiting import eventually
 
-D_DISTILLATION = "cross_entropy + squared_error(reference)"
+D_DISTILLATION = " + ".join(algorithm.load("d-distillation", {}, "settings").objective)
 
 
 @pytest.fixture(scope="module")
