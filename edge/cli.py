@@ -12,7 +12,7 @@ from typing import Any
 
 from edge import bundle as bundles
 from edge import outcome
-from edge.application import samples
+from edge.application import answering, samples
 from edge.application import session as sessions
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig
@@ -37,21 +37,26 @@ def main() -> int:
 def _perform() -> int:
     args, flags = _arguments()
     add_plugins(args)
-    action = _tune if args.what == "tune" else _serve
-    return action(Installation.read(args.config, flags), args.json)
+    node = Installation.read(args.config, flags)
+    if (args.what == "predict") != (args.input is not None):
+        raise ConfigError("--input SOURCE goes with predict: edge-node predict --config node.toml --input npz:x.npz")
+    if args.what == "predict":
+        return _predict(node, args.input, args.json)
+    return (_tune if args.what == "tune" else _serve)(node, args.json)
 
 
 def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     """The command line, and the settings on it; the parser is not kept while the node runs."""
     parser = Parser(
         prog="edge-node",
-        usage="edge-node [tune] --config node.toml [flags]",
-        description="Run one device until its last round; or find out how its engine runs best here, and keep that. "
-        "Flags go over the file.",
+        usage="edge-node [tune|predict] --config node.toml [flags]",
+        description="Run one device until its last round; or find out how its engine runs best here, and keep that; or "
+        "predict with what it has learnt. Flags go over the file.",
     )
-    parser.add_argument("what", nargs="?", choices=("run", "tune"), default="run", help="default: run")
+    parser.add_argument("what", nargs="?", choices=("run", "tune", "predict"), default="run", help="default: run")
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml", help="the node's settings")
     parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
+    parser.add_argument("--input", metavar="SOURCE", help="samples to predict, as in npz:PATH")
     plugin_flag(parser)
     parser.add_settings(NodeConfig)
     args = parser.parse_args()
@@ -80,6 +85,19 @@ def _tune(node: Installation, as_json: bool) -> int:
         print(json.dumps({"chosen": asdict(trials[0]), "trials": [asdict(t) for t in trials]}))
     else:
         print(f"kept in {config.checkpoint}/: {_options(trials[0])}")
+    return 0
+
+
+def _predict(node: Installation, source: str, as_json: bool) -> int:
+    """Print what the newest checkpoint says of samples."""
+    for answer in answering.predictions(node, source):
+        if as_json:
+            print(json.dumps(answer))
+        else:
+            outputs = " ".join(f"{value:.3f}" for value in answer["outputs"])
+            print(
+                f"{answer['row']}  {answer['class']}  {outputs}" if "class" in answer else f"{answer['row']}  {outputs}"
+            )
     return 0
 
 

@@ -1,6 +1,7 @@
 """A node within an application: real nodes, a real broker."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import onnxruntime  # noqa: TID251 - as another program would load the file
 import pytest
 
 from broker import embedded
-from edge import Node, algorithm
+from edge import Node, algorithm, cli
 from edge.errors import ConfigError, DataError, MurmurError
 from edge.node import Row
 from tests.edge.application.models import CLASSES, blobs, mlp
@@ -218,3 +219,30 @@ def test_bad_samples_are_refused_whole(x: object, y: object, reason: str, settin
 def test_bad_settings_are_refused(change: dict[str, Any], reason: str, settings: dict[str, Any]) -> None:
     with pytest.raises(MurmurError, match=reason):
         Node(**{"id": "a", "checkpoint": "state", **settings, **change}).start()
+
+
+def test_the_command_predicts_from_the_checkpoint_and_the_model_is_saved(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del settings["settings"], settings["folder"]
+    lines = [f"{key} = {value!r}" for key, value in settings.items()]
+    lines += ["id = 'a'", "checkpoint = 'state-a'", "save = 'last'", "store = 'ring:50'", "rounds = 2"]
+    (tmp_path / "node.toml").write_text("\n".join(lines).replace("round_timeout = 10", "round_timeout = 0.5"))
+    x, y = blobs(30)
+    np.savez(tmp_path / "x.npz", x=x)
+    with Node.from_config(tmp_path / "node.toml") as node:  # alone: it does not wait long for "b"
+        node.observe(x, y)
+        assert node.wait(30)
+    expected = node.predict(x)
+    command = ["edge-node", "predict", "--config", str(tmp_path / "node.toml")]
+    monkeypatch.setattr("sys.argv", [*command, "--input", f"npz:{tmp_path / 'x.npz'}", "--json"])
+    assert cli.main() == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert np.array_equal(np.array([answer["outputs"] for answer in answers], np.float32), expected)
+    assert [answer["class"] for answer in answers] == [CLASSES[k] for k in expected.argmax(axis=1)]
+    session = onnxruntime.InferenceSession(tmp_path / "state-a" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert np.abs(session.run(["probabilities"], {"x": x})[0] - expected).max() < 1e-6
+    for words, reason in {("--input", "x.npz"): "expected a source of samples", (): "--input SOURCE goes with"}.items():
+        monkeypatch.setattr("sys.argv", [*command, *words])
+        assert cli.main() == 2
+        assert reason in capsys.readouterr().err
