@@ -7,6 +7,7 @@
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from onnx import helper
@@ -75,7 +76,7 @@ def _shaped(model: Model, named: Task | None, classes: int | None) -> tuple[Mode
 
 
 def _appended(
-    model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: object
+    model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: Any
 ) -> Model:
     """The model with one more node behind its logits. shape: a constant that the node reads."""
     result = f"{model.output}/{op_type.lower()}"
