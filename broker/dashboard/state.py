@@ -4,7 +4,9 @@ Bounded, whatever arrives: MAX_DEVICES devices, LONGEST points of a curve, POINT
 
     silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or its last will
     diverging   its loss is not a number, or RISE times the lowest it had
-    rejected    it has refused messages since its alarms were last acknowledged (malformed, foreign or invalid ones)
+    rejected    it has refused messages since its alarms were last acknowledged (malformed, foreign or invalid ones);
+                whose digest is another one is named
+    learning    it has ended at chance, or its loss has not fallen (`edge.outcome`)
 """
 
 import math
@@ -15,6 +17,8 @@ from statistics import median
 from typing import Any
 
 from broker import reports
+from edge import outcome
+from edge.messaging.inbox import OTHER_DIGEST
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
@@ -36,6 +40,9 @@ CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "m
 """of a device that are kept"""
 OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
 REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "rejected_by_aggregator")
+DIGESTS = f"refused_{OTHER_DIGEST}"
+NAMED = 3
+"""neighbours that an alarm names"""
 QUIET = 20.0
 RISE = 3.0
 Curve = list[tuple[float, float]]
@@ -53,6 +60,8 @@ class _Device:
     """messages, when the alarms were last acknowledged"""
     excused: bool = False
     """from the alarm "silent", until it reports again"""
+    known_outcome: bool = False
+    """whether the alarm "learning" was acknowledged, until it reports again"""
     diverged: bool = False
     """whether its last loss was no number"""
 
@@ -60,6 +69,7 @@ class _Device:
         if self.seen:
             self.pauses = [*self.pauses, now - self.seen][-20:]
         self.row, self.seen, self.online, self.excused, self.diverged = row, now, True, False, diverged
+        self.known_outcome = False
         self.lowest = min(self.lowest, row.get("loss", math.inf))
         for key in CURVES:
             if key in row and "round" in row:
@@ -81,8 +91,19 @@ class _Device:
         elif loss is not None and loss > RISE * self.lowest + 0.1:
             alarms["diverging"] = f"loss {loss:.3g}, was {self.lowest:.3g}"
         if (refused := self.rejected - self.refused) > 0:
-            alarms["rejected"] = f"{refused:.0f} messages refused"
+            alarms["rejected"] = f"{refused:.0f} messages refused{self._other_digests()}"
+        words = outcome.sentences(self.row, self.row.get("accuracy_all"), outcome.supervised_loss(self.row))
+        if words and not self.known_outcome:
+            alarms["learning"] = ", ".join(words)
         return alarms
+
+    def _other_digests(self) -> str:
+        """Whose messages are about something else than its own."""
+        senders = [key.removeprefix(DIGESTS) for key in sorted(self.row) if key.startswith(DIGESTS)]
+        if not senders:
+            return ""
+        names = ", ".join(senders[:NAMED]) + (", ..." if len(senders) > NAMED else "")
+        return f"; another reference set, model or class names at {names} (their digest differs)"
 
     @property
     def rejected(self) -> float:
@@ -177,6 +198,7 @@ class FleetState:
                 return False
             device.excused, device.refused = "silent" in device.alarms(self.clock()), device.rejected
             device.lowest = device.row.get("loss", device.lowest)
+            device.known_outcome = True
             return True
 
     def forget(self, name: str) -> bool:

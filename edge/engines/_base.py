@@ -53,7 +53,13 @@ class Base(ABC):
 
     def predict(self, x: Array) -> Floats:
         """See `Engine.predict`."""
-        return self.outputs(x, self._manifest.prediction)[0]
+        outputs = self.outputs(x, self._manifest.prediction)[0]
+        if not (self._manifest.job.bounded or np.isfinite(outputs).all()):
+            raise EngineError(
+                "the model's outputs are beyond all numbers: it has diverged. Lower learning_rate, or "
+                "distillation_weight where there is one"
+            )
+        return outputs
 
     def load_parameters(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_parameters`."""

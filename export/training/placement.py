@@ -90,10 +90,8 @@ def _check_logits(op: GraphBuilder, model: Model, head: Value) -> None:
     if not fits or shape[1] is None or shape[1] < (2 if kind.classes else 1):
         wanted = "(batch, classes, positions ...)" if kind.positions else "(batch, classes)"
         wanted = wanted if kind.classes else "(batch, numbers)"
-        raise ExportError(
-            f"model '{model.name}' must give logits {wanted} for {kind.name}; it gives {list(shape)}: name what it is "
-            "for with --task"
-        )
+        hint = "" if kind is CLASSIFICATION else f", which {kind.name} cannot use: name what it is for with --task"
+        raise ExportError(f"model '{model.name}' must give logits {wanted}; it gives {list(shape)}{hint}")
     if shape[0] is not None:
         raise ExportError(
             f"model '{model.name}' fixes its batch at {shape[0]} inside; export it with a symbolic batch axis"
