@@ -13,7 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.errors import TransportError
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Credentials, new_client
+from edge.transports.mqtt import Credentials, new_client, refuse_plain
 
 TIMEOUT = 10.0
 """Seconds to wait for the broker when connecting."""
@@ -66,6 +66,7 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
     """
     topics.name(fleet, "fleet")
     address = parse(url)
+    refuse_plain(address, credentials)
     tls = Credentials.of_folder(credentials) if credentials else Credentials()
     client = new_client(f"{fleet}-monitor", tls=tls if address.tls else None)
     client.username_pw_set(address.user, address.password)
