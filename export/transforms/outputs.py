@@ -75,9 +75,7 @@ def _shaped(model: Model, named: Task | None, classes: int | None) -> tuple[Mode
     return replace(model, task=known.name), known
 
 
-def _appended(
-    model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: Any
-) -> Model:
+def _appended(model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: Any) -> Model:
     """The model with one more node behind its logits. shape: a constant that the node reads."""
     result = f"{model.output}/{op_type.lower()}"
     constants = {} if shape is None else {f"{result}/shape": np.array(shape, np.int64)}

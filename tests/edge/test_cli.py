@@ -155,7 +155,9 @@ def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
 
     cut = read(MODEL, FEATURES, 0.0, 1.0)
     model = zoo.build("linear", shape=(cut.features,), classes=10)
-    export(model, tmp_path / "head", objective="cross_entropy + soft_cross_entropy(reference)", rows=(32, 32), backbone=cut)
+    export(
+        model, tmp_path / "head", objective="cross_entropy + soft_cross_entropy(reference)", rows=(32, 32), backbone=cut
+    )
     for path in pair:
         text = path.read_text().replace('bundle = "bundle"', 'bundle = "head"\nengine = "tflite"')
         path.write_text(text.replace("learning_rate = 0.2", "learning_rate = 0.3\ndistillation_weight = 5.0"))
