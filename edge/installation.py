@@ -15,6 +15,8 @@ from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
 from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
 from edge.labels import Classes
+from edge.messaging import run_identity
+from edge.messaging.run_identity import RunIdentity
 from edge.operations.remote import OPERATOR
 from edge.transports import mqtt
 
@@ -141,7 +143,11 @@ class Installation:
     ) -> Device:
         """Put the node together. Raises ConfigError."""
         key = privacy.secret(self.home) if self.config.privacy.noise else 0
-        return device.build(self.config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key)
+        config = self.config
+        identity = RunIdentity(run_identity.named(config.fleet, config.run) if config.run else 0)
+        return device.build(
+            config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key, identity=identity
+        )
 
     def _placed(self) -> NodeConfig:
         """The settings with paths that are relative to the file made absolute."""
