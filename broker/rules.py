@@ -13,6 +13,8 @@ PACKET = 520_000
 """Bytes of the largest packet: a payload of 512 kB, its topic and properties."""
 MONITOR = "monitor"
 """the name that may read what devices report about themselves, and nothing else"""
+DASHBOARD = "dashboard"
+"""the same for a second client: the broker throws out one of two that have one name"""
 OPERATOR = "operator"
 """the name that may also ask devices for reports, and bring them models (`edge.operations.remote`)"""
 BRIDGE = "bridge"
@@ -74,10 +76,15 @@ def access_rules(name: str, revoked: Sequence[str] = ()) -> str:
 pattern write {topics.Address(name, "+", "%u", "+").topic}
 pattern read {topics.inbox(name, "%u")}
 pattern write {topics.status(name, "%u")}
+pattern read {topics.status(name, "+")}
 pattern write {topics.telemetry(name, "%u")}
 pattern write homeassistant/sensor/{name}-%u/+/config
 
 user {MONITOR}
+topic read {topics.status(name, "+")}
+topic read {topics.telemetry(name, "+")}
+
+user {DASHBOARD}
 topic read {topics.status(name, "+")}
 topic read {topics.telemetry(name, "+")}
 

@@ -1,5 +1,6 @@
 """A client that only reads: it follows the status and the telemetry of a fleet's devices."""
 
+import secrets
 import ssl
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.rules import MONITOR
 from edge.errors import TransportError
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
@@ -21,8 +23,34 @@ Take = Callable[[str, bytes, float], None]
 """(topic, payload, seconds since 1970)"""
 
 
+class Listener(threading.Thread):
+    """The thread on which messages arrive. It may end only when it is asked to: what it has shown would go stale."""
+
+    def __init__(self, client: paho.Client) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._reason: BaseException | None = None
+
+    def run(self) -> None:
+        """Receive until the client disconnects."""
+        try:
+            self._client.loop_forever()
+        except BaseException as reason:  # whatever it is, it has ended the thread, and `check` says so
+            self._reason = reason
+
+    def check(self) -> None:
+        """Raise TransportError if nothing is received any more."""
+        if not self.is_alive():
+            raise TransportError(f"nothing is received from the broker any more: {self._reason!r}")
+
+    def wait(self, stop: threading.Event, pause: float = 1.0) -> None:
+        """Wait until `stop` is set. Raises TransportError: the thread has ended before."""
+        while not stop.wait(pause):
+            self.check()
+
+
 @contextmanager
-def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[None]:
+def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[Listener]:
     """Follow a fleet while the block lasts.
 
     Args:
@@ -31,6 +59,9 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         credentials: folder of `edge-broker enrol monitor`, for mqtts://.
         take: is called with every message, from a thread of its own.
 
+    Yields:
+        The listener, to wait on.
+
     Raises:
         ConfigError: a URL, name or certificate file cannot be used.
         TransportError: the broker does not answer, or refuses the connection.
@@ -38,7 +69,8 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
     topics.name(fleet, "fleet")
     address = parse(url)
     tls = Credentials.of_folder(credentials) if credentials else Credentials()
-    client = new_client(f"{fleet}-monitor", tls=tls if address.tls else None)
+    # A name of its own for every process: of two clients with one name the broker throws one out.
+    client = new_client(f"{fleet}-{MONITOR}-{secrets.token_hex(4)}", tls=tls if address.tls else None)
     client.username_pw_set(address.user, address.password)
     settled, refusals = threading.Event(), [""]
 
@@ -54,11 +86,12 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         client.connect(address.host, address.port)
     except (OSError, ssl.SSLError) as reason:
         raise TransportError(f"no MQTT broker answers at {address.shown} ({reason})") from None
+    listener = Listener(client)
     try:
-        client.loop_start()
+        listener.start()
         if not settled.wait(TIMEOUT) or refusals[0]:
             raise TransportError(f"the broker at {address.shown} {refusals[0] or 'does not answer'} (monitor)")
-        yield
+        yield listener
     finally:
         client.disconnect()
-        client.loop_stop()
+        listener.join(TIMEOUT)

@@ -24,10 +24,11 @@ from edge.bundle import Bundle
 from edge.config import RunConfig
 from edge.data import Dataset
 from edge.engines import ENGINES, NoModel
+from edge.errors import ConfigError
 from edge.graph import mixing
 from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
-from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport
+from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport, everybody
 from edge.labels import Classes
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
@@ -164,10 +165,9 @@ class Device:
         """Seconds it waits for silent neighbours in a round: a centre less than its devices."""
         return node.round_timeout(self.context, self.config.round_timeout)
 
-    def accuracy(self, x: Array, y: Array) -> float:
-        """Return the fraction of samples x (n, ...) of which the protocol's last head gives the class y (n,)."""
-        outputs = self.protocol.heads(self.engine, x, None)[-1]
-        return float((outputs.argmax(axis=1) == y).mean())
+    def scores(self, x: Array, y: Array) -> dict[str, float]:
+        """Return the metrics of the task, by key, for what the protocol's last head gives samples x (n, ...)."""
+        return self.context.task.scores(self.protocol.heads(self.engine, x, None)[-1], y)
 
 
 def read_fleet(
@@ -185,7 +185,7 @@ def read_fleet(
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed, classes)
+    whole = data.load(config.data, config.seed, classes, config.holdout)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)
@@ -241,9 +241,25 @@ def build(
     Raises:
         ConfigError: a setting that cannot be.
     """
+    _refuse_inapplicable(config, context)
     publish = config.privacy.publisher(context.role, noise_key)
     aggregate = robust.load(config.aggregation)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
     mailbox = Mailbox(transport, Inbox(protocol.accepts(), identity), config.coding.by_kind(), now)
     return Device(config, context, engine, transport, protocol, mailbox, aggregate, publish)
+
+
+def _refuse_inapplicable(config: RunConfig, context: ProtocolContext) -> None:
+    """Refuse what is for distributions where the model's outputs are none. Raises ConfigError."""
+    if context.task.simplex:
+        return
+    privacy, settings = config.privacy, []
+    settings += [f"privacy.noise '{privacy.noise}'"] if privacy.noise else []
+    settings += [f"privacy.temperature {privacy.temperature:g}"] if privacy.temperature != 1 else []
+    settings += [f"aggregation '{config.aggregation}'"] if robust.load(config.aggregation) is not everybody else []
+    if settings:
+        raise ConfigError(
+            f"{settings[0]} applies to distributions over classes; the outputs of a model for {context.task.name} are "
+            "none: leave it out"
+        )

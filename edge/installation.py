@@ -1,12 +1,13 @@
 """A node as its folder describes it: node.toml, and the bundles, data, certificates and checkpoints beside it."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from edge import algorithm, device, privacy
+from edge import algorithm, data, device, privacy
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -18,7 +19,10 @@ from edge.labels import Classes
 from edge.messaging import run_identity
 from edge.messaging.run_identity import RunIdentity
 from edge.operations.remote import OPERATOR
+from edge.standardization import HOW, ill_scaled
 from edge.transports import mqtt
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,9 @@ class Installation:
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
             )
+        wrong = ill_scaled(fleet.share(self.id)[0])
+        if wrong and takes.standardization is None and takes.backbone is None:
+            _log.warning("note: %s has %s, and %s does not scale it: %s", config.data, wrong, config.bundle, HOW)
         fleet = fleet.featured(bundle, config.threads or 1)
         context = fleet.context(self.algorithm, self.id, bundle, config.seed)
         return Parts(fleet, context, self.trained(bundle))
@@ -153,8 +160,8 @@ class Installation:
         """The settings with paths that are relative to the file made absolute."""
 
         def placed(spec: str) -> str:
-            kind, colon, path = spec.partition(":")
-            if colon and kind in ("npz", "idx"):
+            if data.path(spec) is not None:
+                kind, _, path = spec.partition(":")
                 return f"{kind}:{self.folder / path}"
             return str(self.folder / spec) if (self.folder / spec).is_file() else spec
 

@@ -2,6 +2,7 @@
 
 edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE
 edge-export inspect BUNDLE
+edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite
 """
 
 import argparse
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
+from edge import data
+from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
 from edge.labels import declared
 from edge.plugins import names
 from edge.protocols import PROTOCOLS
 from export import load as loading
-from export import zoo
+from export import trained, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
@@ -29,6 +32,7 @@ from export.training.placement import sample_shape
 from export.training.update import Update
 from export.transforms import backbone, batch_norm, heads
 from export.transforms.split import split
+from export.transforms.standardize import standardize
 from export.transforms.trainable import select
 from export.write import export, prepare, save
 
@@ -41,12 +45,15 @@ def main() -> int:
     if arguments[:1] == ["inspect"]:
         args = _inspect_parser().parse_args(arguments[1:])
         return guarded("edge-export", lambda: _inspect(args))
+    if arguments[:1] == ["trained"]:
+        args = _trained_parser().parse_args(arguments[1:])
+        return guarded("edge-export", lambda: _trained(args))
     args = _parser().parse_args(arguments)
     return guarded("edge-export", lambda: _export(args))
 
 
 def _inspect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
+    parser = CommandParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
     parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
@@ -54,11 +61,37 @@ def _inspect_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _trained_parser() -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog="edge-export trained", description="Write a trained model as one file with plain inputs and outputs."
+    )
+    add = parser.add_argument
+    add("bundle", type=Path, help="the model, as it was exported")
+    add("state", type=Path, help="what was learnt: the checkpoint folder of edge-node or of a Trainer, or a file of it")
+    add("-o", "--output", type=Path, required=True, metavar="MODEL.onnx|MODEL.tflite", help="file to write")
+    add("--int8", metavar="npz:REFERENCE", help="quantise, with ranges of activations from these samples (ONNX only)")
+    add("--rows", type=int, default=1, metavar="N", help="rows of a prediction, which TFLite fixes; default 1")
+    add("--json", action="store_true")
+    return parser
+
+
+def _trained(args: argparse.Namespace) -> int:
+    if args.rows < 1:
+        raise ConfigError(f"--rows {args.rows}: expected 1 or more rows")
+    file = trained.write(args.bundle, args.state, args.output, reference=args.int8, rows=args.rows)
+    if args.json:
+        print(json.dumps({"path": str(file.path), "kind": file.kind, "bytes": file.bytes}))
+    else:
+        print(f"wrote {file.path}: {file.kind}, {file.bytes:,} bytes")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
-        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",
+        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]\n"
+        "       edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite [--int8 npz:REFERENCE] [--json]",
         description="Write the training step of a model as a graph of standard ONNX operators.",
         epilog=f"zoo: {', '.join(names('export.zoo'))}. Operators with a gradient: {', '.join(supported())}.",
     )
@@ -87,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
+    add("--standardize", metavar="SOURCE", help="scale the input as this reference set needs it: npz:PATH, csv:PATH...")
     add("--backbone", type=Path, metavar="FILE.tflite", help="computes features of samples; the model is its head")
     add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
@@ -147,6 +181,8 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
     args.classes, class_names = declared(args.classes) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:
+        if args.standardize:
+            raise ConfigError("--backbone scales its samples itself (--backbone-range); leave out --standardize")
         if args.shape or args.split_at:
             raise ConfigError("--backbone says what the model takes; leave out --shape and --split-at")
         args.shape = str(frozen.features)
@@ -240,6 +276,13 @@ def _objective(text: str) -> str:
 
 
 def _model(args: argparse.Namespace, spec: str) -> Model:
+    model = _loaded(args, spec)
+    return (
+        standardize(model, data.samples(args.standardize, model.shape), args.standardize) if args.standardize else model
+    )
+
+
+def _loaded(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
         return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties)

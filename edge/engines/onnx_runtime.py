@@ -79,7 +79,7 @@ class OnnxRuntime(Base):
         return session(self.bundle, "predict.onnx", self._options, self._cache)
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
-        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        """See `Engine.step`. Buffers change places only after a step whose loss and update are finite."""
         check.batch(self._manifest, batch)
         self._set_hyper(hyper)
         binding = self._bindings[self._now]
@@ -89,8 +89,10 @@ class OnnxRuntime(Base):
             binding.bind_cpu_input(name, mask)
         self._train.run_with_iobinding(binding)
         metrics = {name: float(value.numpy()) for name, value in self._results.items()}
-        check.loss(metrics, self._hyper_values.get("learning_rate"))
-        self._now = 1 - self._now
+        # Bundles of before 0.9 do not give the norm.
+        finite = bool(np.isfinite(metrics.pop(names.SQUARED_NORM, 0.0)))
+        if self._sound(metrics, finite=finite, rate=self._hyper_values.get("learning_rate")):
+            self._now = 1 - self._now
         self._stepped(batch)
         return metrics
 

@@ -8,6 +8,9 @@ Counts, by cause of refusal:
     late          of a round that is over
     early         of a round more than `MAX_EARLY` rounds after the open one
     missing_base  coded as the change since a message that is not here; to be requested whole
+
+A foreign message that would do but for its digest is counted by its sender as well: that neighbour has another
+reference set, model, scaling or class names.
 """
 
 import logging
@@ -27,6 +30,7 @@ MAX_MALFORMED = 4
 """Bodies of one neighbour in one round that do not decode, at most: further ones of that round are not looked at. Only
 malice makes them, as the checksum finds damage; and some bodies take long to refuse."""
 CAUSES = ("malformed", "foreign", "run", "duplicate", "late", "early", "missing_base")
+OTHER_DIGEST = "other_digest/"
 
 _log = logging.getLogger(__name__)
 _Key = tuple[str, int]  # kind, round
@@ -145,6 +149,8 @@ class Inbox:
         self.identity = identity or RunIdentity()
         self.counts = dict.fromkeys(CAUSES, 0)
         """messages refused so far, by cause"""
+        self.other_digests: dict[NodeId, int] = {}
+        """of the foreign ones, those with another digest, by neighbour"""
         self.round = 1
         """the round that is open"""
         self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in accepts.items()}
@@ -197,6 +203,7 @@ class Inbox:
                 return
             if cause := self._refusal(neighbour, chunk):
                 self.counts[cause] += 1
+                self._note_digest(delivery.sender, chunk)
             else:
                 self._keep(neighbour, chunk)
         except BaseMissing:
@@ -264,6 +271,11 @@ class Inbox:
         reached = sorted((n.checked for n in self._neighbours.values()), reverse=True)
         return reached[len(reached) // 2] if reached else 0
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Messages refused so far, by cause, and for OTHER_DIGEST by neighbour: what telemetry has."""
+        return self.counts | {OTHER_DIGEST + sender: count for sender, count in sorted(self.other_digests.items())}
+
     def reject_malformed(self, sender: NodeId, reason: MessageError) -> None:
         """Count a malformed message; log the first of each neighbour."""
         self.counts["malformed"] += 1
@@ -294,6 +306,23 @@ class Inbox:
         except MessageError:
             neighbour.malformed += 1
             raise
+
+    def _note_digest(self, sender: NodeId, chunk: Chunk) -> None:
+        """Count a refused message whose digest is all that is wrong with it; log the first of each neighbour."""
+        expected = self._neighbours[sender].formats.get(chunk.kind)
+        if expected is None or chunk.digest == expected.digest:
+            return
+        if not expected.fits(expected.digest, chunk.rows, chunk.columns):
+            return
+        if sender not in self.other_digests:
+            _log.warning(
+                "messages from %s are refused: they are about another reference set, model or class names (digest %s, "
+                "expected %s); give both devices the same",
+                sender,
+                chunk.digest.hex(),
+                expected.digest.hex(),
+            )
+        self.other_digests[sender] = self.other_digests.get(sender, 0) + 1
 
     def _refusal(self, neighbour: _Neighbour, chunk: Chunk) -> str | None:
         expected = neighbour.formats.get(chunk.kind)
