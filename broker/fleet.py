@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from cryptography import x509
 
 from broker import certificates, rules
-from broker.rules import BRIDGE, MONITOR, OPERATOR
+from broker.rules import BRIDGE, DASHBOARD, MONITOR, OPERATOR
 from edge.errors import ConfigError
 from edge.messaging import topics
 from edge.operations.rollout import COUNTER, REVOKED
@@ -337,7 +337,7 @@ def _configuration(fleet: Fleet, device: str) -> str:
     except (OSError, tomllib.TOMLDecodeError) as reason:
         raise ConfigError(f"cannot read {path}: {reason}") from None
     peers = values.get("peers") or []
-    if peers and device not in (*peers, *CENTRES, MONITOR, OPERATOR, BRIDGE):
+    if peers and device not in (*peers, *CENTRES, MONITOR, DASHBOARD, OPERATOR, BRIDGE):
         raise ConfigError(
             f"{device} is not one of the peers in {path}: {', '.join(map(str, peers))}; add it there first "
             "(all devices read the same list)"

@@ -19,6 +19,8 @@ PACKET = 520_000
 """Bytes of the largest packet: a payload of 512 kB, its topic and properties."""
 MONITOR = "monitor"
 """the name that may read what devices report about themselves, and nothing else"""
+DASHBOARD = "dashboard"
+"""the same for a second client: the broker throws out one of two that have one name"""
 OPERATOR = remote.OPERATOR
 """the name that may also ask devices for reports, and bring them models (`edge.operations.remote`)"""
 BRIDGE = "bridge"
@@ -107,7 +109,7 @@ def access_rules(
         revoked: devices of which a connection may still be open, which a revocation list does not end.
         more_kinds: of message, besides those of the protocols here.
     """
-    devices = [who for who in (*sorted(enrolled), *PROBES) if who not in (MONITOR, OPERATOR, BRIDGE)]
+    devices = [who for who in (*sorted(enrolled), *PROBES) if who not in (MONITOR, DASHBOARD, OPERATOR, BRIDGE)]
     between = [*sorted({*kinds.declared(), *more_kinds}), kinds.RESERVED]
     return "\n".join(
         [
@@ -118,18 +120,12 @@ def access_rules(
             ),
             f"pattern read {topics.inbox(name, '%u')}",
             f"pattern write {topics.status(name, '%u')}",
+            f"pattern read {topics.status(name, '+')}",
             f"pattern write {topics.telemetry(name, '%u')}",
             *(f"pattern write homeassistant/sensor/{name}-%u/{key}/config" for key in SENSORS),
             "",
-            f"user {MONITOR}",
-            f"topic read {topics.status(name, '+')}",
-            f"topic read {topics.telemetry(name, '+')}",
-            "# The patterns above are for everybody; this one only reads.",
-            f"topic deny fleet/{name}/to/#",
-            f"topic deny {topics.status(name, MONITOR)}",
-            f"topic deny {topics.telemetry(name, MONITOR)}",
-            f"topic deny homeassistant/sensor/{name}-{MONITOR}/#",
-            "",
+            "# The patterns above are for everybody; these two only read.",
+            *(line for reader in (MONITOR, DASHBOARD) for line in _reading(name, reader)),
             f"user {OPERATOR}",
             f"topic read {topics.status(name, '+')}",
             f"topic read {topics.telemetry(name, '+')}",
@@ -145,3 +141,17 @@ def access_rules(
             "",
         ]
     )
+
+
+def _reading(name: str, reader: str) -> list[str]:
+    """The rules of one who sees what devices report of themselves, and writes nothing."""
+    return [
+        f"user {reader}",
+        f"topic read {topics.status(name, '+')}",
+        f"topic read {topics.telemetry(name, '+')}",
+        f"topic deny fleet/{name}/to/#",
+        f"topic deny {topics.status(name, reader)}",
+        f"topic deny {topics.telemetry(name, reader)}",
+        f"topic deny homeassistant/sensor/{name}-{reader}/#",
+        "",
+    ]
