@@ -167,11 +167,9 @@ def _export(args: argparse.Namespace) -> int:
         written = save(prepared.training, prepared.model, folder)
         whole = _costs(prepared.whole, prepared.objective, update) if _selection(args) != "all" else None
         if args.json:
-            reports.append(
-                facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
-            )
+            reports.append(facts(written) | ({} if whole is None else {"if_all_were_trained": whole}))
         else:
-            show(written, prepared.model.notes, whole=whole)
+            show(written, whole=whole)
     if args.json:
         one = reports[0] if len(reports) == 1 else dict(zip(("edge", "server"), reports, strict=True))
         print(json.dumps(one, indent=1))
