@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
 
 DEVICE_DAYS = 730
+TOKEN = "MURMUR_DASHBOARD_TOKEN"
 OLD_COMMANDS = {"card": "provision"}
 
 
@@ -90,7 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_credentials(dashboard)
     dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="default 127.0.0.1:8080")
     dashboard.add_argument(
-        "--token", metavar="TEXT", help="allows its owner to acknowledge alarms; without it the page is read-only"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"whoever has the text in it may acknowledge alarms; else {TOKEN} of the environment; else nobody",
+    )
+    dashboard.add_argument("--token", help=argparse.SUPPRESS)
+    dashboard.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine (repeatable)"
     )
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
@@ -128,10 +137,10 @@ def _monitor(args: argparse.Namespace) -> int:
 
     host, port = _listen(args.listen)
     stop = _stop_event()
-    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as (_, chosen):
-        url = f"http://{host}:{chosen}/metrics"
+    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as watch:
+        url = f"http://{host}:{watch.port}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-        stop.wait()
+        watch.listener.wait(stop)
     return 0
 
 
@@ -152,14 +161,31 @@ def _dashboard(args: argparse.Namespace) -> int:
     host, port = _listen(args.listen)
     stop = _stop_event()
     state = FleetState(args.fleet, time.time, parse(args.broker).shown)
-    with subscribed(args.broker, args.fleet, _credentials(args), state.take):
+    token = _token(args)
+    with subscribed(args.broker, args.fleet, _credentials(args), state.take) as listener:
         if args.text:
-            text.show(Console(), state, stop)
+            text.show(Console(), state, stop, check=listener.check)
             return 0
-        with server.serving(state, host, port, args.token) as url:
+        with server.serving(state, host, port, token, args.allow_host) as url:
             _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-            stop.wait()
+            listener.wait(stop)
     return 0
+
+
+def _token(args: argparse.Namespace) -> str | None:
+    """The dashboard's token, which no list of processes shows. Raises ConfigError: its file has none."""
+    if args.token is not None:
+        print(f"edge-broker: note: --token is now --token-file FILE, or {TOKEN} in the environment", file=sys.stderr)
+        return str(args.token)
+    if args.token_file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token: str = args.token_file.read_text().strip()
+    except (OSError, ValueError) as reason:
+        raise ConfigError(f"--token-file {args.token_file}: {getattr(reason, 'strerror', None) or reason}") from None
+    if not token:
+        raise ConfigError(f"--token-file {args.token_file} is empty; write a long random text into it")
+    return token
 
 
 def _dev(args: argparse.Namespace) -> int:

@@ -193,7 +193,7 @@ def provision(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path)
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or (source / name).exists():
             raise ConfigError(f"--with {name}={path}: expected the name of something new beside node.toml")
     entries: dict[str, Path | bytes] = {path.name: path for path in sorted(source.iterdir())}
-    counter = json.dumps({"made": next_number(fleet)}).encode()  # no older rollout replaces what the card brings
+    counter = json.dumps({"made": last_number(fleet)}).encode()  # no older rollout replaces what the card brings
     content = archive.pack({**entries, **more, COUNTER: counter, REVOKED: fleet.revoked.read_bytes()})
     try:
         target.unlink(missing_ok=True)
@@ -242,17 +242,21 @@ def renew_signer(fleet: Fleet) -> Path:
     return target
 
 
-def next_number(fleet: Fleet) -> int:
-    """Return the number of the next package for devices: by this clock, and above the last one whatever it shows."""
+def last_number(fleet: Fleet) -> int:
+    """Return the number of the last package for devices; 0 if there was none. Raises ConfigError."""
     path = fleet.folder / "rollouts.json"
     try:
-        last = int(json.loads(path.read_text())["made"])
+        return int(json.loads(path.read_text())["made"])
     except FileNotFoundError:
-        last = 0
+        return 0
     except (ValueError, KeyError, TypeError) as reason:
         raise ConfigError(f"{path} is not what a rollout wrote ({reason!r}); put it back from a copy") from None
-    number = max(int(time.time()), last + 1)
-    atomic.write_text(path, json.dumps({"made": number}) + "\n")
+
+
+def next_number(fleet: Fleet) -> int:
+    """Return the number of the next package for devices: by this clock, and above the last one whatever it shows."""
+    number = max(int(time.time()), last_number(fleet) + 1)
+    atomic.write_text(fleet.folder / "rollouts.json", json.dumps({"made": number}) + "\n")
     return number
 
 

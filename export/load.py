@@ -22,7 +22,7 @@ from export.transforms.constants import constants
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
-from export.transforms.untie import untie
+from export.transforms.untie import own_statistics, untie
 
 SETTINGS = {
     "BatchNormalization": (3, 4),  # running statistics are measured, not trained
@@ -173,6 +173,11 @@ def make_initializers(draft: Draft) -> Draft:
     return draft.noted(f"weights that were constant nodes became parameters: {', '.join(weights)}", proto=proto)
 
 
+def separate_statistics(draft: Draft) -> Draft:
+    """Never train a running mean or variance because an exporter merged it with an equal weight."""
+    return replace(draft, proto=own_statistics(draft.proto))
+
+
 def untie_weights(draft: Draft) -> Draft:
     """Undo the merging of equal initializers, unless they are to stay one."""
     if draft.keep_ties:
@@ -277,6 +282,7 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     convert_opset,
     make_initializers,
     untie_weights,
+    separate_statistics,
     inline_functions,
     expand_operators,
     refuse_untrainable,

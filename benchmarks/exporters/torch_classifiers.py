@@ -5,7 +5,8 @@ python torch_classifiers.py FOLDER [NAME ...]
 
 Writes NAME.dynamo.onnx, NAME.script.onnx (no argument but the example, of two images) and NAME.npz: the batches of ten
 steps of SGD and their losses. Both exporters fold a batch normalization into the convolution before it, so PyTorch
-trains the folded network, too, in eval mode. What cannot be traced for folding is a line in NAME.txt.
+trains the folded network, too, in eval mode. What cannot be traced for folding is a line in NAME.txt. The newer
+exporter leaves out biases that are all zero, as those of a fresh network are; so they are drawn at random.
 """
 
 import logging
@@ -55,11 +56,16 @@ def build(name: str) -> tuple[Any, int]:
     """(the model with random weights, in eval mode, its image size)."""
     torch.manual_seed(0)
     if name in TORCHVISION:
+        size = TORCHVISION[name]
         model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **MORE.get(name, {}))
-        return model.eval(), TORCHVISION[name]
-    size = TIMM[name]
-    sized = {"img_size": size} if name.startswith(SIZED) else {}
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES, **sized).eval(), size
+    else:
+        size = TIMM[name]
+        sized = {"img_size": size} if name.startswith(SIZED) else {}
+        model = timm.create_model(name, pretrained=False, num_classes=CLASSES, **sized)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.01)
+    return model.eval(), size
 
 
 def main() -> None:
