@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
 
 DEVICE_DAYS = 730
+TOKEN = "MURMUR_DASHBOARD_TOKEN"
 OLD_COMMANDS = {"card": "provision"}
 
 
@@ -43,7 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.add_argument("--port", type=int, default=8883, help="default 8883")
     init.add_argument("--at", type=Path, metavar="DIR", help="where FLEET/broker will lie on the broker's machine")
-    init.add_argument("--devices", default="", metavar="ID,ID", help="enrol these, and write them into FLEET/node.toml")
+    init.add_argument(
+        "--devices",
+        default="",
+        metavar="N|ID,ID",
+        help="size the broker for N devices; or enrol these, and write them into FLEET/node.toml",
+    )
+    init.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of message, of another protocol (repeatable)",
+    )
     init.set_defaults(run=_init)
 
     enrol = commands.add_parser("enrol", help="admit a device: key, certificate and node.toml for its boot partition")
@@ -67,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     provision.set_defaults(run=_provision)
     renew = commands.add_parser("renew-signer", help="replace the key that signs rollouts, and revoke the old one")
     renew.set_defaults(run=_renew_signer)
-    for command in (enrol, revoke, renew, provision):
+    configure = commands.add_parser("configure", help="write the broker's configuration and rules of this release anew")
+    configure.add_argument("--devices", type=int, metavar="N", help="size it for so many; default as before")
+    configure.set_defaults(run=_configure)
+    for command in (enrol, revoke, renew, configure, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -90,12 +107,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_credentials(dashboard)
     dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="default 127.0.0.1:8080")
     dashboard.add_argument(
-        "--token", metavar="TEXT", help="allows its owner to acknowledge alarms; without it the page is read-only"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"whoever has the text in it may acknowledge alarms; else {TOKEN} of the environment; else nobody",
+    )
+    dashboard.add_argument("--token", help=argparse.SUPPRESS)
+    dashboard.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine (repeatable)"
     )
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, provision, revoke, renew, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, renew, configure, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -128,10 +152,10 @@ def _monitor(args: argparse.Namespace) -> int:
 
     host, port = _listen(args.listen)
     stop = _stop_event()
-    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as (_, chosen):
-        url = f"http://{host}:{chosen}/metrics"
+    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as watch:
+        url = f"http://{host}:{watch.port}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-        stop.wait()
+        watch.listener.wait(stop)
     return 0
 
 
@@ -152,14 +176,31 @@ def _dashboard(args: argparse.Namespace) -> int:
     host, port = _listen(args.listen)
     stop = _stop_event()
     state = FleetState(args.fleet, time.time, parse(args.broker).shown)
-    with subscribed(args.broker, args.fleet, _credentials(args), state.take):
+    token = _token(args)
+    with subscribed(args.broker, args.fleet, _credentials(args), state.take) as listener:
         if args.text:
-            text.show(Console(), state, stop)
+            text.show(Console(), state, stop, check=listener.check)
             return 0
-        with server.serving(state, host, port, args.token) as url:
+        with server.serving(state, host, port, token, args.allow_host) as url:
             _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-            stop.wait()
+            listener.wait(stop)
     return 0
+
+
+def _token(args: argparse.Namespace) -> str | None:
+    """The dashboard's token, which no list of processes shows. Raises ConfigError: its file has none."""
+    if args.token is not None:
+        print(f"edge-broker: note: --token is now --token-file FILE, or {TOKEN} in the environment", file=sys.stderr)
+        return str(args.token)
+    if args.token_file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token: str = args.token_file.read_text().strip()
+    except (OSError, ValueError) as reason:
+        raise ConfigError(f"--token-file {args.token_file}: {getattr(reason, 'strerror', None) or reason}") from None
+    if not token:
+        raise ConfigError(f"--token-file {args.token_file} is empty; write a long random text into it")
+    return token
 
 
 def _dev(args: argparse.Namespace) -> int:
@@ -174,8 +215,10 @@ def _dev(args: argparse.Namespace) -> int:
 def _init(args: argparse.Namespace) -> int:
     from broker import fleet as fleets  # only now: certificates need the cryptography package
 
-    devices = [d for d in args.devices.split(",") if d]
-    fleet = fleets.init(args.folder, args.folder.name, args.host, args.port, args.at, devices)
+    devices = [d for d in args.devices.split(",") if d and not args.devices.isdigit()]
+    count = _count(int(args.devices)) if args.devices.isdigit() else None
+    name = args.folder.name
+    fleet = fleets.init(args.folder, name, args.host, args.port, args.at, devices, devices=count, kinds=args.kind)
     for device in devices:
         fleets.enrol(fleet, device, DEVICE_DAYS)
     _say(
@@ -196,8 +239,27 @@ def _enrol(args: argparse.Namespace) -> int:
 
     if args.days < 1:
         raise ConfigError(f"--days {args.days}: expected 1 or more")
-    folder = fleet.enrol(fleet.read(args.fleet), args.device, args.days)
-    _say(args.json, f"{folder}: copy it to the device", device=args.device, folder=str(folder))
+    known = fleet.read(args.fleet)
+    folder = fleet.enrol(known, args.device, args.days)
+    rest = "" if fleet.reload(known) else f"; copy {known.broker}/acl to a broker that runs, and send it SIGHUP"
+    _say(args.json, f"{folder}: copy it to the device{rest}", device=args.device, folder=str(folder))
+    return 0
+
+
+def _count(devices: int) -> int:
+    """Check a number of devices. Raises ConfigError."""
+    if not 1 <= devices <= 10_000:
+        raise ConfigError(f"--devices {devices}: expected 1 to 10,000, or their names")
+    return devices
+
+
+def _configure(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    count = None if args.devices is None else _count(args.devices)
+    known = fleet.write_configuration(fleet.read(args.fleet), count)
+    line = f"{known.broker}: mosquitto.conf and acl for {known.devices} devices; copy them to the broker and restart it"
+    _say(args.json, line, folder=str(known.broker), devices=known.devices)
     return 0
 
 

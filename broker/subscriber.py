@@ -13,7 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.errors import TransportError
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Credentials, new_client
+from edge.transports.mqtt import Credentials, new_client, refuse_plain
 
 TIMEOUT = 10.0
 """Seconds to wait for the broker when connecting."""
@@ -21,8 +21,34 @@ Take = Callable[[str, bytes, float], None]
 """(topic, payload, seconds since 1970)"""
 
 
+class Listener(threading.Thread):
+    """The thread on which messages arrive. It may end only when it is asked to: what it has shown would go stale."""
+
+    def __init__(self, client: paho.Client) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._reason: BaseException | None = None
+
+    def run(self) -> None:
+        """Receive until the client disconnects."""
+        try:
+            self._client.loop_forever()
+        except BaseException as reason:  # whatever it is, it has ended the thread, and `check` says so
+            self._reason = reason
+
+    def check(self) -> None:
+        """Raise TransportError if nothing is received any more."""
+        if not self.is_alive():
+            raise TransportError(f"nothing is received from the broker any more: {self._reason!r}")
+
+    def wait(self, stop: threading.Event, pause: float = 1.0) -> None:
+        """Wait until `stop` is set. Raises TransportError: the thread has ended before."""
+        while not stop.wait(pause):
+            self.check()
+
+
 @contextmanager
-def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[None]:
+def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[Listener]:
     """Follow a fleet while the block lasts.
 
     Args:
@@ -31,12 +57,16 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         credentials: folder of `edge-broker enrol monitor`, for mqtts://.
         take: is called with every message, from a thread of its own.
 
+    Yields:
+        The listener, to wait on.
+
     Raises:
         ConfigError: a URL, name or certificate file cannot be used.
         TransportError: the broker does not answer, or refuses the connection.
     """
     topics.name(fleet, "fleet")
     address = parse(url)
+    refuse_plain(address, credentials)
     tls = Credentials.of_folder(credentials) if credentials else Credentials()
     client = new_client(f"{fleet}-monitor", tls=tls if address.tls else None)
     client.username_pw_set(address.user, address.password)
@@ -54,11 +84,12 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         client.connect(address.host, address.port)
     except (OSError, ssl.SSLError) as reason:
         raise TransportError(f"no MQTT broker answers at {address.shown} ({reason})") from None
+    listener = Listener(client)
     try:
-        client.loop_start()
+        listener.start()
         if not settled.wait(TIMEOUT) or refusals[0]:
             raise TransportError(f"the broker at {address.shown} {refusals[0] or 'does not answer'} (monitor)")
-        yield
+        yield listener
     finally:
         client.disconnect()
-        client.loop_stop()
+        listener.join(TIMEOUT)

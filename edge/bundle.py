@@ -124,14 +124,14 @@ class Manifest(BaseModel):
     classes: int
     class_names: tuple[str, ...] | None = None
     """of the classes, in the order of their numbers; None, and not in the file, if nobody declared them"""
+    standardization: Standardization | None = None
+    """what the graphs do to the samples first; None, and not in the file, if nothing"""
     task: str = CLASSIFICATION.name
     """what the outputs and the labels are (`edge.task`); not in the file if it is classification"""
     supervision: str = SUPERVISION
     """the term that learns from labels; not in the file if it is "cross_entropy\""""
     arguments: dict[str, tuple[float, ...]] = {}
     """numbers that terms were given, e.g. {"focal": (2.0,)}; not in the file if there are none"""
-    standardization: Standardization | None = None
-    """what the graphs do to the samples first; None, and not in the file, if nothing"""
     heads: int = 1
     """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None

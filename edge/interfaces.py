@@ -185,8 +185,8 @@ class Engine(Interface):
             **hyper: scalars by name ("learning_rate", a term's weight); the bundle's default otherwise.
 
         Returns:
-            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right, where
-            a row has one class. Where the loss or the update is not finite, the parameters are as they were, and
+            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right, where a
+            row has one class. Where the loss or the update is not finite, the parameters are as they were, and
             "skipped_steps" is 1.
 
         Raises:

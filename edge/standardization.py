@@ -20,6 +20,7 @@ LEAST_SPREAD, LARGEST_SPREAD = 0.2, 5.0
 """Between these, data trains well as it is."""
 CHANNELS_LAST = (1, 3, 4)
 """Sizes of a last axis that are taken for colour channels."""
+HOW = "export it again with edge-export --standardize, or scale the data alike on all devices"
 TESTED_ROWS = 2000
 """rows, evenly spaced, that a spread is judged by"""
 CHUNK = 1024

@@ -13,6 +13,8 @@ from edge_report.flags import DEFAULT
 def add_seeds(parser: argparse.ArgumentParser, seeds: str) -> None:
     """Add the flags of a command that emulates several seeds: --data, --seeds, --workers."""
     parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|csv:PATH|...", help="data set" + DEFAULT)
+    held = "rows for testing; as the data says if absent"
+    parser.add_argument("--holdout", metavar="by:COLUMN:N|N|FRACTION", help=held)
     flags.add_integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
     flags.add_count(parser, "--workers", cores(), "processes")
 

@@ -1,6 +1,6 @@
 """An emulation in the terminal: a live table while it runs, a comparison at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -8,14 +8,17 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edge import outcome
 from edge.task import CLASSIFICATION
 from edge_report.document import size
 from edge_sim.convergence import window
-from edge_sim.result import Accuracy, Result, Summary
+from edge_sim.result import Accuracy, DeviceResult, Result, Summary
 from edge_sim.run import Frame
 
 SHOWN = 16
 """devices that a live table lists; of a larger fleet it shows the first few and the mean"""
+EXAMPLES = 3
+"""devices that have learnt nothing of which the reasons are printed"""
 
 
 class Display:
@@ -122,7 +125,9 @@ def report(console: Console, result: Result) -> None:
     console.print(table)
     if result.interrupted:
         console.print(f"Interrupted after round {len(result.rounds)} of {result.scenario['rounds']}.", style="bold")
-    for line in (_against_weights(summaries, result.protocol, result.metric), _by_head(result), _convergence(result)):
+    unlearnt = _not_learnt(summaries, result)
+    against = _against_weights(summaries, result.protocol, result.metric)
+    for line in (against, _by_head(result), _convergence(result), *unlearnt):
         if line:
             console.print(line, highlight=False, soft_wrap=True)
 
@@ -151,6 +156,24 @@ def _against_weights(summaries: Sequence[Summary], protocol: str, metric: str) -
     return (
         f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its {metric}."
     )
+
+
+def _not_learnt(summaries: Sequence[Summary], result: Result) -> Iterator[str]:
+    """Say which devices have learnt nothing."""
+    for summary in summaries:
+        if not summary.not_learnt:
+            continue
+        count = f"{summary.protocol}: {summary.not_learnt} of {len(result.devices)} devices have learnt nothing"
+        if summary.protocol != result.protocol:
+            yield f"{count}."
+            continue
+        devices = [device for device in result.devices if device.outcome]
+        words = "; ".join(map(_why, devices[:EXAMPLES]))
+        yield f"{count}. {words}{'; ...' if len(devices) > EXAMPLES else ''}"
+
+
+def _why(device: DeviceResult) -> str:
+    return f"{device.id}: {', '.join(outcome.sentences(device.outcome, device.accuracy_all, device.loss))}"
 
 
 def _by_head(result: Result) -> str:

@@ -85,6 +85,13 @@ SCENARIO: tuple[Rule[Scenario], ...] = (
         "broker: {it.broker} is given, but transport is 'memory'; say --transport mqtt",
     ),
     Rule(
+        lambda s: (
+            s.standardize == "always"
+            and any(not spec.startswith("zoo:") and Path(spec).is_dir() for spec in _models(s))
+        ),
+        "standardize: a bundle is trained as it was exported; give edge-export --standardize, or name the model itself",
+    ),
+    Rule(
         lambda s: s.replay and (s.board or s.boards),
         "replay: the field test says how long devices compute; leave out board and boards",
     ),
@@ -248,6 +255,10 @@ def _chosen(where: str, of: str, devices: int) -> None:
 
 def _models(scenario: Scenario) -> tuple[str, ...]:
     return (*scenario.models, *([scenario.edge_model] if scenario.edge_model else []))
+
+
+def _is_bundle(model: str) -> bool:
+    return not model.startswith("zoo:") and Path(model).is_dir()
 
 
 def _there(source: str) -> bool:

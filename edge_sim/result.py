@@ -34,6 +34,10 @@ class DeviceResult(BaseModel):
     payload_bytes_received: int
     wire_bytes_sent: int
     messages_sent: int
+    loss: float | None = None
+    """of its last round, on its own labels"""
+    outcome: dict[str, float] = {}
+    """what says that it has learnt nothing (`edge.outcome`); empty if it has learnt"""
 
 
 class RoundResult(BaseModel):
@@ -71,6 +75,8 @@ class Summary(BaseModel):
     payload_bytes_per_device: float
     messages_per_device: float
     seconds: float
+    not_learnt: int = 0
+    """how many devices have learnt nothing"""
 
 
 class Result(BaseModel):
@@ -100,6 +106,8 @@ class Result(BaseModel):
     """by Ctrl-C: the result is that of the rounds before"""
     seconds: float
     comparison: list[Summary] = []
+    notes: list[str] = []
+    """what was done to the models for this data, in sentences"""
 
     def frame(self, of: Literal["rounds", "devices"] = "rounds", library: str | None = None) -> Any:
         """Return the rounds, or the devices, as a data frame.
@@ -135,4 +143,5 @@ class Result(BaseModel):
             payload_bytes_per_device=self.payload_bytes_total / n,
             messages_per_device=sum(d.messages_sent for d in [*self.devices, *centre]) / n,
             seconds=self.seconds,
+            not_learnt=sum(bool(d.outcome) for d in self.devices),
         )

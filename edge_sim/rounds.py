@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edge import outcome
 from edge.interfaces import DEVICE, Array, NodeId, Traffic
 from edge.node import Row
 from edge_sim.closing import RoundClosed
@@ -59,12 +60,14 @@ class Rounds:
         nodes: all of them, the centre last.
         timed: whether virtual seconds mean anything.
         evaluations: the latest of every device, as accuracies by head.
+        losses: of every node that trains, by round.
         scores: the latest of every device, by metric.
     """
 
     nodes: Sequence[ReportedNode]
     timed: bool
     evaluations: dict[int, list[Accuracy]] = field(default_factory=dict)
+    losses: dict[int, list[float]] = field(default_factory=dict)
     scores: dict[int, dict[str, float]] = field(default_factory=dict)
     _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
     _evaluations: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
@@ -73,6 +76,8 @@ class Rounds:
     def finished(self, index: int, row: Row) -> None:
         """Take in a node's row of a round; if it repeats a round after a crash, the second row counts."""
         self._rows.setdefault(int(row["round"]), {})[index] = row
+        if (loss := outcome.supervised_loss(row)) is not None:
+            self.losses.setdefault(index, []).append(loss)
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take in the evaluation of a device after the round that it finished last."""
@@ -124,6 +129,7 @@ class Rounds:
             payload_bytes_received=traffic.payload_bytes_received,
             wire_bytes_sent=traffic.wire_bytes_sent,
             messages_sent=traffic.messages_sent,
+            loss=outcome.supervised_loss(node.row),
         )
 
     @property

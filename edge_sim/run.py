@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from broker import embedded
+from edge import outcome
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
 from edge.task import CLASSIFICATION
@@ -20,7 +21,7 @@ from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
 from edge_sim.evaluation import Evaluation
 from edge_sim.fleet import EmulatedNode
-from edge_sim.result import Accuracy, Result, RoundResult
+from edge_sim.result import Accuracy, DeviceResult, Result, RoundResult
 from edge_sim.rounds import ReportedNode, Rounds
 from edge_sim.scenario import Scenario
 from edge_sim.stages import Stage, in_virtual_time, over_broker
@@ -150,7 +151,7 @@ def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds
     """Summarise a run of so many rounds."""
     scenario, nodes = world.scenario, rounds.nodes
     members = [one for one in nodes if one.role == DEVICE]
-    devices = [rounds.device(i) for i in range(len(members))]
+    devices = [_judged(world, rounds, i) for i in range(len(members))]
     honest = [device for one, device in zip(members, devices, strict=True) if one.honest]
     return Result(
         scenario=scenario.model_dump(mode="json"),
@@ -168,4 +169,15 @@ def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds
         counts=rounds.counts,
         virtual_seconds=kept[-1].virtual_seconds if kept else None,
         seconds=0.0,
+        notes=list(world.notes),
     )
+
+
+def _judged(world: World, rounds: Rounds, index: int) -> DeviceResult:
+    """A device, and whether it has learnt anything; a Byzantine one need not."""
+    device, losses = rounds.device(index), rounds.losses.get(index, [])
+    if not rounds.nodes[index].honest or index not in rounds.evaluations:
+        return device
+    dataset = world.dataset
+    verdict = outcome.judge(device.accuracy_all, dataset.y_test, dataset.classes, losses)
+    return device.model_copy(update={"outcome": verdict})

@@ -45,6 +45,9 @@ class Scenario(RunConfig):
     """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
     """with `split_at`: the devices' model, if it is not the first part of `model`"""
+    standardize: Literal["auto", "always", "never"] = "auto"
+    """scale the input inside the model, as the reference set needs it (docs/data.md): auto does where its spread is
+    outside 0.2 to 5; bundles are trained as they were exported"""
     optimizer: str = "sgd"
     """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"

@@ -1,5 +1,6 @@
 """What all protocols of a scenario share: data, its division, the reference set, the graph, the models."""
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from edge.errors import ConfigError, DataError
 from edge.graph import mixing
 from edge.interfaces import Array
 from edge.labels import Classes
+from edge.standardization import HOW, ill_scaled
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
@@ -27,18 +29,24 @@ from export.model import Model
 from export.objectives import parse, task_of
 from export.transforms import heads, outputs
 from export.transforms import split as splits
+from export.transforms.standardize import standardize, takes_tokens
 from export.write import export
 
+_log = logging.getLogger(__name__)
 DENSE = 500
 """Devices up to which W is looked at whole; the time for that grows with their cube."""
 
 
 @dataclass(frozen=True)
 class World(FleetData):
-    """The fleet's data, its scenario, and its models, by what the scenario calls them; None stands for `edge_model`."""
+    """The fleet's data, its scenario, and its models, by what the scenario calls them; None stands for `edge_model`.
+
+    notes: what was done to the models, or should be, in sentences.
+    """
 
     scenario: Scenario
     models: Mapping[str | None, Model | Bundle]
+    notes: tuple[str, ...] = ()
 
     @property
     def spectral_gap(self) -> float:
@@ -83,8 +91,12 @@ def build(scenario: Scenario) -> World:
     if len(set(shapes.values())) > 1:
         takes = ", ".join(f"{specs[key]} takes {list(shape)}" for key, shape in shapes.items())
         raise ConfigError(f"model: all models of a scenario take samples of one shape; {takes}")
-    fleet = _featured(_fitted(fleet, next(iter(shapes.values())), scenario), list(models.values()))
-    return World(**vars(fleet), scenario=scenario, models=models)
+    fleet = _fitted(fleet, next(iter(shapes.values())), scenario)
+    models, notes = _standardized(models, fleet.reference.x, scenario)
+    for note in notes:
+        _log.warning("note: %s", note)
+    fleet = _featured(fleet, list(models.values()))
+    return World(**vars(fleet), scenario=scenario, models=models, notes=notes)
 
 
 @dataclass
@@ -197,6 +209,27 @@ def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bund
     if path.suffix == ".onnx":
         return outputs.meant(loading.load(path), "isolated", dataset.task.name, dataset.classes)[0]
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
+
+
+def _standardized(
+    models: Mapping[str | None, Model | Bundle], reference: Array, scenario: Scenario
+) -> tuple[dict[str | None, Model | Bundle], tuple[str, ...]]:
+    """The models, their input scaled as the scenario says, and notes of that."""
+    wrong = ill_scaled(reference)
+    wanted = scenario.standardize == "always" or (scenario.standardize == "auto" and bool(wrong))
+    origin = f"the reference set ({scenario.reference} of {scenario.data})"
+    scaled, notes = dict(models), list[str]()
+    for key, model in models.items():
+        if isinstance(model, Bundle):
+            plain = model.manifest.standardization is None and model.manifest.backbone is None
+            if wrong and plain:
+                notes.append(f"{scenario.data} has {wrong}, and {key} does not scale it: {HOW}")
+        elif wanted and not (scenario.standardize == "auto" and takes_tokens(model)):
+            scaled[key] = chosen = standardize(model, reference, origin)
+            notes += chosen.notes[len(model.notes) :]
+        elif wrong:
+            notes.append(f"{scenario.data} has {wrong}, and {key} is trained on it as it is (standardize: never)")
+    return scaled, tuple(dict.fromkeys(notes))
 
 
 def _featured(fleet: FleetData, models: Sequence[Model | Bundle]) -> FleetData:

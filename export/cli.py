@@ -2,6 +2,7 @@
 
 edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE
 edge-export inspect BUNDLE
+edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite
 """
 
 import argparse
@@ -21,7 +22,7 @@ from edge.labels import LEAST, declared
 from edge.plugins import names
 from edge.task import TASKS
 from export import load as loading
-from export import zoo
+from export import trained, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
@@ -44,6 +45,9 @@ def main() -> int:
     if arguments[:1] == ["inspect"]:
         args = _inspect_parser().parse_args(arguments[1:])
         return guarded("edge-export", lambda: _inspect(args))
+    if arguments[:1] == ["trained"]:
+        args = _trained_parser().parse_args(arguments[1:])
+        return guarded("edge-export", lambda: _trained(args))
     args = _parser().parse_args(arguments)
     return guarded("edge-export", lambda: _export(args))
 
@@ -57,11 +61,37 @@ def _inspect_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _trained_parser() -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog="edge-export trained", description="Write a trained model as one file with plain inputs and outputs."
+    )
+    add = parser.add_argument
+    add("bundle", type=Path, help="the model, as it was exported")
+    add("state", type=Path, help="what was learnt: the checkpoint folder of edge-node or of a Trainer, or a file of it")
+    add("-o", "--output", type=Path, required=True, metavar="MODEL.onnx|MODEL.tflite", help="file to write")
+    add("--int8", metavar="npz:REFERENCE", help="quantise, with ranges of activations from these samples (ONNX only)")
+    add("--rows", type=int, default=1, metavar="N", help="rows of a prediction, which TFLite fixes; default 1")
+    add("--json", action="store_true")
+    return parser
+
+
+def _trained(args: argparse.Namespace) -> int:
+    if args.rows < 1:
+        raise ConfigError(f"--rows {args.rows}: expected 1 or more rows")
+    file = trained.write(args.bundle, args.state, args.output, reference=args.int8, rows=args.rows)
+    if args.json:
+        print(json.dumps({"path": str(file.path), "kind": file.kind, "bytes": file.bytes}))
+    else:
+        print(f"wrote {file.path}: {file.kind}, {file.bytes:,} bytes")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
-        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",
+        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]\n"
+        "       edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite [--int8 npz:REFERENCE] [--json]",
         description="Write the training step of a model as a graph of standard ONNX operators.",
         epilog=f"zoo: {', '.join(names('export.zoo'))}. Operators with a gradient: {', '.join(supported())}.",
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from edge import schedules
 from edge.bundle import SKIPPED
 from edge.interfaces import Array, Engine, Metrics, ProtocolContext
 from edge.ranges import LARGEST_RATE
@@ -24,6 +25,7 @@ class LocalSettings:
     the loss is then prequential, as each batch is judged before it is learnt from.
     learning_rate: eta_0. decay_after: rounds t_0 after which it falls noticeably, as
     eta_t = eta_0 / (1 + t/t_0)^0.75 (square-summable, not summable); 0 keeps it constant.
+    schedule: by which factor the rate is multiplied as rounds go by, instead of decay_after (`edge.schedules`).
     """
 
     local_steps: int = 5
@@ -31,17 +33,21 @@ class LocalSettings:
     order: Literal["shuffled", "stream"] = "shuffled"
     learning_rate: float = 0.1
     decay_after: float = 0.0
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if self.local_steps < 1 or self.batch_size < 1:
             raise ValueError("local_steps and batch_size must be at least 1")
         if not (0 < self.learning_rate <= LARGEST_RATE and 0 <= self.decay_after < inf):
             raise ValueError(f"learning_rate must be above 0 and at most {LARGEST_RATE:g}, decay_after not negative")
+        if self.decay_after and self.schedule != "constant":
+            raise ValueError("decay_after and schedule both say how the learning rate changes; leave one of them out")
+        schedules.parse(self.schedule)
 
     def rate(self, number: int) -> float:
         """The learning rate of round `number`, counted from 1."""
         if not self.decay_after:
-            return self.learning_rate
+            return self.learning_rate * schedules.parse(self.schedule)(number - 1)
         return float(self.learning_rate / (1 + (number - 1) / self.decay_after) ** 0.75)
 
 
@@ -142,8 +148,9 @@ def train(
         steps.append(losses)
         rows += 0 if SKIPPED in losses else len(at)
     metrics = means(steps)
+    judged = "correct" in metrics
+    metrics.pop("correct", None)
     correct = sum(losses.get("correct", 0.0) for losses in steps if SKIPPED not in losses)
-    judged = metrics.pop("correct", None) is not None
     return metrics | ({"accuracy": correct / rows} if judged else {})
 
 

@@ -12,6 +12,9 @@ DEFLATE (the paper uses CABAC); with b = 1 it is one number a row, 0 for the cla
 `keyframe_every` rounds all is sent, so that a lost message is forgotten; a change to something the
 receiver does not have gives rows with wrong sums, which are not used.
 
+With a `weighting` devices send (w p, 1 - w), a class more in which they abstain (`edge.weighting`), and the server
+distils and sends the weighted mean. Not the paper's, and not in one bit, in which no weight can be told.
+
 Outputs that are no distributions are rounded one by one: code = round((value - low) / (high - low) (2^b - 1)), of a
 multi-label model between 0 and 1, of a regression between -`span` and `span`, in which its numbers are clipped. Any
 codes are possible then, and nothing shows that a change is to something the receiver does not have; so all is sent in
@@ -25,7 +28,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge import quantiser
+from edge import quantiser, weighting
 from edge.errors import ConfigError
 from edge.interfaces import (
     DEVICE,
@@ -43,6 +46,7 @@ from edge.interfaces import (
 )
 from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
+from edge.protocols._consensus import chosen, state
 from edge.protocols._local import LocalSettings, batches, generator, summary, train
 from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
@@ -57,12 +61,14 @@ FEWEST = 4
 class CfdSettings(LocalSettings):
     """The algorithm's own knobs.
 
+    weighting: how much the devices' opinions count: none for all alike, as in the paper, or a name of `edge.weighting`.
     up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
     step. distillation_weight: weight of the distillation term. dual: the server distils into a model of its own first;
     server_steps, server_rate: of that. span: of a regression, the largest number that is sent, in standard units, like
     the labels that a model is trained with; its up_bits and down_bits are 4 or more.
     """
 
+    weighting: str = weighting.NONE
     up_bits: int = 1
     down_bits: int = 1
     keyframe_every: int = 10
@@ -77,10 +83,13 @@ class CfdSettings(LocalSettings):
         super().__post_init__()
         if not (1 <= self.up_bits <= 8 and 1 <= self.down_bits <= 8):
             raise ValueError("up_bits and down_bits must be 1 to 8")
-        if not self.span > 0:
-            raise ValueError("span must be above 0")
+        weighting.check(self.weighting)
+        if self.weighting != weighting.NONE and self.up_bits == 1:
+            raise ValueError(f"weighting '{self.weighting}' needs up_bits of 2 or more: one bit tells no weights")
         if not 0 < self.server_rate <= LARGEST_RATE:
             raise ValueError(f"server_rate must be above 0 and at most {LARGEST_RATE:g}")
+        if not self.span > 0:
+            raise ValueError("span must be above 0")
         if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
             raise ValueError(
                 "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
@@ -152,12 +161,12 @@ class CodeChannel:
         return classes if self.bits == 1 and not self.ends else self.units + 1
 
 
-def channel_of(context: ProtocolContext, bits: int, span: float) -> CodeChannel:
-    """For soft labels of the reference set in `bits` bits. span: of a regression's."""
+def channel_of(context: ProtocolContext, bits: int, span: float, columns: int) -> CodeChannel:
+    """For rows of so many entries about the reference set, in `bits` bits. span: of a regression's."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
     task = context.task
     ends = None if task.simplex else (0.0, 1.0) if task.bounded else (-span, span)
-    width = 1 if bits == 1 and not ends else context.classes
+    width = 1 if bits == 1 and not ends else columns
     return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)), ends)
 
 
@@ -169,10 +178,10 @@ class _CfdEnd(Stateful):
     settings: CfdSettings
 
     def __post_init__(self) -> None:
-        self.up, self.down = (
-            channel_of(self.context, self.settings.up_bits, self.settings.span),
-            channel_of(self.context, self.settings.down_bits, self.settings.span),
-        )
+        settings, context = self.settings, self.context
+        self.columns = weighting.columns(chosen(settings.weighting, context.task), context.classes)
+        self.up = channel_of(context, settings.up_bits, settings.span, self.columns)
+        self.down = channel_of(context, settings.down_bits, settings.span, context.classes)
 
     def is_key(self, number: int) -> bool:
         """Whether all is sent in this round, not only changes; the first is one."""
@@ -206,8 +215,9 @@ class CfdDevice(_CfdEnd):
             hyper={f"weight/{TERM}": self.settings.distillation_weight * bool(len(self.labels))},
         )
         key = self.is_key(number)
-        new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
-        change = self.up.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        own = state(self.settings.weighting, context, engine, engine.predict(context.reference_x))
+        new = self.up.quantise(context.perturb(own, number))
+        change = self.up.change(new, None if key or not len(self.sent) else self.sent, self.columns)
         self.sent = new
         result = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
         arrived = result.of(KIND)
@@ -246,7 +256,7 @@ class CfdServer(_CfdEnd):
         tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
             old = None if key or not self.known[i] else self.received[i]
-            table = take(self.up, arrived.get(j), old, context.classes)
+            table = take(self.up, arrived.get(j), old, self.columns)
             self.known[i] = table is not None
             if table:
                 self.received[i], tables[j] = table
@@ -257,6 +267,7 @@ class CfdServer(_CfdEnd):
         if context.aggregate is not everybody:
             metrics["rejected_by_aggregator"] = float(len(tables) - len(aggregated))
         mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
+        mean = weighting.target(mean, context.classes)
         if settings.dual:
             metrics |= self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(context.reference_x)
@@ -270,7 +281,7 @@ class CfdServer(_CfdEnd):
         """Steps towards the mean of the devices. Labels there are none: their weight is 0."""
         context, size = self.context, self.settings.reference_batch
         order = batches(len(context.reference_x), size, generator(context, number))
-        steps, label = list[Metrics](), np.zeros((1, *context.y.shape[1:]), context.y.dtype)
+        steps, label = [], np.zeros((1, *context.y.shape[1:]), context.y.dtype)
         for _ in range(self.settings.server_steps):
             of = next(order)
             x = context.reference_x[of]

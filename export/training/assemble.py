@@ -16,7 +16,7 @@ from export.training.autodiff import gradients
 from export.training.losses import Losses, metrics, place_losses
 from export.training.placement import declare, place
 from export.training.proto import IR_VERSION, model_proto
-from export.training.update import Update, squared_norm
+from export.training.update import Update, squared_bound, squared_norm
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ def assemble(
     results = metrics(op, losses)
     results |= {bundle.NEXT + value: following[value] for value in [*parameters, *states] if value in following}
     if target == ONNX_RUNTIME:
-        # Without state, gradients need never be in memory; what they did to the parameters tells the same.
-        gauged = adjoints if states or update.clip_norm is not None else {k: following[k] for k in trained}
-        results[bundle.SQUARED_NORM] = squared_norm(op, [*gauged.values(), *placement.updates.values()])
+        squared = squared_bound if update.clip_norm is None else squared_norm  # clipping has computed it anyway
+        results[bundle.SQUARED_NORM] = squared(op, [*adjoints.values(), *placement.updates.values()])
     inputs = [*losses.inputs, *placement.noise, *hyper, *parameters, *states]
     train = model_proto(op, "train", inputs, results, target)
     manifest = _manifest(op, model, losses) | {

@@ -103,7 +103,7 @@ def test_devices_with_different_classes_learn_all_ten(tmp_path: Path) -> None:
         assert sum(row["timeouts"] for row in rows) == 0
         outputs = device.protocol.heads(device.engine, test.x_test, None)[-1].argmax(axis=1)
         assert set(outputs) == set(range(10))
-        assert device.accuracy(test.x_test, test.y_test) > 0.7  # alone: at most 0.4 and 0.6
+        assert device.scores(test.x_test, test.y_test)["accuracy"] > 0.7  # alone: at most 0.4 and 0.6
 
 
 def test_text_is_looked_up_in_the_order_of_the_bundle(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from broker import certificates, fleet
 from broker.fleet import Fleet
@@ -105,7 +106,7 @@ def test_arbitrary_software_of_a_certificate_for_something_else(
     """The fleet's own authority has certified it, but not for signing what devices install."""
     authority = orchard.authority()
     if purpose == "mail":
-        purposes = certificates.ExtendedKeyUsageOID
+        purposes = ExtendedKeyUsageOID
         monkeypatch.setattr(purposes, "CODE_SIGNING", purposes.EMAIL_PROTECTION)
     pairs = {
         "device": lambda: certificates.device(authority, "operator", 1),
@@ -161,7 +162,10 @@ def test_dates_beyond_the_signers_certificate(
     certificates.signer(orchard.authority(), "signer", 1).write(stem)
     about = RolloutInfo("orchard", "x", number, until, ("a",), digests.sha256(source / "model-2" / "manifest.json"))
     values = {"fleet": about.fleet, "name": "x", "made": number, "expires": until, "devices": ["a"]}
-    files = {"rollout.json": json.dumps({**values, "bundle": about.bundle}).encode(), "bundle": source / "model-2"}
+    files: dict[str, Path | bytes] = {
+        "rollout.json": json.dumps({**values, "bundle": about.bundle}).encode(),
+        "bundle": source / "model-2",
+    }
     refuse(device, signed_package.sign(archive.pack(files), certificates.read(stem)), "dates after the end")
     with pytest.raises(ConfigError, match="signer's certificate ends before"):
         signed_package.make(source / "model-2", orchard, ["a"], 30)
@@ -178,7 +182,10 @@ def test_mix_and_match(mix: str, orchard: Fleet, device: Installer, source: Path
     elif mix == "a file more":
         (folder / "weights.bin").write_bytes(b"x")
     about = {"fleet": "orchard", "name": "x", "made": NOW, "expires": NOW + DAY, "devices": ["a"]}
-    content = {"rollout.json": json.dumps({**about, "bundle": announced}).encode(), "bundle": folder}
+    content: dict[str, Path | bytes] = {
+        "rollout.json": json.dumps({**about, "bundle": announced}).encode(),
+        "bundle": folder,
+    }
     if mix == "a file more beside it":
         content["node.toml"] = b"x"
     package = signed_package.sign(archive.pack(content), certificates.read(orchard.folder / "signer"))
