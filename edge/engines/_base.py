@@ -44,10 +44,10 @@ class Base(ABC):
         """Of the next step."""
         return check.masks(self._manifest, batch, self._seed, self._noise_step)
 
-    def _stepped(self, batch: Mapping[str, Array]) -> None:
-        """Note that a step was taken."""
+    def _stepped(self, rows: tuple[int, int]) -> None:
+        """Note that a step was taken, on so many private and reference rows."""
         self._noise_step += 1
-        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        self.work["train", *rows] += 1
 
     def _noise_state(self) -> dict[str, Array]:
         """The part of `state` about the masks; nothing if there are none."""

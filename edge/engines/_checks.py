@@ -1,6 +1,7 @@
 """What every engine asks of what it is given, in the same words."""
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 
 import numpy as np
 
@@ -12,23 +13,39 @@ from edge.interfaces import Array, Metrics
 
 def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
     """A batch is whole, of the right shapes and types, and its labels are classes. Raises EngineError."""
+    layout(manifest, given)
+    content(manifest, given)
+
+
+def layout(manifest: Manifest, given: Mapping[str, Array]) -> None:
+    """A batch is whole, of the right shapes and types. Raises EngineError."""
     inputs = {i.name: i for i in manifest.inputs}
     if given.keys() != inputs.keys():
         raise EngineError(f"a step needs {', '.join(inputs)}; it was given {', '.join(given) or 'nothing'}")
-    rows: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for name, value in given.items():
         wanted = inputs[name]
         tensor(name, value, wanted.shape, wanted.dtype)
         free = str(wanted.shape[0])
-        if rows.setdefault(free, len(value)) != len(value):
-            raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}")
+        if lengths.setdefault(free, len(value)) != len(value):
+            raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {lengths[free]}")
         if not len(value):
             raise EngineError(f"'{name}' has no rows")
+
+
+def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
+    """The numbers of a batch are finite, and its labels are classes. Raises EngineError."""
+    for name, value in given.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
     labels, classes = given.get("labels"), manifest.classes
     if labels is not None and not 0 <= labels.min() <= labels.max() < classes:  # no runtime checks this
         raise EngineError(f"labels must be 0 to {classes - 1}; they go from {labels.min()} to {labels.max()}")
+
+
+def rows(batch: Mapping[str, Array]) -> tuple[int, int]:
+    """Private and reference rows of a batch."""
+    return len(batch["x"]), len(batch.get("reference_x", ()))
 
 
 def _odd(value: Array) -> int:
@@ -70,7 +87,7 @@ def values(given: Mapping[str, Array], held: Mapping[str, tuple[int, ...]]) -> N
 
 def loss(metrics: Metrics, rate: float | None) -> None:
     """The loss of a step is finite. Raises EngineError; the engine then keeps what it had."""
-    if not np.isfinite(metrics[names.TOTAL]):
+    if not isfinite(metrics[names.TOTAL]):
         raise EngineError(
             f"the loss became {metrics[names.TOTAL]} and the step was undone; look for NaN in the batch, "
             f"or lower the learning rate ({rate})"
@@ -82,9 +99,9 @@ def masks(manifest: Manifest, given: Mapping[str, Array], seed: int, step: int) 
     if not manifest.noise:
         return {}
     random = np.random.default_rng([seed, step])
-    rows = sum(len(given[name]) for name in ("x", "reference_x") if name in given)
+    total = sum(rows(given))
     return {
-        n.name: (random.random((rows, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
+        n.name: (random.random((total, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
         for n in manifest.noise
     }
 

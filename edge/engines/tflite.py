@@ -75,7 +75,7 @@ class Tflite(Base):
             metrics[names.TOTAL] = np.nan
         check.loss(metrics, scalars.get("learning_rate"))
         self._values |= moved
-        self._stepped(batch)
+        self._stepped(check.rows(batch))
         return metrics
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
