@@ -32,8 +32,9 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 	$(RUN)/mypy
 	$(RUN)/lint-imports --no-cache
 
+# A process for each core takes a file at a time, so that what the tests of a file share is made once.
 unit: $(VENV)/test.stamp  ## the tests
-	$(RUN)/pytest
+	$(RUN)/pytest --numprocesses auto --dist loadfile
 
 docs: $(VENV)/test.stamp  ## the documentation site, in site/index.html
 	NO_MKDOCS_2_WARNING=1 $(RUN)/python -m mkdocs build --strict

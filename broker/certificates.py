@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.errors import ConfigError
+from edge.messaging import topics
 from edge.storage import atomic
 
 SKEW = timedelta(days=1)
@@ -90,7 +91,11 @@ def device(issuer: Pair, name: str, days: int, *, until: datetime | None = None)
         name: of the client.
         days: how long it is valid.
         until: when it ends, instead.
+
+    Raises:
+        ConfigError: the name is no name of a device.
     """
+    topics.name(name, "device")
     return _issued(issuer, name, until or _now() + timedelta(days=days), [ExtendedKeyUsageOID.CLIENT_AUTH], ())
 
 
@@ -111,7 +116,8 @@ def signer(issuer: Pair, name: str, days: int) -> Pair:
 def revocations(issuer: Pair, before: x509.CertificateRevocationList | None, more: Sequence[int]) -> bytes:
     """Return a revocation list (PEM) with the entries of the list before it, and more serial numbers."""
     builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
-    builder = builder.last_update(_now() - SKEW).next_update(_now() + CRL_LIFE)
+    # Not when it was made: a board that has slept without a clock would take that for the future, and no rollout.
+    builder = builder.last_update(issuer.certificate.not_valid_before_utc).next_update(_now() + CRL_LIFE)
     for entry in before or ():
         builder = builder.add_revoked_certificate(entry)
     for serial in more:

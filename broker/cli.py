@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -10,11 +11,13 @@ from pathlib import Path
 
 from broker import embedded
 from edge import renames
+from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
 
 DEVICE_DAYS = 730
+TOKEN = "MURMUR_DASHBOARD_TOKEN"
 OLD_COMMANDS = {"card": "provision"}
 
 
@@ -25,7 +28,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-broker", description="MQTT brokers for a fleet.")
+    parser = CommandParser(prog="edge-broker", description="MQTT brokers for a fleet.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     dev = commands.add_parser(
@@ -64,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, default=Path("murmur.tar"), metavar="FILE", help="default murmur.tar"
     )
     provision.set_defaults(run=_provision)
-    for command in (enrol, revoke, provision):
+    renew = commands.add_parser("renew-signer", help="replace the key that signs rollouts, and revoke the old one")
+    renew.set_defaults(run=_renew_signer)
+    for command in (enrol, revoke, renew, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -87,12 +92,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_credentials(dashboard)
     dashboard.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="default 127.0.0.1:8080")
     dashboard.add_argument(
-        "--token", metavar="TEXT", help="allows its owner to acknowledge alarms; without it the page is read-only"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"whoever has the text in it may acknowledge alarms; else {TOKEN} of the environment; else nobody",
+    )
+    dashboard.add_argument("--token", help=argparse.SUPPRESS)
+    dashboard.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine (repeatable)"
     )
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, provision, revoke, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, renew, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -125,10 +137,10 @@ def _monitor(args: argparse.Namespace) -> int:
 
     host, port = _listen(args.listen)
     stop = _stop_event()
-    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as (_, chosen):
-        url = f"http://{host}:{chosen}/metrics"
+    with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as watch:
+        url = f"http://{host}:{watch.port}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-        stop.wait()
+        watch.listener.wait(stop)
     return 0
 
 
@@ -149,14 +161,31 @@ def _dashboard(args: argparse.Namespace) -> int:
     host, port = _listen(args.listen)
     stop = _stop_event()
     state = FleetState(args.fleet, time.time, parse(args.broker).shown)
-    with subscribed(args.broker, args.fleet, _credentials(args), state.take):
+    token = _token(args)
+    with subscribed(args.broker, args.fleet, _credentials(args), state.take) as listener:
         if args.text:
-            text.show(Console(), state, stop)
+            text.show(Console(), state, stop, check=listener.check)
             return 0
-        with server.serving(state, host, port, args.token) as url:
+        with server.serving(state, host, port, token, args.allow_host) as url:
             _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
-            stop.wait()
+            listener.wait(stop)
     return 0
+
+
+def _token(args: argparse.Namespace) -> str | None:
+    """The dashboard's token, which no list of processes shows. Raises ConfigError: its file has none."""
+    if args.token is not None:
+        print(f"edge-broker: note: --token is now --token-file FILE, or {TOKEN} in the environment", file=sys.stderr)
+        return str(args.token)
+    if args.token_file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token: str = args.token_file.read_text().strip()
+    except (OSError, ValueError) as reason:
+        raise ConfigError(f"--token-file {args.token_file}: {getattr(reason, 'strerror', None) or reason}") from None
+    if not token:
+        raise ConfigError(f"--token-file {args.token_file} is empty; write a long random text into it")
+    return token
 
 
 def _dev(args: argparse.Namespace) -> int:
@@ -227,6 +256,15 @@ def _revoke(args: argparse.Namespace) -> int:
         rest = f"copy revoked.pem and acl of {known.broker} to the broker and send it SIGHUP"
     line = f"{args.device} is revoked ({folder}); {rest}"
     _say(args.json, line, device=args.device, folder=str(folder), told=reloaded)
+    return 0
+
+
+def _renew_signer(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    folder = fleet.renew_signer(fleet.read(args.fleet))
+    line = f"the old signer is revoked ({folder}); devices refuse it from the next rollout or card on"
+    _say(args.json, line, fleet=str(args.fleet), folder=str(folder))
     return 0
 
 

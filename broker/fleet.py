@@ -6,6 +6,8 @@ FLEET/node.toml               what all devices' configurations have in common, t
 FLEET/broker/                 for the broker's machine: mosquitto.conf, acl, certificates, revoked.pem
 FLEET/devices/ID/             for a device's boot partition: device.crt, device.key, authority.crt, node.toml
 FLEET/revoked/ID-SERIAL/      of those that are no longer let in
+FLEET/revoked-signers/SERIAL/ keys that no longer sign anything
+FLEET/rollouts.json           number of the last package for devices, which only grows
 FLEET/proof/revoked.crt       a certificate that never was good, for `edge-broker check`
 """
 
@@ -13,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +28,7 @@ from broker import certificates, rules
 from broker.rules import BRIDGE, MONITOR, OPERATOR
 from edge.errors import ConfigError
 from edge.messaging import topics
+from edge.operations.rollout import COUNTER, REVOKED
 from edge.storage import archive, atomic
 
 YEARS = 10
@@ -63,6 +67,11 @@ class Fleet:
     def broker(self) -> Path:
         """The folder for the broker's machine."""
         return self.folder / "broker"
+
+    @property
+    def revoked(self) -> Path:
+        """The revocation list (PEM)."""
+        return self.broker / "revoked.pem"
 
     def authority(self) -> certificates.Pair:
         """Certificate and key that sign all others."""
@@ -183,7 +192,9 @@ def provision(fleet: Fleet, device: str, more: Mapping[str, Path], target: Path)
             raise ConfigError(f"--with {name}={path}: there is no such file or folder")
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or (source / name).exists():
             raise ConfigError(f"--with {name}={path}: expected the name of something new beside node.toml")
-    content = archive.pack({path.name: path for path in sorted(source.iterdir())} | dict(more))
+    entries: dict[str, Path | bytes] = {path.name: path for path in sorted(source.iterdir())}
+    counter = json.dumps({"made": last_number(fleet)}).encode()  # no older rollout replaces what the card brings
+    content = archive.pack({**entries, **more, COUNTER: counter, REVOKED: fleet.revoked.read_bytes()})
     try:
         target.unlink(missing_ok=True)
         atomic.write_private(target, content)
@@ -206,13 +217,52 @@ def revoke(fleet: Fleet, device: str) -> Path:
         known = sorted(p.name for p in (fleet.folder / "devices").glob("[!.]*"))
         raise ConfigError(f"{device} is not enrolled; there are: {', '.join(known) or 'none'}")
     serial = certificates.read(source / "device").certificate.serial_number
-    path = fleet.broker / "revoked.pem"
-    before = x509.load_pem_x509_crl(path.read_bytes())
     target = fleet.folder / "revoked" / f"{device}-{serial:x}"
-    atomic.write_text(path, certificates.revocations(fleet.authority(), before, [serial]).decode())
+    _revoke_serial(fleet, serial)
     source.rename(target)
     _write_rules(fleet)
     return target
+
+
+def renew_signer(fleet: Fleet) -> Path:
+    """Replace the key that signs what devices install, and revoke the one before it.
+
+    Devices learn of it from the next rollout, which brings the list, or from the next card.
+
+    Returns:
+        Where certificate and key of the one before are now.
+    """
+    before = certificates.read(fleet.folder / "signer").certificate.serial_number
+    target = fleet.folder / "revoked-signers" / f"{before:x}"
+    _revoke_serial(fleet, before)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for ending in ("key", "crt"):
+        (fleet.folder / f"signer.{ending}").rename(target / f"signer.{ending}")
+    certificates.signer(fleet.authority(), "signer", 365 * YEARS).write(fleet.folder / "signer")
+    return target
+
+
+def last_number(fleet: Fleet) -> int:
+    """Return the number of the last package for devices; 0 if there was none. Raises ConfigError."""
+    path = fleet.folder / "rollouts.json"
+    try:
+        return int(json.loads(path.read_text())["made"])
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError) as reason:
+        raise ConfigError(f"{path} is not what a rollout wrote ({reason!r}); put it back from a copy") from None
+
+
+def next_number(fleet: Fleet) -> int:
+    """Return the number of the next package for devices: by this clock, and above the last one whatever it shows."""
+    number = max(int(time.time()), last_number(fleet) + 1)
+    atomic.write_text(fleet.folder / "rollouts.json", json.dumps({"made": number}) + "\n")
+    return number
+
+
+def _revoke_serial(fleet: Fleet, serial: int) -> None:
+    before = x509.load_pem_x509_crl(fleet.revoked.read_bytes())
+    atomic.write_text(fleet.revoked, certificates.revocations(fleet.authority(), before, [serial]).decode())
 
 
 def _write_rules(fleet: Fleet) -> None:

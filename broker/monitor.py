@@ -2,25 +2,43 @@
 
     murmur_online{fleet,device}                       1 or 0, by the retained status
     murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
-    murmur_KEY{fleet,device}                          a number of its last row: round, loss, accuracy_all, ...
+    murmur_KEY{fleet,device}                          a number of its last row (`broker.reports.NUMBERS`), or of TERMS
+    murmur_sent_to_bytes{fleet,device,receiver}       what it has sent to a neighbour
 
-Anybody who may write telemetry can make this hold at most MAX_DEVICES devices with MAX_KEYS numbers each.
+No device can make up a name, and anybody who may write telemetry can make this hold at most MAX_DEVICES devices.
 """
 
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from broker import reports
-from broker.subscriber import subscribed
-from edge.errors import ConfigError
+from broker import http, reports
+from broker.subscriber import Listener, subscribed
+
+TERMS = {
+    f"loss/{term}": f"{term} term of the training loss"
+    for term in (
+        *("cross_entropy", "embedding_distance", "kullback_leibler", "soft_cross_entropy", "squared_error"),
+        *("cross_entropy(reference)", "kullback_leibler(reference)", "soft_cross_entropy(reference)"),
+        "squared_error(reference)",
+    )
+}
+"""key of a row -> what it is; terms of other objectives are on the dashboard only"""
+SHOWN = {
+    key: (f"murmur_{key.replace('/', '_').replace('(', '_').replace(')', '')}", text)
+    for key, text in (reports.NUMBERS | TERMS).items()
+}
+"""key of a row -> name and help"""
 
 
 @dataclass(eq=False)
@@ -47,28 +65,55 @@ class FleetCollector(Collector):
                 self.rows[report.device], self.seen[report.device] = report.row, now
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family a key, for the registry."""
+        """Yield one family a key that some device has, for the registry."""
         with self.lock:
-            tables = {
-                "online": {d: float(on) for d, on in self.online.items()},
-                "last_seen_timestamp_seconds": dict(self.seen),
-            }
-            for device, row in self.rows.items():
-                for key, value in row.items():
-                    tables.setdefault(re.sub(r"[^A-Za-z0-9_]", "_", key), {})[device] = value
-            refused = self.refused
-        for key, values in tables.items():
-            family = GaugeMetricFamily(f"murmur_{key}", f"{key} of a device", labels=["fleet", "device"])
-            for device, value in sorted(values.items()):
-                family.add_metric([self.name, device], value)
-            yield family
+            online = {device: float(on) for device, on in self.online.items()}
+            seen, rows, refused = dict(self.seen), dict(sorted(self.rows.items())), self.refused
+        yield self._family("murmur_online", "1 if the device is connected to the broker", online)
+        yield self._family("murmur_last_seen_timestamp_seconds", "when its last telemetry came here", seen)
+        for key, (name, text) in SHOWN.items():
+            if values := {device: row[key] for device, row in rows.items() if key in row}:
+                yield self._family(name, text, values)
+        links = GaugeMetricFamily(
+            "murmur_sent_to_bytes", "bytes of payloads sent to a neighbour", labels=["fleet", "device", "receiver"]
+        )
+        for device, row in rows.items():
+            for key, value in row.items():
+                if key.startswith(reports.RECEIVER):
+                    links.add_metric([self.name, device, key.removeprefix(reports.RECEIVER)], value)
+        yield links
         yield GaugeMetricFamily("murmur_monitor_refused", "messages that were no status or telemetry", value=refused)
+
+    def _family(self, name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["fleet", "device"])
+        for device, value in sorted(values.items()):
+            family.add_metric([self.name, device], value)
+        return family
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A monitor at work. collector: what it knows; port: where /metrics is; listener: to wait on."""
+
+    collector: FleetCollector
+    port: int
+    listener: Listener
+
+
+def application(collector: FleetCollector) -> Starlette:
+    """Return what serves /metrics."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+
+    async def metrics(request: Request) -> Response:
+        headers = {"Connection": "close"} if http.has_body(request) else {}
+        return Response(generate_latest(registry), headers=headers, media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/", metrics)])
 
 
 @contextmanager
-def watching(
-    url: str, fleet: str, credentials: Path | None, host: str, port: int
-) -> Iterator[tuple[FleetCollector, int]]:
+def watching(url: str, fleet: str, credentials: Path | None, host: str, port: int) -> Iterator[Watch]:
     """Follow a fleet and serve /metrics while the block lasts.
 
     Args:
@@ -78,24 +123,16 @@ def watching(
         host: to listen at.
         port: to listen at; 0 for any.
 
-    Returns:
-        The collector, and the port that was chosen.
+    Yields:
+        The monitor.
 
     Raises:
         ConfigError: the port is taken, or the URL or a file cannot be used.
         TransportError: the broker does not answer, or refuses the connection.
     """
     collector = FleetCollector(fleet)
-    registry = CollectorRegistry()
-    registry.register(collector)
-    with subscribed(url, fleet, credentials, collector.take):
-        try:
-            server, thread = start_http_server(port, host, registry)
-        except OSError as reason:
-            raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
-        try:
-            yield collector, server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+    with (
+        subscribed(url, fleet, credentials, collector.take) as listener,
+        http.serving(application(collector), host, port) as chosen,
+    ):
+        yield Watch(collector, chosen, listener)

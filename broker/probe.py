@@ -13,6 +13,8 @@ from edge.transports.mqtt import Credentials, new_client
 
 TIMEOUT = 8.0
 """Seconds to wait for an answer of the broker's."""
+MOST_BYTES = 300_000_000
+"""of messages that have arrived and that nobody has taken; more are dropped"""
 
 
 @dataclass
@@ -27,6 +29,8 @@ class ProbeClient:
     accepted: bool | None = None
     reason: str = ""
     messages: list[tuple[str, bytes]] = field(default_factory=list)
+    held: int = 0
+    """bytes in `messages`"""
     changed: threading.Condition = field(default_factory=threading.Condition)
     answers: dict[int, str] = field(default_factory=dict)
 
@@ -48,6 +52,12 @@ class ProbeClient:
         """Subscribe at QoS 1; returns the broker's answer, e.g. "Granted QoS 1"."""
         return self._answer(self.client.subscribe(topic, qos=1)[1] or 0)
 
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return the messages that have arrived since the last call, which are not kept."""
+        with self.changed:
+            messages, self.messages, self.held = self.messages, [], 0
+        return messages
+
     def until(self, condition: Callable[[], bool], seconds: float = TIMEOUT) -> bool:
         """Wait until a condition holds, as long as the connection is open; returns whether it does."""
         with self.changed:
@@ -68,9 +78,11 @@ class ProbeClient:
             self.changed.notify_all()
 
     def arrive(self, message: paho.MQTTMessage) -> None:
-        """Keep a message, and wake who waits."""
+        """Keep a message, if there is room, and wake who waits."""
         with self.changed:
-            self.messages.append((message.topic, bytes(message.payload)))
+            self.held += len(message.payload)
+            if self.held <= MOST_BYTES:
+                self.messages.append((message.topic, bytes(message.payload)))
             self.changed.notify_all()
 
     def _answer(self, number: int) -> str:

@@ -21,8 +21,34 @@ Take = Callable[[str, bytes, float], None]
 """(topic, payload, seconds since 1970)"""
 
 
+class Listener(threading.Thread):
+    """The thread on which messages arrive. It may end only when it is asked to: what it has shown would go stale."""
+
+    def __init__(self, client: paho.Client) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._reason: BaseException | None = None
+
+    def run(self) -> None:
+        """Receive until the client disconnects."""
+        try:
+            self._client.loop_forever()
+        except BaseException as reason:  # whatever it is, it has ended the thread, and `check` says so
+            self._reason = reason
+
+    def check(self) -> None:
+        """Raise TransportError if nothing is received any more."""
+        if not self.is_alive():
+            raise TransportError(f"nothing is received from the broker any more: {self._reason!r}")
+
+    def wait(self, stop: threading.Event, pause: float = 1.0) -> None:
+        """Wait until `stop` is set. Raises TransportError: the thread has ended before."""
+        while not stop.wait(pause):
+            self.check()
+
+
 @contextmanager
-def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[None]:
+def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> Iterator[Listener]:
     """Follow a fleet while the block lasts.
 
     Args:
@@ -30,6 +56,9 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         fleet: its name.
         credentials: folder of `edge-broker enrol monitor`, for mqtts://.
         take: is called with every message, from a thread of its own.
+
+    Yields:
+        The listener, to wait on.
 
     Raises:
         ConfigError: a URL, name or certificate file cannot be used.
@@ -54,11 +83,12 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
         client.connect(address.host, address.port)
     except (OSError, ssl.SSLError) as reason:
         raise TransportError(f"no MQTT broker answers at {address.shown} ({reason})") from None
+    listener = Listener(client)
     try:
-        client.loop_start()
+        listener.start()
         if not settled.wait(TIMEOUT) or refusals[0]:
             raise TransportError(f"the broker at {address.shown} {refusals[0] or 'does not answer'} (monitor)")
-        yield
+        yield listener
     finally:
         client.disconnect()
-        client.loop_stop()
+        listener.join(TIMEOUT)

@@ -19,6 +19,7 @@ from edge.protocols import PROTOCOLS
 from edge.reference import ReferenceSet
 from edge.robust import find as find_rule
 from edge.specs import ProtocolSpec
+from edge.task import Task
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,15 @@ class Algorithm:
                     f"({kind.privacy.value}), to which it does not: leave it out, or choose another protocol"
                 )
 
+    def require_task(self, task: Task) -> None:
+        """Refuse a model that is for what the protocol cannot do. Raises ConfigError."""
+        if task.name not in self.spec.tasks:
+            others = [name for name, spec in PROTOCOLS.all().items() if task.name in spec.tasks]
+            raise ConfigError(
+                f"{self.name} runs on {' or '.join(self.spec.tasks)}, and this model is for {task.name}; on that run: "
+                f"{', '.join(others)}"
+            )
+
     def rows(self, objective: Sequence[str]) -> tuple[int, ...]:
         """Rows of the batches a step of this objective takes: private ones, and reference ones where it has a term.
 
@@ -140,8 +150,9 @@ class Algorithm:
 
         devices: all of them, in an order all agree on. weights: of the graph; not read where there is a centre.
         share: x, y of a device. bundle: of the devices' model.
-        Raises ConfigError if a device has the centre's name.
+        Raises ConfigError if a device has the centre's name, or the bundle is for what the protocol cannot do.
         """
+        self.require_task(bundle.manifest.job)
         if self.centre in devices:
             raise ConfigError(f"no device may be called '{self.centre}': that is the {self.centre} of {self.name}")
         manifest = bundle.manifest
@@ -161,6 +172,8 @@ class Algorithm:
             fleet=tuple(devices),
             features_shape=manifest.embedding or (),
             role=self.centre if self.centre and me == self.centre else DEVICE,
+            task=manifest.job,
+            supervision=manifest.supervision,
         )
 
     def create(self, context: ProtocolContext) -> Protocol:

@@ -35,9 +35,13 @@ from safetensors.numpy import save as save_tensors
 
 from edge.errors import BundleError
 from edge.interfaces import Array
+from edge.standardization import Standardization
 from edge.storage.digests import sha256
+from edge.task import CLASSIFICATION, IGNORED, SUPERVISION, TASKS, Task, task
 
 MANIFEST = "manifest.json"
+UNSAID = ("class_names", "standardization", "task", "supervision", "arguments")
+"""keys that are in a manifest only where they differ from their defaults"""
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
 TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_training"
@@ -46,6 +50,8 @@ TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_trainin
 # "state/NAME" and the output "next/parameter/NAME" or "next/state/NAME".
 PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
 NOISE = "noise/"
+SQUARED_NORM, SKIPPED = "squared_norm", "skipped_steps"
+"""outputs of a step beside its losses: a scalar that is finite where the step is; and what engines count"""
 TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", "probabilities", "embedding"
 
 
@@ -118,6 +124,14 @@ class Manifest(BaseModel):
     classes: int
     class_names: tuple[str, ...] | None = None
     """of the classes, in the order of their numbers; None, and not in the file, if nobody declared them"""
+    standardization: Standardization | None = None
+    """what the graphs do to the samples first; None, and not in the file, if nothing"""
+    task: str = CLASSIFICATION.name
+    """what the outputs and the labels are (`edge.task`); not in the file if it is classification"""
+    supervision: str = SUPERVISION
+    """the term that learns from labels; not in the file if it is "cross_entropy\""""
+    arguments: dict[str, tuple[float, ...]] = {}
+    """numbers that terms were given, e.g. {"focal": (2.0,)}; not in the file if there are none"""
     heads: int = 1
     """number of heads: the main one and the auxiliary ones"""
     embedding: tuple[int, ...] | None = None
@@ -144,6 +158,12 @@ class Manifest(BaseModel):
     """SHA-256 of each file, in hexadecimal"""
 
     @model_validator(mode="after")
+    def _known_task(self) -> Self:
+        if self.task not in TASKS:
+            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got '{self.task}'")
+        return self
+
+    @model_validator(mode="after")
     def _one_name_a_class(self) -> Self:
         if self.class_names is not None and len(set(self.class_names)) != self.classes:
             raise ValueError(f"class_names: expected {self.classes} different ones, got {', '.join(self.class_names)}")
@@ -155,23 +175,46 @@ class Manifest(BaseModel):
         return self.backbone.shape if self.backbone else self.shape
 
     @property
+    def job(self) -> Task:
+        """The task."""
+        return task(self.task)
+
+    @property
+    def ignored(self) -> int:
+        """The per-position label that is none."""
+        return int(next(iter(self.arguments.get(self.supervision, ())), IGNORED))
+
+    @property
+    def prediction(self) -> str:
+        """The output of `predict` that is the model's answer: probabilities or, of a regression, its raw outputs."""
+        return LOGITS if self.job.link == "identity" else PROBABILITIES
+
+    @property
     def model_digest(self) -> bytes:
-        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights."""
+        """The first 8 bytes of SHA-256 over the parameter table: devices with equal digests can exchange weights.
+
+        It covers the class names and the scaling of the input, too, where there are any.
+        """
         table = json.dumps([[p.name, list(p.shape), p.dtype] for p in self.parameters])
+        if self.standardization is not None:
+            table += self.standardization.model_dump_json()
         return self.with_classes(hashlib.sha256(table.encode()).digest()[:8])
 
     def with_classes(self, digest: bytes) -> bytes:
-        """Return a digest that covers the declared class names, too, so that devices with other names are refused.
+        """Return a digest that covers the class names and the task, too, so that devices with others are refused.
 
         Args:
             digest: 8 bytes.
 
         Returns:
-            The first 8 bytes of SHA-256 over it and the names as JSON; `digest` itself if no names are declared.
+            The first 8 bytes of SHA-256 over it and the names as JSON, if any are declared, and then over that and the
+            task, if it is not classification.
         """
-        if self.class_names is None:
-            return digest
-        return hashlib.sha256(digest + json.dumps(self.class_names).encode()).digest()[:8]
+        if self.class_names is not None:
+            digest = hashlib.sha256(digest + json.dumps(self.class_names).encode()).digest()[:8]
+        if self.task != CLASSIFICATION.name:
+            digest = hashlib.sha256(digest + self.task.encode()).digest()[:8]
+        return digest
 
     @property
     def size(self) -> int:
@@ -198,15 +241,16 @@ class Bundle:
         """Check that the bundle was exported for an objective.
 
         Args:
-            objective: its terms, without their weights.
+            objective: its terms, without their weights; SUPERVISION stands for the bundle's own.
             who: needs them, for the error message.
 
         Raises:
             BundleError: the bundle has other terms.
         """
-        if set(objective) != set(self.manifest.objective):
+        wanted = self.manifest.job.objective(objective, self.manifest.supervision)
+        if set(wanted) != set(self.manifest.objective):
             raise BundleError(
-                f"{who} needs the objective '{' + '.join(objective)}', but {self.path} was exported for "
+                f"{who} needs the objective '{' + '.join(wanted)}', but {self.path} was exported for "
                 f"'{' + '.join(self.manifest.objective)}'; export it again with --objective"
             )
 
@@ -284,7 +328,7 @@ def write(
             for file, content in files.items():
                 (fresh / file).parent.mkdir(exist_ok=True)
                 (fresh / file).write_bytes(content)
-            unsaid = {"class_names"} if whole.class_names is None else None
+            unsaid = {key for key in UNSAID if getattr(whole, key) == Manifest.model_fields[key].default}
             (fresh / MANIFEST).write_text(whole.model_dump_json(indent=1, exclude=unsaid) + "\n")
             if path.exists():
                 path.rename(Path(name) / "old")

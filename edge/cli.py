@@ -5,14 +5,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
-from edge import checkpoint
+from edge import checkpoint, outcome
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig
 from edge.device import Device
@@ -26,6 +26,7 @@ from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import metrics_log
+from edge.task import METRICS
 from edge.transports import mqtt
 
 _log = logging.getLogger(__name__)
@@ -125,10 +126,12 @@ def _work(node: Installation, as_json: bool) -> None:
             metrics_log.log_to(home)
         systemd.notify("READY=1")
         failures = 0
+        losses: list[float] = []
         for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
             if home and not _kept(device, home, int(row["round"]), failures):
                 failures += 1
-            _complete(row, device, parts, node.folder)
+            losses += [loss] if (loss := outcome.supervised_loss(row)) is not None else []
+            _complete(row, device, parts, node.folder, losses if first == 1 else ())
             if failures:
                 row["checkpoints_failed"] = float(failures)
             transport.report(row)
@@ -145,7 +148,7 @@ def _administered(inner: Transport, node: Installation) -> Transport:
     config, folder = node.config, node.folder
     files = tuple(node.home / name for name in metrics_log.FILES) if node.home else ()
     authority = folder / config.tls.ca if config.tls else None
-    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle)
+    installer = Installer(config.fleet, folder, node.bundle, authority, node.try_bundle, config.id)
     return AdministeredTransport(inner, config.id, files, installer)
 
 
@@ -162,22 +165,29 @@ def _kept(device: Device, home: Path, number: int, failures: int) -> bool:
     return True
 
 
-def _complete(row: Row, device: Device, parts: Parts, folder: Path) -> None:
-    """Add to a round's row what is not of the round: accuracy, traffic, and how the board is."""
+def _complete(row: Row, device: Device, parts: Parts, folder: Path, losses: Sequence[float]) -> None:
+    """Add to a round's row what is not of the round: accuracy, traffic, and how the board is.
+
+    losses: since round 1, if this process has played all rounds; to the last row they add whether they have fallen.
+    """
     config, test = device.config, parts.fleet.dataset
     due = row["round"] % config.evaluate_every == 0 or row["round"] >= config.rounds
     if device.context.role == DEVICE and due and len(test.y_test):
-        row["accuracy_all"] = device.accuracy(test.x_test, test.y_test)
-    row |= telemetry(device.transport.traffic, device.inbox.counts)
+        row |= {f"{key}_all": value for key, value in device.scores(test.x_test, test.y_test).items()}
+    if device.context.role == DEVICE and row["round"] >= config.rounds:
+        row |= outcome.judge(row.get("accuracy_all"), test.y_test, test.classes, losses)
+    row |= telemetry(device.transport.traffic, device.inbox.refusals)
     row |= health.read(folder)
 
 
 def _line(me: str, row: Row) -> str:
-    accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
+    measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
+    words = ", ".join(outcome.sentences(row, row.get("accuracy_all"), outcome.supervised_loss(row)))
+    end = f"  it has learnt nothing: {words}" if words else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
-        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB"
+        f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
+        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{end}"
     )
 
 

@@ -140,13 +140,17 @@ class RunConfig(Table):
     """ring, islands:K, complete, star, torus, random-regular:D, erdos-renyi:P, or a file with a line "a b" for each
     edge and comments after #; connected, but for islands"""
     data: str = "digits"
-    """digits, npz:PATH, idx:DIR, margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN (synthetic, its concept changes),
-    cartpole (states of the game)"""
+    """digits, npz:PATH, csv:PATH?label=NAME, parquet:PATH?label=NAME, images:FOLDER, wav:FOLDER, idx:FOLDER,
+    python:MODULE:FUNCTION (docs/data.md), margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN (synthetic, its concept
+    changes), cartpole (states of the game)"""
+    holdout: str | None = None
+    """rows for testing: by:COLUMN:N (all rows of N of its values, drawn by the seed), a number, a fraction, or none; if
+    absent, as the source says, a fifth of a table that is not divided"""
     split: str | None = None
     """how the data is divided among the devices: iid, classes:K, dirichlet:A, primary:K:S (each has K labels that are
     1 + S times as likely), lacking:K:N:SIZE (each has SIZE samples, but only N of each of K labels), by:COLUMN"""
     reference: str = "300"
-    """number of training rows that become the unlabelled reference set, or npz:PATH"""
+    """number of training rows that become the unlabelled reference set, or a source: npz:PATH, csv:PATH, ..."""
     coding: Coding = Coding()
     """how messages are coded, by kind"""
     privacy: Privacy = Privacy()

@@ -24,16 +24,18 @@ from edge.bundle import Bundle
 from edge.config import RunConfig
 from edge.data import Dataset
 from edge.engines import ENGINES, NoModel
+from edge.errors import ConfigError
 from edge.graph import mixing
 from edge.graph.topology import Topology
 from edge.graph.topology import build as build_topology
-from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport
+from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, ProtocolContext, Transport, everybody
 from edge.labels import Classes
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
+from edge.task import Task
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,20 @@ class Device:
         return node.round_timeout(self.context, self.config.round_timeout)
 
     def accuracy(self, x: Array, y: Array) -> float:
-        """Return the fraction of samples x (n, ...) of which the protocol's last head gives the class y (n,)."""
-        outputs = self.protocol.heads(self.engine, x, None)[-1]
-        return float((outputs.argmax(axis=1) == y).mean())
+        """Return the score of the task, its first metric; see `scores`."""
+        return self.context.task.score(self.protocol.heads(self.engine, x, None)[-1], y)
+
+    def scores(self, x: Array, y: Array) -> dict[str, float]:
+        """Return the metrics of the task, by key, for what the protocol's last head gives samples x (n, ...)."""
+        return self.context.task.scores(self.protocol.heads(self.engine, x, None)[-1], y)
 
 
 def read_fleet(
-    config: RunConfig, names: Sequence[NodeId], rows: int | None = None, classes: Classes | None = None
+    config: RunConfig,
+    names: Sequence[NodeId],
+    rows: int | None = None,
+    classes: Classes | None = None,
+    task: Task | None = None,
 ) -> FleetData:
     """Read the data, divide it, and build the graph: everything a fleet's nodes have to agree on.
 
@@ -171,18 +180,20 @@ def read_fleet(
         names: of the devices, in the order that all agree on.
         rows: of the training and of the test part, at most; all if absent.
         classes: what labels are read against (`edge.data.load`).
+        task: what labels are for, likewise.
 
     Raises:
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed, classes)
+    whole = data.load(config.data, config.seed, classes, config.holdout, task)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)
     shares = [np.arange(len(private.y_train))] * len(names)
     if config.split is not None:
-        shares = split.divide(config.split, private.y_train, private.columns, len(names), config.seed)
+        strata = whole.task.strata(private.y_train, private.y_train)
+        shares = split.divide(config.split, strata, private.columns, len(names), config.seed)
     return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, tuple(shares))
 
 
@@ -230,9 +241,25 @@ def build(
     Raises:
         ConfigError: a setting that cannot be.
     """
+    _refuse_inapplicable(config, context)
     publish = config.privacy.publisher(context.role, noise_key)
     aggregate = robust.load(config.aggregation)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
     mailbox = Mailbox(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)
     return Device(config, context, engine, transport, protocol, mailbox, aggregate, publish)
+
+
+def _refuse_inapplicable(config: RunConfig, context: ProtocolContext) -> None:
+    """Refuse what is for distributions where the model's outputs are none. Raises ConfigError."""
+    if context.task.simplex:
+        return
+    privacy, settings = config.privacy, []
+    settings += [f"privacy.noise '{privacy.noise}'"] if privacy.noise else []
+    settings += [f"privacy.temperature {privacy.temperature:g}"] if privacy.temperature != 1 else []
+    settings += [f"aggregation '{config.aggregation}'"] if robust.load(config.aggregation) is not everybody else []
+    if settings:
+        raise ConfigError(
+            f"{settings[0]} applies to distributions over classes; the outputs of a model for {context.task.name} are "
+            "none: leave it out"
+        )

@@ -16,10 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from edge.arguments import CommandParser
 from edge.config import Flag, Table
 from edge.errors import ConfigError
 
@@ -53,16 +54,12 @@ class _Wrapped(argparse.HelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-class Parser(argparse.ArgumentParser):
-    """Argparse that refuses in one line, and looks help up only when somebody asks for it."""
+class Parser(CommandParser):
+    """A command line with a flag for every setting; the settings' help is looked up only when somebody asks for it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Wrapped, **options)
         self._leaves: dict[str, tuple[Leaf, argparse.Action]] = {}
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help names all flags\n")
 
     def format_help(self) -> str:
         """Argparse's, with the documentation of the fields."""

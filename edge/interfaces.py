@@ -24,6 +24,8 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
+from edge.task import CLASSIFICATION, SUPERVISION, Task
+
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Metrics = dict[str, float]
@@ -41,6 +43,7 @@ class PrivacyClass(Enum):
     FEATURES = "features or logits of samples"
     RAW_SAMPLES = "samples"
     OPAQUE_CODES = "labels or codes"
+    PREDICTION = "outputs that are no distributions"
 
 
 Perturb = Callable[[Array, int], Array]
@@ -182,14 +185,18 @@ class Engine(Interface):
             **hyper: scalars by name ("learning_rate", a term's weight); the bundle's default otherwise.
 
         Returns:
-            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right.
+            "loss", the weighted sum; "loss/TERM" of every term; "correct", how many of the N rows were right, where a
+            row has one class. Where the loss or the update is not finite, the parameters are as they were, and
+            "skipped_steps" is 1.
 
         Raises:
-            EngineError: a wrong name, shape or dtype, or a loss that is not finite. The parameters are as they were.
+            EngineError: a wrong name, shape or dtype; or no step can succeed: the weights are beyond measure, or the
+                last twenty steps were skipped. The parameters are as they were.
         """
 
     def predict(self, x: Array) -> Floats:
-        """Return the main head's class probabilities (N, K) for `x` (N, ...) float32. Raises EngineError."""
+        """Return the main head's outputs (N, K, ...) for `x` (N, ...) float32: probabilities, or the numbers of a
+        regression. Raises EngineError."""
 
     def outputs(self, x: Array, *names: str) -> list[Floats]:
         """Run the bundle's prediction graph.
@@ -262,8 +269,8 @@ class Protocol(Interface):
             centre: the centre's model, where it has one and can be asked (in the emulator it can).
 
         Returns:
-            Class probabilities (N, K), one table a head: first the head for the device's own distribution, last the
-            one for everybody's.
+            Outputs (N, K, ...), e.g. class probabilities, one table a head: first the head for the device's own
+            distribution, last the one for everybody's.
         """
 
     def state(self) -> dict[str, Array]:
@@ -338,7 +345,7 @@ class ProtocolContext:
         me: this node's name.
         weights: mixing weights by device, own included; they sum to 1, and the neighbours are its keys.
         x: (n, ...) float32, the private samples; a centre has none (n = 0).
-        y: (n,) int64, their labels.
+        y: (n,) int64, their labels; of other tasks than classification as `edge.task` says.
         reference_x: (R, ...) float32, the public unlabelled samples.
         reference_digest: 8 bytes of them.
         model_digest: 8 bytes of the bundle's parameter table.
@@ -352,6 +359,8 @@ class ProtocolContext:
         perturb: the setting `privacy`, for a protocol whose messages are made of distributions but are none
             themselves; to messages of class DISTRIBUTION the loop applies it.
         aggregate: the setting `aggregation`, likewise.
+        task: what the model is for.
+        supervision: the term of its objective that learns from labels.
     """
 
     me: NodeId
@@ -370,6 +379,8 @@ class ProtocolContext:
     role: str = DEVICE
     perturb: Perturb = unchanged
     aggregate: Aggregation = everybody
+    task: Task = CLASSIFICATION
+    supervision: str = SUPERVISION
 
     @property
     def features(self) -> int:

@@ -31,12 +31,14 @@ CODES = MessageKind("codes", 12, PrivacyClass.OPAQUE_CODES, "deflate8", fixed=Tr
 """integer codes of soft labels, or their change: (R, K)"""
 PROXIES = MessageKind("proxies", 13, PrivacyClass.STATISTIC, fixed=True)
 """numbers of proxy states and the policy there: (n, 1 + actions)"""
+OUTPUTS = MessageKind("outputs", 17, PrivacyClass.PREDICTION, "range:8")
+"""outputs on reference samples that are no distributions, of a regression or a multi-label model: (R, K)"""
 
 _declared = {
     kind.name: kind
     for kind in (
         *(SOFT_LABELS, WEIGHTS, CLASS_OUTPUTS, FEATURES, LOGITS, LABELS, SAMPLES),
-        *(MASS, STATUS, VERDICT, OUTCOME, CODES, PROXIES),
+        *(MASS, STATUS, VERDICT, OUTCOME, CODES, PROXIES, OUTPUTS),
     )
 }
 _numbered = {kind.number: kind for kind in _declared.values()}

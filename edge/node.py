@@ -26,6 +26,7 @@ from edge.interfaces import (
     Transport,
     everybody,
 )
+from edge.messaging.inbox import CAUSES
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.privacy import Publish, as_it_is
 
@@ -45,10 +46,11 @@ def round_timeout(setup: ProtocolContext, seconds: float) -> float:
 def telemetry(traffic: Traffic, refused: Mapping[str, int]) -> Row:
     """A device's traffic as keys of telemetry: bytes sent in all and by receiver, and messages refused by cause."""
     neighbours = sorted(traffic.sent_to.items())[:MOST_RECEIVERS]
+    few = [*refused.items()][: len(CAUSES) + MOST_RECEIVERS]
     return {
         "payload_bytes_sent": float(traffic.payload_bytes_sent),
         **{f"sent_to/{neighbour}": float(size) for neighbour, size in neighbours},
-        **{f"refused_{cause}": float(count) for cause, count in refused.items() if count},
+        **{f"refused_{cause}": float(count) for cause, count in few if count},
     }
 
 

@@ -33,9 +33,10 @@ from edge.interfaces import (
     ProtocolContext,
     Trial,
 )
+from edge.source import Dataset, DataSource
+from edge.task import CLASSIFICATION
 
 S = TypeVar("S")
-D = TypeVar("D")
 DISTRIBUTIONS = frozenset({PrivacyClass.DISTRIBUTION})
 CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True, extra="forbid")
 """what a SPEC is given is checked: every field is one of its type's, and of the type it should be"""
@@ -69,6 +70,7 @@ class ProtocolSpec(Generic[S]):
         data: the only data set it runs on.
         asks_centre: whether what a device answers needs its centre's model.
         same_model: whether all devices must have one architecture, as weights are exchanged.
+        tasks: names of the tasks (`edge.task`) that its models can be for.
     """
 
     settings: type[S]
@@ -86,6 +88,7 @@ class ProtocolSpec(Generic[S]):
     data: str | None = None
     asks_centre: bool = False
     same_model: bool = False
+    tasks: tuple[str, ...] = (CLASSIFICATION.name,)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -118,7 +121,7 @@ class EngineSpec:
         return self.artifacts == ORT_TRAINING
 
     def rows(self, batches: Sequence[int]) -> tuple[int, ...]:
-        """Rows of the batches that a bundle must be exported for, of those it will get; none if it takes any."""
+        """Samples of the batches that a bundle must be exported for, of those it will get; none if it takes any."""
         return tuple(batches) if self.fixed_batch else ()
 
 
@@ -191,18 +194,22 @@ class NoiseSpec:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class DataSpec(Generic[D]):
-    """A data set, or a format of data sets (`edge.data`).
+class DataSpec:
+    """A data set, or a format of data sets (`edge.data`): one of `read` and `load`.
 
     Attributes:
-        load: (argument, seed) -> an `edge.data.Dataset`. argument: what follows the colon in the setting. Raises
+        read: argument -> its rows, as they are in the file. argument: what follows the colon in the setting. Raises
             DataError: what is wrong with the data, and where.
-        samples: path -> (n, ...) float32, samples without labels in standard form, for a reference set; None if it
-            cannot.
+        load: (argument, seed) -> an `edge.source.Dataset`, of what is drawn with a seed, or divided in its own way.
+        samples: argument -> (n, ...) float32, samples in standard form, for a reference set without labels; if absent,
+            those of `read`.
+        file: whether the argument begins with a path, up to a "?".
     """
 
-    load: Callable[[str, int], D]
+    read: Callable[[str], DataSource] | None = None
+    load: Callable[[str, int], Dataset] | None = None
     samples: Callable[[str], Array] | None = None
+    file: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -4,9 +4,9 @@ A command is a file of `edge_bench.commands`. All of them write their result as 
 the terminal, and put it into reports (`edge_report.formats`).
 """
 
-import argparse
 import sys
 
+from edge.arguments import CommandParser
 from edge.command import guarded
 from edge_bench import commands
 from edge_bench.commands import COMMANDS
@@ -19,7 +19,7 @@ def main() -> int:
 
 
 def _run() -> int:
-    parser = argparse.ArgumentParser(prog="edge-bench", description="Measure; every figure comes with its setting.")
+    parser = CommandParser(prog="edge-bench", description="Measure; every figure comes with its setting.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name in COMMANDS.names():
         spec = commands.load(name)

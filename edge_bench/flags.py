@@ -1,8 +1,8 @@
 """Flags that several commands have."""
 
 import argparse
-from pathlib import Path
 
+from edge import data
 from edge.engines import ENGINES
 from edge_bench.models import SHAPES
 from edge_report import flags
@@ -12,7 +12,9 @@ from edge_report.flags import DEFAULT
 
 def add_seeds(parser: argparse.ArgumentParser, seeds: str) -> None:
     """Add the flags of a command that emulates several seeds: --data, --seeds, --workers."""
-    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|idx:DIR", help="data set" + DEFAULT)
+    parser.add_argument("--data", default="digits", metavar="digits|npz:PATH|csv:PATH|...", help="data set" + DEFAULT)
+    held = "rows for testing; as the data says if absent"
+    parser.add_argument("--holdout", metavar="by:COLUMN:N|N|FRACTION", help=held)
     flags.add_integers(parser, "--seeds", seeds, "one emulation for each", least=0, metavar="0,1,2")
     flags.add_count(parser, "--workers", cores(), "processes")
 
@@ -43,5 +45,5 @@ def short(source: str) -> str:
     >>> short("npz:field/people.npz"), short("digits")
     ('people', 'digits')
     """
-    kind, _, rest = source.partition(":")
-    return Path(rest).stem if rest and kind in ("npz", "idx") else source
+    path = data.path(source)
+    return source if path is None else path.stem

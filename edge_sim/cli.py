@@ -66,7 +66,7 @@ def _emulate() -> int:
         with watching.page(console) as (page, url):
             with Display(console) if watching.browser() else watching.in_text(console, page) as shown:
                 result = run(scenario, both(page, shown))
-            page.end()
+            page.end(result)
             report(console, result)
             _write(result, args.json)
             if not result.interrupted:

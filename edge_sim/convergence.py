@@ -28,6 +28,7 @@ from export.model import Model
 from export.write import export
 
 TERM = "squared_error(reference)"
+PAPER = {"weighting": "none", "loss": "squared-error"}
 
 
 class Probe:
@@ -35,10 +36,14 @@ class Probe:
 
     def __init__(self, world: World, algorithm: Algorithm, folder: Path) -> None:
         """Raises ConfigError where the protocol has no such loss, or the model is a bundle."""
-        if TERM not in algorithm.objective:
-            raise ConfigError(f"convergence is measured for protocols that have {TERM}; {algorithm.name} has not")
+        if TERM not in algorithm.objective or algorithm.settings.weighting != PAPER["weighting"]:
+            wanted = ", ".join(f'{key} = "{value}"' for key, value in PAPER.items())
+            raise ConfigError(
+                f"convergence is measured for the paper's own update, that is d-distillation with {wanted}; "
+                f"{algorithm.name} has other settings"
+            )
         self._world = world
-        self._pull = float(algorithm.settings.distillation_weight)
+        self._pull = float(algorithm.settings.rho)
         self._engines: dict[str, Engine] = {}
         for i, spec in enumerate(world.scenario.models):
             model = world.models[spec]

@@ -1,6 +1,6 @@
 """An emulation in the terminal: a live table while it runs, a comparison at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -8,13 +8,17 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edge import outcome
+from edge.task import CLASSIFICATION
 from edge_report.document import size
 from edge_sim.convergence import window
-from edge_sim.result import Accuracy, Result, Summary
+from edge_sim.result import Accuracy, DeviceResult, Result, Summary
 from edge_sim.run import Frame
 
 SHOWN = 16
 """devices that a live table lists; of a larger fleet it shows the first few and the mean"""
+EXAMPLES = 3
+"""devices that have learnt nothing of which the reasons are printed"""
 
 
 class Display:
@@ -111,7 +115,8 @@ class Display:
 def report(console: Console, result: Result) -> None:
     """Print the comparison, or the one line there is."""
     summaries = result.comparison or [result.summary()]
-    table = Table(title="Test accuracy over all classes, and what each device sent", title_justify="left")
+    over = "over all classes" if result.metric == CLASSIFICATION.metric else "over all labels"
+    table = Table(title=f"Test {result.metric} {over}, and what each device sent", title_justify="left")
     table.add_column("protocol", no_wrap=True)
     for heading in ("mean", "worst", "own classes", "payload", "messages", "seconds"):
         table.add_column(heading, justify="right")
@@ -120,7 +125,9 @@ def report(console: Console, result: Result) -> None:
     console.print(table)
     if result.interrupted:
         console.print(f"Interrupted after round {len(result.rounds)} of {result.scenario['rounds']}.", style="bold")
-    for line in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result)):
+    unlearnt = _not_learnt(summaries, result)
+    against = _against_weights(summaries, result.protocol, result.metric)
+    for line in (against, _by_head(result), _convergence(result), *unlearnt):
         if line:
             console.print(line, highlight=False, soft_wrap=True)
 
@@ -137,7 +144,7 @@ def _cells(line: Summary) -> tuple[str, ...]:
     )
 
 
-def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
+def _against_weights(summaries: Sequence[Summary], protocol: str, metric: str) -> str:
     """Compare a protocol with the costliest of the table in a sentence, if that is another one."""
     ours = next(s for s in summaries if s.protocol == protocol)
     costly = max(summaries, key=lambda s: s.payload_bytes_per_device)
@@ -147,8 +154,26 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
     points = 100 * (ours.mean_accuracy - costly.mean_accuracy)
     side = "above" if points >= 0 else "below"
     return (
-        f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its accuracy."
+        f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its {metric}."
     )
+
+
+def _not_learnt(summaries: Sequence[Summary], result: Result) -> Iterator[str]:
+    """Say which devices have learnt nothing."""
+    for summary in summaries:
+        if not summary.not_learnt:
+            continue
+        count = f"{summary.protocol}: {summary.not_learnt} of {len(result.devices)} devices have learnt nothing"
+        if summary.protocol != result.protocol:
+            yield f"{count}."
+            continue
+        devices = [device for device in result.devices if device.outcome]
+        words = "; ".join(map(_why, devices[:EXAMPLES]))
+        yield f"{count}. {words}{'; ...' if len(devices) > EXAMPLES else ''}"
+
+
+def _why(device: DeviceResult) -> str:
+    return f"{device.id}: {', '.join(outcome.sentences(device.outcome, device.accuracy_all, device.loss))}"
 
 
 def _by_head(result: Result) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from edge import robust
+from edge import data, robust
 from edge.engines import ENGINES
 from edge.errors import ConfigError
 from edge.graph import topology
@@ -26,6 +26,8 @@ from edge.specs import ProtocolSpec
 from edge_sim import attacks, boards, replay
 from edge_sim.conditions import Absence, Link, choose
 from edge_sim.scenario import Scenario
+from export.errors import ExportError
+from export.objectives import parse, supervision
 
 T = TypeVar("T")
 Load = Callable[[], object]
@@ -83,6 +85,13 @@ SCENARIO: tuple[Rule[Scenario], ...] = (
         "broker: {it.broker} is given, but transport is 'memory'; say --transport mqtt",
     ),
     Rule(
+        lambda s: (
+            s.standardize == "always"
+            and any(not spec.startswith("zoo:") and Path(spec).is_dir() for spec in _models(s))
+        ),
+        "standardize: a bundle is trained as it was exported; give edge-export --standardize, or name the model itself",
+    ),
+    Rule(
         lambda s: s.replay and (s.board or s.boards),
         "replay: the field test says how long devices compute; leave out board and boards",
     ),
@@ -120,12 +129,12 @@ ABSENCE: tuple[Rule[Absence], ...] = (
 FILES: tuple[tuple[Callable[[Scenario], Sequence[str]], Callable[[str], bool], str], ...] = (
     (
         lambda s: (s.data,),
-        lambda spec: _of_kind(spec, "npz", "idx") and not Path(spec.partition(":")[2]).exists(),
+        lambda spec: not _there(spec),
         "data: {} cannot be read: there is no such file",
     ),
     (
         lambda s: (s.reference,),
-        lambda spec: _of_kind(spec, "npz", "idx") and not Path(spec.partition(":")[2]).exists(),
+        lambda spec: not _there(spec),
         "reference: {} cannot be read: there is no such file",
     ),
     (
@@ -177,6 +186,9 @@ def _loads(scenario: Scenario) -> Iterator[Load]:
     names = [f"device-{i}" for i in range(scenario.devices)]
     yield partial(topology.build, scenario.topology, names, scenario.seed)
     yield scenario.coding.by_kind
+    yield lambda: scenario.labels
+    if scenario.supervision is not None:
+        yield partial(_supervises, scenario.supervision)
     yield partial(robust.load, scenario.aggregation)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
@@ -245,8 +257,24 @@ def _models(scenario: Scenario) -> tuple[str, ...]:
     return (*scenario.models, *([scenario.edge_model] if scenario.edge_model else []))
 
 
-def _of_kind(spec: str, *kinds: str) -> bool:
-    return spec.partition(":")[0] in kinds
+def _is_bundle(model: str) -> bool:
+    return not model.startswith("zoo:") and Path(model).is_dir()
+
+
+def _there(source: str) -> bool:
+    """Whether the file that a source reads exists, if it reads one."""
+    path = data.path(source)
+    return path is None or path.exists()
+
+
+def _supervises(term: str) -> None:
+    """Raise ConfigError unless a term learns from labels."""
+    try:
+        terms = parse(term)
+    except ExportError as reason:
+        raise ConfigError(f"supervision: {reason}") from None
+    if len(terms) > 1 or supervision(terms) is None:
+        raise ConfigError(f"supervision: '{term}' does not learn from labels, or is more than one term")
 
 
 def _count(byzantine: str) -> int:

@@ -7,13 +7,15 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, Field
 
 from edge.errors import ConfigError
+from edge.task import CLASSIFICATION
 
 Accuracy = tuple[float, float]
 """(on the whole test set, on it with its classes as frequent as on the device)"""
 
 
 class DeviceResult(BaseModel):
-    """One device after the last round. Accuracies are fractions of the test set.
+    """One device after the last round. Accuracies are fractions of the test set; of another task than classification,
+    values of its metric (`Result.metric`).
 
     accuracy_own: of the head for the device's own distribution, with the test classes as frequent as there;
     accuracy_all: of the head for the global distribution, on the whole test set. accuracy_by_head: both of every head.
@@ -32,6 +34,10 @@ class DeviceResult(BaseModel):
     payload_bytes_received: int
     wire_bytes_sent: int
     messages_sent: int
+    loss: float | None = None
+    """of its last round, on its own labels"""
+    outcome: dict[str, float] = {}
+    """what says that it has learnt nothing (`edge.outcome`); empty if it has learnt"""
 
 
 class RoundResult(BaseModel):
@@ -69,6 +75,8 @@ class Summary(BaseModel):
     payload_bytes_per_device: float
     messages_per_device: float
     seconds: float
+    not_learnt: int = 0
+    """how many devices have learnt nothing"""
 
 
 class Result(BaseModel):
@@ -76,6 +84,10 @@ class Result(BaseModel):
 
     scenario: dict[str, Any]
     protocol: str
+    metric: str = CLASSIFICATION.metric
+    """what all accuracies of this result are values of: the metric of the task"""
+    scores: dict[str, float] = {}
+    """all metrics of the task, means over the devices, of the head for the global distribution on the test set"""
     parameters: int
     """P, of the largest device's model"""
     spectral_gap: float
@@ -94,6 +106,8 @@ class Result(BaseModel):
     """by Ctrl-C: the result is that of the rounds before"""
     seconds: float
     comparison: list[Summary] = []
+    notes: list[str] = []
+    """what was done to the models for this data, in sentences"""
 
     def frame(self, of: Literal["rounds", "devices"] = "rounds", library: str | None = None) -> Any:
         """Return the rounds, or the devices, as a data frame.
@@ -129,4 +143,5 @@ class Result(BaseModel):
             payload_bytes_per_device=self.payload_bytes_total / n,
             messages_per_device=sum(d.messages_sent for d in [*self.devices, *centre]) / n,
             seconds=self.seconds,
+            not_learnt=sum(bool(d.outcome) for d in self.devices),
         )

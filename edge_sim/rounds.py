@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edge import outcome
 from edge.interfaces import DEVICE, Array, NodeId, Traffic
 from edge.node import Row
 from edge_sim.closing import RoundClosed
@@ -59,11 +60,15 @@ class Rounds:
         nodes: all of them, the centre last.
         timed: whether virtual seconds mean anything.
         evaluations: the latest of every device, as accuracies by head.
+        losses: of every node that trains, by round.
+        scores: the latest of every device, by metric.
     """
 
     nodes: Sequence[ReportedNode]
     timed: bool
     evaluations: dict[int, list[Accuracy]] = field(default_factory=dict)
+    losses: dict[int, list[float]] = field(default_factory=dict)
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
     _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
     _evaluations: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
     _spread: dict[int, "Spread"] = field(default_factory=dict)
@@ -71,10 +76,13 @@ class Rounds:
     def finished(self, index: int, row: Row) -> None:
         """Take in a node's row of a round; if it repeats a round after a crash, the second row counts."""
         self._rows.setdefault(int(row["round"]), {})[index] = row
+        if (loss := outcome.supervised_loss(row)) is not None:
+            self.losses.setdefault(index, []).append(loss)
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take in the evaluation of a device after the round that it finished last."""
         self.evaluations[evaluation.index] = evaluation.accuracies
+        self.scores[evaluation.index] = evaluation.scores
         number = int(self.nodes[evaluation.index].row["round"])
         self._evaluations.setdefault(number, {})[evaluation.index] = evaluation.accuracies
         if evaluation.table is not None:
@@ -121,7 +129,14 @@ class Rounds:
             payload_bytes_received=traffic.payload_bytes_received,
             wire_bytes_sent=traffic.wire_bytes_sent,
             messages_sent=traffic.messages_sent,
+            loss=outcome.supervised_loss(node.row),
         )
+
+    @property
+    def mean_scores(self) -> dict[str, float]:
+        """Means over the devices of all metrics."""
+        keys = dict.fromkeys(key for scores in self.scores.values() for key in scores)
+        return {key: float(np.mean([scores[key] for scores in self.scores.values()])) for key in keys}
 
     @property
     def payload_bytes(self) -> int:

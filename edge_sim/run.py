@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from broker import embedded
+from edge import outcome
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
+from edge.task import CLASSIFICATION
 from edge_sim import requirements
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
 from edge_sim.evaluation import Evaluation
 from edge_sim.fleet import EmulatedNode
-from edge_sim.result import Accuracy, Result, RoundResult
+from edge_sim.result import Accuracy, DeviceResult, Result, RoundResult
 from edge_sim.rounds import ReportedNode, Rounds
 from edge_sim.scenario import Scenario
 from edge_sim.stages import Stage, in_virtual_time, over_broker
@@ -37,6 +39,7 @@ class Frame:
         latest: the round that is over.
         rounds: how many there will be.
         accuracies: of each device's latest evaluation, by head; None for a device that has had none.
+        metric: key of the metric that these are values of.
     """
 
     protocol: str
@@ -45,6 +48,7 @@ class Frame:
     latest: RoundResult
     rounds: int
     accuracies: Sequence[list[Accuracy] | None]
+    metric: str = CLASSIFICATION.key
 
 
 Watch = Callable[[Frame], None]
@@ -135,7 +139,8 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                 if probe and latest.round % scenario.convergence == 0:
                     latest.metrics.update(probe.measure([one for one in members if isinstance(one, EmulatedNode)]))
                 accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
-                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
+                key = world.dataset.task.key
+                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies, key))
     except KeyboardInterrupt:
         interrupted = True
     result = _result(world, algorithm, bundles, rounds, kept)
@@ -146,11 +151,13 @@ def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds
     """Summarise a run of so many rounds."""
     scenario, nodes = world.scenario, rounds.nodes
     members = [one for one in nodes if one.role == DEVICE]
-    devices = [rounds.device(i) for i in range(len(members))]
+    devices = [_judged(world, rounds, i) for i in range(len(members))]
     honest = [device for one, device in zip(members, devices, strict=True) if one.honest]
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=algorithm.name,
+        metric=world.dataset.task.metric,
+        scores=rounds.mean_scores,
         parameters=max(bundles.device(algorithm, i).manifest.size for i in range(len(scenario.models))),
         spectral_gap=world.spectral_gap,
         devices=devices,
@@ -162,4 +169,15 @@ def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds
         counts=rounds.counts,
         virtual_seconds=kept[-1].virtual_seconds if kept else None,
         seconds=0.0,
+        notes=list(world.notes),
     )
+
+
+def _judged(world: World, rounds: Rounds, index: int) -> DeviceResult:
+    """A device, and whether it has learnt anything; a Byzantine one need not."""
+    device, losses = rounds.device(index), rounds.losses.get(index, [])
+    if not rounds.nodes[index].honest or index not in rounds.evaluations:
+        return device
+    dataset = world.dataset
+    verdict = outcome.judge(device.accuracy_all, dataset.y_test, dataset.classes, losses)
+    return device.model_copy(update={"outcome": verdict})

@@ -14,6 +14,7 @@ from rich.live import Live
 from broker.dashboard import server, text
 from broker.dashboard.state import FleetState
 from edge import node
+from edge_sim.result import Result
 from edge_sim.run import Frame, Watch
 
 
@@ -32,6 +33,7 @@ class Page:
 
     def __init__(self) -> None:
         self.state = FleetState("edge-sim", time.time)
+        self._rows: dict[str, dict[str, float]] = {}
 
     def __call__(self, frame: Frame) -> None:
         """Report the fleet after a round; devices that have not done it are silent."""
@@ -42,11 +44,16 @@ class Page:
                 continue
             row = {**device.row, **node.telemetry(device.traffic, device.counts)}
             if heads:
-                row["accuracy_all"] = heads[-1][0]
+                row[f"{frame.metric}_all"] = heads[-1][0]
             self.state.report(device.id, row, now)
+            self._rows[device.id] = row
 
-    def end(self) -> None:
-        """Stop the clock: no device is silent because the run is over."""
+    def end(self, result: Result) -> None:
+        """Report who has learnt nothing, and stop the clock: no device is silent because the run is over."""
+        shown = result.devices if result.protocol == self.state.name else []
+        for device in shown:
+            if device.id in self._rows and device.outcome:
+                self.state.report(device.id, self._rows[device.id] | device.outcome, self.state.clock())
         ended = self.state.clock()
         self.state.clock = lambda: ended
 

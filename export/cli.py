@@ -2,6 +2,7 @@
 
 edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE
 edge-export inspect BUNDLE
+edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite
 """
 
 import argparse
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
+from edge import data
+from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.labels import declared
+from edge.labels import LEAST, declared
 from edge.plugins import names
-from edge.protocols import PROTOCOLS
+from edge.task import TASKS, task
 from export import load as loading
-from export import zoo
+from export import trained, zoo
 from export.errors import ExportError
 from export.gradients import supported
 from export.model import Model
@@ -27,8 +30,9 @@ from export.report.show import facts, plot, show
 from export.training.assemble import Training
 from export.training.placement import sample_shape
 from export.training.update import Update
-from export.transforms import backbone, batch_norm, heads
+from export.transforms import backbone, batch_norm, heads, outputs
 from export.transforms.split import split
+from export.transforms.standardize import standardize
 from export.transforms.trainable import select
 from export.write import export, prepare, save
 
@@ -41,12 +45,15 @@ def main() -> int:
     if arguments[:1] == ["inspect"]:
         args = _inspect_parser().parse_args(arguments[1:])
         return guarded("edge-export", lambda: _inspect(args))
+    if arguments[:1] == ["trained"]:
+        args = _trained_parser().parse_args(arguments[1:])
+        return guarded("edge-export", lambda: _trained(args))
     args = _parser().parse_args(arguments)
     return guarded("edge-export", lambda: _export(args))
 
 
 def _inspect_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
+    parser = CommandParser(prog="edge-export inspect", description="Check a bundle and print its costs.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="rows a step, for costs; default 32")
     parser.add_argument("--plot", action="store_true", help="draw which layers the work goes to")
@@ -54,11 +61,37 @@ def _inspect_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _trained_parser() -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog="edge-export trained", description="Write a trained model as one file with plain inputs and outputs."
+    )
+    add = parser.add_argument
+    add("bundle", type=Path, help="the model, as it was exported")
+    add("state", type=Path, help="what was learnt: the checkpoint folder of edge-node or of a Trainer, or a file of it")
+    add("-o", "--output", type=Path, required=True, metavar="MODEL.onnx|MODEL.tflite", help="file to write")
+    add("--int8", metavar="npz:REFERENCE", help="quantise, with ranges of activations from these samples (ONNX only)")
+    add("--rows", type=int, default=1, metavar="N", help="rows of a prediction, which TFLite fixes; default 1")
+    add("--json", action="store_true")
+    return parser
+
+
+def _trained(args: argparse.Namespace) -> int:
+    if args.rows < 1:
+        raise ConfigError(f"--rows {args.rows}: expected 1 or more rows")
+    file = trained.write(args.bundle, args.state, args.output, reference=args.int8, rows=args.rows)
+    if args.json:
+        print(json.dumps({"path": str(file.path), "kind": file.kind, "bytes": file.bytes}))
+    else:
+        print(f"wrote {file.path}: {file.kind}, {file.bytes:,} bytes")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-export",
         usage="edge-export MODEL.onnx|zoo:NAME[:ARGUMENT] -o BUNDLE [options]\n"
-        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]",
+        "       edge-export inspect BUNDLE [--batch N] [--plot] [--json]\n"
+        "       edge-export trained BUNDLE STATE -o MODEL.onnx|MODEL.tflite [--int8 npz:REFERENCE] [--json]",
         description="Write the training step of a model as a graph of standard ONNX operators.",
         epilog=f"zoo: {', '.join(names('export.zoo'))}. Operators with a gradient: {', '.join(supported())}.",
     )
@@ -67,10 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder to write")
     add(
         "--objective",
-        default="cross_entropy",
+        default="isolated",
         metavar="TERMS|PROTOCOL",
-        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation",
+        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation; default: "
+        "the task's loss alone",
     )
+    add("--task", metavar="|".join(TASKS), help="what the model is for; default: as --objective or the graph says")
     add("--logits", metavar="NAME", help="the output to train, where a model has several")
     add("--keep-ties", action="store_true", help="a weight that several nodes read is one parameter (ONNX files)")
     add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN,...", help="which to train; !X: not X")
@@ -87,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--recompute", type=int, default=1, metavar="K", help="keep activations of the last of K segments only")
     add("--ort-training", action="store_true", help="also write ONNX Runtime's own training artifacts")
     add("--tflite", metavar="N[,R]", help="also write model.tflite, for N private and R reference rows a step")
+    add("--standardize", metavar="SOURCE", help="scale the input as this reference set needs it: npz:PATH, csv:PATH...")
     add("--backbone", type=Path, metavar="FILE.tflite", help="computes features of samples; the model is its head")
     add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
@@ -119,17 +155,17 @@ class Prepared:
     whole: Model
     """the same with everything trained"""
     training: Training
+    objective: str
 
 
 def _export(args: argparse.Namespace) -> int:
     update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
-    objective = _objective(args.objective)
     # Everything is computed before anything is written, so that a split is there as a whole or not at all.
-    ready = _prepare(args, objective, update)
+    ready = _prepare(args, update)
     reports = []
     for folder, prepared in ready.items():
         written = save(prepared.training, prepared.model, folder)
-        whole = _costs(prepared.whole, objective, update) if _selection(args) != "all" else None
+        whole = _costs(prepared.whole, prepared.objective, update) if _selection(args) != "all" else None
         if args.json:
             reports.append(
                 facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
@@ -142,11 +178,14 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[Path, Prepared]:
+def _prepare(args: argparse.Namespace, update: Update) -> dict[Path, Prepared]:
     """Everything that is to be written, by folder."""
-    args.classes, class_names = declared(args.classes) if args.classes is not None else (None, ())
+    least = 1 if args.task and not task(args.task).classes else LEAST
+    args.classes, class_names = declared(args.classes, least) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:
+        if args.standardize:
+            raise ConfigError("--backbone scales its samples itself (--backbone-range); leave out --standardize")
         if args.shape or args.split_at:
             raise ConfigError("--backbone says what the model takes; leave out --shape and --split-at")
         args.shape = str(frozen.features)
@@ -154,6 +193,7 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
     rows = _rows(args.tflite)
     ready = {}
     for folder, model in models.items():
+        model, objective = outputs.meant(model, args.objective, args.task, args.classes)
         chosen, whole = _transformed(args, model)
         training = prepare(
             chosen,
@@ -165,7 +205,7 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
             backbone=frozen,
             class_names=class_names,
         )
-        ready[folder] = Prepared(chosen, whole, training)
+        ready[folder] = Prepared(chosen, whole, training, objective)
     return ready
 
 
@@ -231,15 +271,14 @@ def _costs(model: Model, objective: str, update: Update) -> dict[str, Any]:
     return {k: report[k] for k in ("macs", "activation_bytes", "state_bytes")}
 
 
-def _objective(text: str) -> str:
-    """The terms; the name of a protocol stands for those it needs."""
-    if text in PROTOCOLS.names():
-        spec = PROTOCOLS.load(text)
-        return " + ".join(spec.objective(spec.settings()))
-    return text
-
-
 def _model(args: argparse.Namespace, spec: str) -> Model:
+    model = _loaded(args, spec)
+    return (
+        standardize(model, data.samples(args.standardize, model.shape), args.standardize) if args.standardize else model
+    )
+
+
+def _loaded(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
         return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties)
@@ -250,7 +289,7 @@ def _model(args: argparse.Namespace, spec: str) -> Model:
         shape = tuple(int(d) for d in text.split("x"))
     except ValueError:
         shape = ()
-    if not shape or min(shape) < 1 or classes < 2:
+    if not shape or min(shape) < 1:
         raise ConfigError(f"--shape {text} --classes {classes}: expected sizes as in {SHAPE}, and 2 or more classes")
     return zoo.build(rest, shape=shape, classes=classes, seed=args.seed)
 

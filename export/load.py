@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
+from edge.task import CLASSIFICATION, MULTI_LABEL
 from export.errors import ExportError
 from export.graph.builder import Array, Value
 from export.graph.prune import prune
@@ -22,7 +23,7 @@ from export.transforms.constants import constants
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
-from export.transforms.untie import untie
+from export.transforms.untie import own_statistics, untie
 
 SETTINGS = {
     "BatchNormalization": (3, 4),  # running statistics are measured, not trained
@@ -48,6 +49,8 @@ class Draft:
     """the value to train, once it is known"""
     keep_ties: bool = False
     """whether an initializer that several nodes read is one parameter"""
+    task: str | None = None
+    """what the model is for, where its last node shows that"""
     notes: tuple[str, ...] = ()
     """what was changed, one sentence each"""
 
@@ -173,6 +176,11 @@ def make_initializers(draft: Draft) -> Draft:
     return draft.noted(f"weights that were constant nodes became parameters: {', '.join(weights)}", proto=proto)
 
 
+def separate_statistics(draft: Draft) -> Draft:
+    """Never train a running mean or variance because an exporter merged it with an equal weight."""
+    return replace(draft, proto=own_statistics(draft.proto))
+
+
 def untie_weights(draft: Draft) -> Draft:
     """Undo the merging of equal initializers, unless they are to stay one."""
     if draft.keep_ties:
@@ -196,11 +204,13 @@ def convert_opset(draft: Draft) -> Draft:
         return draft
     try:
         proto = version_converter.convert_version(draft.proto, OLDEST)
-    except (RuntimeError, ValueError) as reason:
+    except Exception as reason:  # the converter's own errors have no public base class
         brief = str(reason).splitlines()[0]
         raise ExportError(
             f"{draft.origin} has operator set {opset} and cannot be converted to {OLDEST}: {brief}"
         ) from None
+    # Before version 4, every initializer had to be an input, too; those that are added here are not.
+    proto.ir_version = max(proto.ir_version, 4)
     return draft.noted(f"operator set {opset} was converted to {OLDEST}", proto=proto)
 
 
@@ -244,7 +254,26 @@ def remove_softmax(draft: Draft) -> Draft:
         node = producers.get(node.input[0])
     if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return draft
-    return draft.noted(f"the final {node.op_type} was removed: the losses want logits", logits=node.input[0])
+    labels = node.op_type == "Sigmoid"
+    meaning = (
+        "; its labels do not exclude one another: --task multi-label, unless --task says otherwise" if labels else ""
+    )
+    draft = replace(draft, task=(MULTI_LABEL if labels else CLASSIFICATION).name)
+    return draft.noted(f"the final {node.op_type} was removed: the losses want logits{meaning}", logits=node.input[0])
+
+
+def flatten_logits(draft: Draft) -> Draft:
+    """Give (N, K) where the model gives (N, K, 1, 1), as one that is all convolutions does."""
+    assert draft.logits is not None
+    dims = draft.proto.graph.output[0].type.tensor_type.shape.dim
+    if len(dims) < 3 or any(d.dim_value != 1 for d in dims[2:]):
+        return draft
+    flat = f"{draft.logits}/flat"
+    proto = onnx.ModelProto()
+    proto.CopyFrom(draft.proto)
+    proto.graph.node.append(helper.make_node("Flatten", [draft.logits], [flat], name=flat, axis=1))
+    shape = ["N", "K", *[1] * (len(dims) - 2)]
+    return draft.noted(f"its logits {shape} became (N, K)".replace("'", ""), proto=proto, logits=flat)
 
 
 def note_batch(draft: Draft) -> Draft:
@@ -258,13 +287,15 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     choose_logits,
     keep_logits_only,
     widen_floats,
+    convert_opset,
     make_initializers,
     untie_weights,
-    convert_opset,
+    separate_statistics,
     inline_functions,
     expand_operators,
     refuse_untrainable,
     remove_softmax,
+    flatten_logits,
     note_batch,
 )
 """From what an exporter wrote to a graph of standard operators that computes logits."""
@@ -315,6 +346,7 @@ def _model(draft: Draft) -> Model:
         output=logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},
+        task=draft.task,
         notes=notes,
     )
 

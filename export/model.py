@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edge.standardization import Standardization
 from export.graph.builder import Array, Value
 
 OLDEST = 18
@@ -12,7 +13,7 @@ OLDEST = 18
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier: input (N, *shape) -> logits (N, classes)."""
+    """Input (N, *shape) -> logits (N, K), or (N, K, ...) with a label for each position."""
 
     name: str
     opset: int
@@ -31,9 +32,13 @@ class Model:
     statistics: frozenset[str] = frozenset()
     """parameters that a step measures rather than trains: running means and variances"""
     heads: tuple[Value, ...] = ()
-    """logits of auxiliary heads (N, classes)"""
+    """logits of auxiliary heads, of the same shape"""
+    task: str | None = None
+    """what it is for (`edge.task`), where that is known: its graph shows it, or somebody named it"""
     embedding: Value | None = None
     """a value (N, ...) that `predict` gives too"""
+    standardization: Standardization | None = None
+    """what its first nodes do to the input (`export.transforms.standardize`)"""
     notes: tuple[str, ...] = ()
     """what was changed on the way in, one sentence each"""
 

@@ -7,7 +7,6 @@ murmur-rpi4.raucb is made, signed by the fleet whose folder that is: `system/roo
 becomes of it. The packages that a suite gives are kept in --base, so that the next build takes one minute, not four.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from edge.arguments import CommandParser
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from edge.storage import digests
@@ -143,7 +143,7 @@ def bundle(file: Path, board: str, version: str, signer: tuple[Path, Path], targ
 
 def main() -> int:
     """Build, and print what there is."""
-    parser = argparse.ArgumentParser(description="An image for a board's card, or an update for boards that have one.")
+    parser = CommandParser(description="An image for a board's card, or an update for boards that have one.")
     parser.add_argument("--board", required=True, metavar="|".join(boards.names()))
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.img")
     parser.add_argument("--update", type=Path, metavar="FLEET", help="also an update, signed by this fleet")

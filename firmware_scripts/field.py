@@ -16,10 +16,11 @@ from rich.console import Console
 
 from broker import fleet as fleets
 from broker.check import host_and_port
+from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
 from edge_report.document import Section, show
-from firmware_scripts import operating
+from firmware_scripts import operating, signed_package
 from firmware_scripts.operating import Operator, Row
 
 COLUMNS = {
@@ -43,7 +44,7 @@ TROUBLES = {
 
 def main() -> int:
     """Ask, bring, fetch."""
-    parser = argparse.ArgumentParser(prog="field", description="Boards in the field, over the fleet's broker.")
+    parser = CommandParser(prog="field", description="Boards in the field, over the fleet's broker.")
     commands = parser.add_subparsers(dest="command", required=True)
     inventory = commands.add_parser("inventory", help="which devices there are, and how they are")
     inventory.set_defaults(run=_inventory)
@@ -53,6 +54,12 @@ def main() -> int:
         "--stages", default="1,25%,100%", metavar="N,N%,...", help="of the devices; default 1,25%%,100%%"
     )
     rollout.add_argument("--rounds", type=int, default=2, metavar="N", help="that a stage has to do with it; default 2")
+    rollout.add_argument(
+        "--devices", default="", metavar="ID,ID", help="the group that may take it; default all that are there"
+    )
+    rollout.add_argument(
+        "--days", type=int, default=signed_package.DAYS, metavar="N", help="after which nobody takes it; default 7"
+    )
     rollout.set_defaults(run=_rollout)
     collect = commands.add_parser("collect", help="metrics and logs of all that are there")
     collect.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="one folder a device in it")
@@ -95,6 +102,14 @@ def _there(operator: Operator) -> list[str]:
     return online
 
 
+def _group(there: list[str], names: str) -> list[str]:
+    """Of the devices that are online, those of a comma-separated list; all for an empty one. Raises ConfigError."""
+    group = [name for name in names.split(",") if name]
+    if away := sorted(set(group) - set(there)):
+        raise ConfigError(f"--devices {names}: not online: {', '.join(away)}; there are: {', '.join(there)}")
+    return group or there
+
+
 def _inventory(args: argparse.Namespace) -> int:
     with _connected(args) as operator:
         rows = operating.inventory(operator, args.timeout)
@@ -133,15 +148,16 @@ def troubles(row: Row) -> list[str]:
 def _rollout(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with _connected(args) as operator:
-        there = _there(operator)
+        there = _group(_there(operator), args.devices)
         stages = operating.stages(there, args.stages)
+        reached = [device for stage in stages for device in stage]
+        package = signed_package.make(args.bundle, operator.fleet, reached, args.days)
 
         def notify(line: str) -> None:
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, markup=False)
 
-        operating.rollout(operator, args.bundle, stages, args.rounds, args.timeout, notify)
-        away = sorted(set(operator.online) - set(there))
-    reached = [device for stage in stages for device in stage]
+        operating.rollout(operator, package, stages, args.rounds, args.timeout, notify)
+        away = sorted(device for device, online in operator.online.items() if not online)
     if args.json:
         print(json.dumps({"fleet": operator.fleet.name, "installed": reached, "away": away}))
     else:

@@ -22,6 +22,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edge.arguments import CommandParser
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from firmware_scripts.disks import Disk, describe, refusal
@@ -141,7 +142,7 @@ def flash(image: Path, disk: Disk, advance: Advance = lambda *_: None) -> str:
 
 def main() -> int:
     """Ask, write, compare."""
-    parser = argparse.ArgumentParser(description="Write an image onto a card, and read it back.")
+    parser = CommandParser(description="Write an image onto a card, and read it back.")
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("device", type=Path, metavar="DEVICE", help="as lsblk lists it, or a file that stands for one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")

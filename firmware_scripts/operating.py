@@ -1,30 +1,26 @@
 """What an operator does with a fleet over its broker: ask, roll out models, fetch files (`edge.operations.remote`)."""
 
 import io
-import json
 import tarfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from broker import probe
+from broker import probe, reports
 from broker.fleet import Fleet
 from broker.probe import ProbeClient
 from broker.rules import OPERATOR
 from edge.errors import ConfigError, MessageError, TransportError
 from edge.messaging import chunked, topics
-from edge.operations.rollout import fingerprint
-from edge.storage import archive, atomic
-from edge.storage.metrics_log import current_names
+from edge.storage import archive, atomic, metrics_log
 from edge.transports.mqtt import Credentials
-from firmware_scripts import signed_package
+from firmware_scripts.signed_package import Package
 
 LARGEST = 100_000_000
 """bytes that a device's metrics and logs unpack to"""
-Row = dict[str, float | str]
+Row = reports.Report
 Notify = Callable[[str], None]
 """is given a line for people"""
 
@@ -33,34 +29,40 @@ Notify = Callable[[str], None]
 class Operator:
     """A connection in the operator's name, and what devices have sent over it.
 
-    read: how many of the client's messages have been sorted. online: by the retained status. rows: the last telemetry
-    of every device. reports: its last report. files: its last archive. parts: of archives that are not complete yet.
+    online: by the retained status. rows: the last telemetry of every device. reports: its last report. files: its last
+    archive, of those that were asked for one. parts: of archives that are not complete yet. Each has at most
+    `reports.MAX_DEVICES` devices.
     """
 
     fleet: Fleet
     client: ProbeClient
-    read: int = 0
     online: dict[str, bool] = field(default_factory=dict)
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
     reports: dict[str, Row] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, chunked.Assembler] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    """devices that are to send their files"""
 
     def sort_messages(self) -> None:
-        """Sort the messages that have arrived since the last call."""
-        messages = self.client.messages
-        while self.read < len(messages):
-            topic, payload = messages[self.read]
-            self.read += 1
-            if (source := topics.parse_device(topic)) is not None:
-                if source.channel == topics.STATUS:
-                    self.online[source.device] = payload == b"online"
+        """Sort the messages that have arrived since the last call; they are not kept."""
+        for topic, payload in self.client.take():
+            if (telemetry := reports.read(topic, payload)) is not None and self._known(telemetry.device):
+                if telemetry.row is None:
+                    self.online[telemetry.device] = bool(telemetry.online)
                 else:
-                    self.rows[source.device] = _flat(payload)
-            elif (address := topics.parse(topic)) is not None and address.kind == "report":
-                self.reports[address.sender] = _flat(payload)
-            elif address is not None and address.kind == "files":
+                    self.rows[telemetry.device] = telemetry.row
+            elif (address := topics.parse(topic)) is None or not self._known(address.sender):
+                continue
+            elif address.kind == "report":
+                self.reports[address.sender] = reports.read_report(payload)
+            elif address.kind == "files" and address.sender in self.asked:
                 self._add_part(address.sender, payload)
+
+    def _known(self, device: str) -> bool:
+        """Whether there is room for a device."""
+        known = self.online.keys() | self.rows.keys() | self.reports.keys()
+        return device in known or len(known) < reports.MAX_DEVICES
 
     def _add_part(self, sender: str, payload: bytes) -> None:
         try:
@@ -149,33 +151,30 @@ def inventory(operator: Operator, timeout: float) -> dict[str, Row]:
 
 
 def rollout(
-    operator: Operator, folder: Path, stages: Sequence[Sequence[str]], rounds: int, timeout: float, notify: Notify
+    operator: Operator, package: Package, stages: Sequence[Sequence[str]], rounds: int, timeout: float, notify: Notify
 ) -> None:
     """Bring a bundle to devices, stage by stage: the next stage begins when all devices of this one work with it.
 
     Args:
         operator: is connected.
-        folder: of the bundle.
+        package: signed for the devices of all stages (`firmware_scripts.signed_package`).
         stages: devices of each stage.
         rounds: that a device has to do with the bundle.
         timeout: seconds for a device to install it, and to do these rounds.
         notify: is given a line when a stage begins and ends.
 
     Raises:
-        BundleError: the folder is no bundle.
         ConfigError: a device refuses the bundle, or is too slow; nothing is sent to the devices after it.
     """
-    mark = fingerprint(folder)
-    content = signed_package.build(folder, operator.fleet, folder.name, int(time.time()))
     done: list[str] = []
     for number, stage in enumerate(stages, start=1):
         notify(f"stage {number} of {len(stages)}: {', '.join(stage)}")
         for device in stage:
             operator.reports.pop(device, None)
-            for part in chunked.split(content):
+            for part in chunked.split(package.content):
                 operator.send(device, "rollout", part)
         for device in stage:
-            _wait_until_installed(operator, device, mark, timeout, done)
+            _wait_until_installed(operator, device, package.fingerprint, timeout, done)
         begun = {device: _last_round(operator, device) for device in stage}
         for device in stage:
             operator.rows.pop(device, None)
@@ -206,7 +205,7 @@ def _has_done(operator: Operator, device: str, rounds: int) -> bool:
 
 
 def _last_round(operator: Operator, device: str) -> float:
-    return float(operator.rows.get(device, {}).get("round", 0))
+    return operator.rows.get(device, {}).get("round", 0.0)
 
 
 def collect(operator: Operator, devices: Sequence[str], target: Path, timeout: float) -> dict[str, int]:
@@ -215,27 +214,56 @@ def collect(operator: Operator, devices: Sequence[str], target: Path, timeout: f
     Args:
         operator: is connected.
         devices: to ask.
-        target: folder; a folder for each device is made in it, in place of an older one.
+        target: folder; a folder for each device is made in it, in place of one that was made here before.
         timeout: seconds to wait for a silent device.
 
     Returns:
         Device -> bytes of its archive; only those that have answered.
 
     Raises:
-        ConfigError: a device sent something else.
+        ConfigError: a device sent something else, or something else is where its folder is to be.
     """
+    for device in devices:
+        _require_ours(target / topics.name(device, "device"))
+    operator.asked, operator.files = set(devices), {}
     for device in devices:
         operator.send(device, "ask", b'{"want": "files"}')
     operator.until(lambda: all(device in operator.files for device in devices), timeout)
     for device, content in operator.files.items():
-        folder = target / device
-        atomic.remove(folder)
         try:
-            with tarfile.open(fileobj=io.BytesIO(content)) as files:
-                archive.unpack(files, folder, LARGEST)
+            _unpack(content, target / device)
         except (tarfile.TarError, EOFError, ValueError, OSError) as reason:
             raise ConfigError(f"{device} sent no archive of files ({reason})") from None
+    operator.asked = set()
     return {device: len(content) for device, content in operator.files.items()}
+
+
+def _unpack(content: bytes, folder: Path) -> None:
+    """Put a device's files into its folder: all of them, or none. Raises ValueError and others: they are none."""
+    part = folder.with_name(f".{folder.name}.part")
+    atomic.remove(part)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive.decompressed(content, LARGEST)), mode="r:") as files:
+            if more := {member.name for member in files.getmembers()} - set(metrics_log.FILES):
+                raise ValueError(f"{sorted(more)[0]!r} is nothing that a device keeps")
+            archive.unpack(files, part, LARGEST)
+        _require_ours(folder)
+        folder.mkdir(exist_ok=True)
+        for name in metrics_log.FILES:
+            (folder / name).unlink(missing_ok=True)
+        for path in part.iterdir():
+            path.replace(folder / path.name)
+    finally:
+        atomic.remove(part)
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse a folder that was not made here: nothing of somebody else's is removed. Raises ConfigError."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"{folder} is no folder; choose another one with -o")
+    more = {path.name for path in folder.iterdir()} - set(metrics_log.FILES) if folder.exists() else set()
+    if more:
+        raise ConfigError(f"{folder} holds {sorted(more)[0]}, which no device has sent; choose another folder with -o")
 
 
 def stages(devices: Sequence[str], words: str) -> list[list[str]]:
@@ -264,20 +292,3 @@ def stages(devices: Sequence[str], words: str) -> list[list[str]]:
             result.append(list(devices[begin:end]))
             begin = min(end, len(devices))
     return result
-
-
-def _flat(payload: bytes) -> Row:
-    """Read flat JSON of numbers and short texts; everything else in it is left out."""
-    try:
-        row = json.loads(payload)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(row, dict):
-        return {}
-    return current_names(
-        {
-            str(k): v[:300] if isinstance(v, str) else float(v)
-            for k, v in row.items()
-            if isinstance(v, int | float | str)
-        }
-    )

@@ -7,7 +7,6 @@ processor and Python; whoever they are from, what is installed is what was downl
 the board, as root: `sh FOLDER/install.sh`.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.arguments import CommandParser
 from edge.command import guarded, last_line
 from edge.errors import ConfigError
 from edge.storage import atomic, digests
@@ -130,7 +130,7 @@ def _requirement(wheel: Path) -> str:
 
 def main() -> int:
     """Build, and print what is there."""
-    parser = argparse.ArgumentParser(description="A folder from which a board installs Murmur offline.")
+    parser = CommandParser(description="A folder from which a board installs Murmur offline.")
     parser.add_argument("--arch", default="aarch64", metavar="|".join(ENGINES))
     parser.add_argument("--python", default="3.11", metavar="3.X", help="of the board's system; 3.11 is Debian 12's")
     parser.add_argument(

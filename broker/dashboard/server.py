@@ -8,14 +8,11 @@ POST /api/devices/ID        {"do": "acknowledge" | "forget"}, with the token; re
 
 import hmac
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -24,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from broker import http
 from broker.dashboard.state import FleetState
-from edge.errors import ConfigError
 
 PAGES = {
     "/": ("index.html", "text/html"),
@@ -36,40 +33,44 @@ PAGES = {
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 LARGEST = 1000
 """bytes of what may be posted"""
-SHUTDOWN_SECONDS = 2
-"""for answers under way when the server is stopped"""
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""names of this machine, under which a page may always be asked for"""
 
 
-def application(state: FleetState, token: str | None = None) -> Starlette:
+def application(state: FleetState, token: str | None = None, names: Collection[str] = ()) -> Starlette:
     """Return the dashboard as an ASGI application.
 
     Args:
         state: of the fleet that it shows.
         token: who has it may acknowledge alarms and forget devices; without one nobody may.
+        names: under which the page may be asked for, besides LOCAL: a page of somebody else's, whose name suddenly
+            leads here, cannot read it.
     """
 
-    def fleet(_request: Request) -> Response:
+    async def fleet(_request: Request) -> Response:
         return JSONResponse({**state.snapshot(), "writable": token is not None})
 
-    def device(request: Request) -> Response:
+    async def device(request: Request) -> Response:
         about = state.device(request.path_params["device"])
         return _error(404, "no such device") if about is None else JSONResponse(about)
 
     async def act(request: Request) -> Response:
         sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token is None:
-            return _error(403, "this dashboard is read-only; start it with --token")
+            return _error(403, "this dashboard is read-only; start it with --token-file")
         if not hmac.compare_digest(sent.encode(), token.encode()):
             return _error(401, "not the token this dashboard was started with")
         actions: dict[str, Callable[[str], bool]] = {"acknowledge": state.acknowledge, "forget": state.forget}
         try:
-            action = actions[json.loads(await _body(request))["do"]]
+            action = actions[json.loads(await http.body(request, LARGEST))["do"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             return _error(400, 'expected {"do": "acknowledge"} or {"do": "forget"}')
         done = action(request.path_params["device"])
@@ -82,13 +83,15 @@ def application(state: FleetState, token: str | None = None) -> Starlette:
             Route("/api/devices/{device:path}", device),
             Route("/api/devices/{device:path}", act, methods=["POST"]),
         ],
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=_with_headers)],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=_guard({*LOCAL, *names}))],
         exception_handlers={HTTPException: _refused},
     )
 
 
 @contextmanager
-def serving(state: FleetState, host: str, port: int, token: str | None = None) -> Iterator[str]:
+def serving(
+    state: FleetState, host: str, port: int, token: str | None = None, names: Collection[str] = ()
+) -> Iterator[str]:
     """Serve the dashboard from a thread of its own while the block lasts.
 
     Args:
@@ -96,37 +99,16 @@ def serving(state: FleetState, host: str, port: int, token: str | None = None) -
         host: to listen at.
         port: to listen at; 0 for any.
         token: see `application`.
+        names: see `application`; `host` is one of them.
 
-    Returns:
+    Yields:
         The page's URL.
 
     Raises:
         ConfigError: the port is taken, or the host is not this machine's.
     """
-    try:
-        listener = socket.create_server((host, port))
-    except OSError as reason:
-        raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
-    config = uvicorn.Config(
-        application(state, token),
-        http="h11",
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{host}:{listener.getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with http.serving(application(state, token, {host, *names}), host, port) as chosen:
+        yield f"http://{host}:{chosen}/"
 
 
 def _file(name: str, kind: str) -> Callable[[Request], Response]:
@@ -134,20 +116,28 @@ def _file(name: str, kind: str) -> Callable[[Request], Response]:
     return lambda _request: Response(content, media_type=kind)
 
 
-async def _body(request: Request) -> bytes:
-    """Read what was posted. Raises ValueError: it is longer than any request that means something."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST:
-            raise ValueError(f"more than {LARGEST} bytes")
-    return body
+def _guard(names: Collection[str]) -> Callable[[Request, RequestResponseEndpoint], Awaitable[Response]]:
+    """Refuse requests for a page of another name, and add the headers to all answers."""
+
+    async def guarded(request: Request, answer: RequestResponseEndpoint) -> Response:
+        host = request.headers.get("host", "")
+        if _without_port(host) in names:
+            response = await answer(request)
+        else:
+            response = _error(421, f"no page of {host[:100]!r} is here; allow the name with --allow-host")
+        response.headers.update(HEADERS)
+        if http.has_body(request):
+            response.headers["Connection"] = "close"
+        return response
+
+    return guarded
 
 
-async def _with_headers(request: Request, answer: RequestResponseEndpoint) -> Response:
-    response = await answer(request)
-    response.headers.update(HEADERS)
-    return response
+def _without_port(host: str) -> str:
+    """The name in a Host header; an address of IPv6 stands in brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
 
 
 def _refused(_request: Request, reason: Exception) -> Response:

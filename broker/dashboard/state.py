@@ -1,23 +1,30 @@
 """What is known of a fleet, from its status and telemetry: the present, some of the past, and alarms.
 
-Bounded, whatever arrives: MAX_DEVICES devices, LONGEST points of a curve. Alarms:
+Bounded, whatever arrives: MAX_DEVICES devices, LONGEST points of a curve, POINTS of all curves. Alarms:
 
     silent      no telemetry for thrice its usual pause, and QUIET seconds at least; or its last will
     diverging   its loss is not a number, or RISE times the lowest it had
-    rejected    it has refused messages since its alarms were last acknowledged (malformed, foreign or invalid ones)
+    rejected    it has refused messages since its alarms were last acknowledged (malformed, foreign or invalid ones);
+                whose digest is another one is named
+    learning    it has ended at chance, or its loss has not fallen (`edge.outcome`)
 """
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from broker import reports
+from edge import outcome
+from edge.messaging.inbox import OTHER_DIGEST
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
+POINTS = 1_000_000
+"""of all devices' curves together, some 100 bytes each: of many devices, each has shorter ones"""
+SHORTEST = 8
 SHOWN = (
     "round",
     "loss",
@@ -33,6 +40,9 @@ CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "m
 """of a device that are kept"""
 OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
 REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "rejected_by_aggregator")
+DIGESTS = f"refused_{OTHER_DIGEST}"
+NAMED = 3
+"""neighbours that an alarm names"""
 QUIET = 20.0
 RISE = 3.0
 Curve = list[tuple[float, float]]
@@ -50,17 +60,20 @@ class _Device:
     """messages, when the alarms were last acknowledged"""
     excused: bool = False
     """from the alarm "silent", until it reports again"""
+    known_outcome: bool = False
+    """whether the alarm "learning" was acknowledged, until it reports again"""
+    diverged: bool = False
+    """whether its last loss was no number"""
 
-    def take(self, row: dict[str, float], now: float) -> None:
+    def take(self, row: dict[str, float], diverged: bool, now: float, longest: int) -> None:
         if self.seen:
             self.pauses = [*self.pauses, now - self.seen][-20:]
-        self.row, self.seen, self.online, self.excused = row, now, True, False
-        loss = row.get("loss", math.nan)
-        if math.isfinite(loss):
-            self.lowest = min(self.lowest, loss)
+        self.row, self.seen, self.online, self.excused, self.diverged = row, now, True, False, diverged
+        self.known_outcome = False
+        self.lowest = min(self.lowest, row.get("loss", math.inf))
         for key in CURVES:
-            if math.isfinite(row.get(key, math.nan)) and "round" in row:
-                _thinned(self.curves.setdefault(key, []), (row["round"], row[key]))
+            if key in row and "round" in row:
+                _add(self.curves.setdefault(key, []), (row["round"], row[key]), longest)
 
     def alarms(self, now: float) -> dict[str, str]:
         alarms = {}
@@ -73,13 +86,24 @@ class _Device:
         elif self.seen and pause > max(3 * usual, QUIET):
             alarms["silent"] = f"nothing heard for {pause:.0f} s"
         loss = self.row.get("loss")
-        if loss is not None and not math.isfinite(loss):
+        if self.diverged:
             alarms["diverging"] = "its loss is no number"
         elif loss is not None and loss > RISE * self.lowest + 0.1:
             alarms["diverging"] = f"loss {loss:.3g}, was {self.lowest:.3g}"
         if (refused := self.rejected - self.refused) > 0:
-            alarms["rejected"] = f"{refused:.0f} messages refused"
+            alarms["rejected"] = f"{refused:.0f} messages refused{self._other_digests()}"
+        words = outcome.sentences(self.row, self.row.get("accuracy_all"), outcome.supervised_loss(self.row))
+        if words and not self.known_outcome:
+            alarms["learning"] = ", ".join(words)
         return alarms
+
+    def _other_digests(self) -> str:
+        """Whose messages are about something else than its own."""
+        senders = [key.removeprefix(DIGESTS) for key in sorted(self.row) if key.startswith(DIGESTS)]
+        if not senders:
+            return ""
+        names = ", ".join(senders[:NAMED]) + (", ..." if len(senders) > NAMED else "")
+        return f"; another reference set, model or class names at {names} (their digest differs)"
 
     @property
     def rejected(self) -> float:
@@ -96,6 +120,8 @@ class FleetState:
     """the broker's address, for people"""
     lock: threading.Lock = field(default_factory=threading.Lock)
     _devices: dict[str, _Device] = field(default_factory=dict)
+    _longest: int = LONGEST
+    """points of a device's curve, for as many devices as there are"""
     _sums: dict[str, dict[float, tuple[float, int]]] = field(default_factory=dict)
     """key -> round -> (sum over the devices, how many)"""
     refused: int = 0
@@ -109,21 +135,22 @@ class FleetState:
                 self.refused += 1
                 return
             if report.row is None:
-                device, online = self._devices.setdefault(report.device, _Device()), bool(report.online)
+                device, online = self._device(report.device), bool(report.online)
                 device.online, device.excused = online, device.excused and not online
                 return
-        self.report(report.device, report.row, now)
+        self.report(report.device, report.row, now, diverged=report.diverged)
 
-    def report(self, device: str, row: dict[str, float], now: float) -> None:
-        """Take a device's row of telemetry in."""
+    def report(self, device: str, row: dict[str, float], now: float, *, diverged: bool = False) -> None:
+        """Take a device's row of telemetry in. diverged: its loss was no number, if the row does not say it."""
+        diverged = diverged or not math.isfinite(row.get("loss", 0.0))
+        row = {key: value for key, value in row.items() if math.isfinite(value)}
         with self.lock:
-            self._devices.setdefault(device, _Device()).take(row, now)
+            self._device(device).take(row, diverged, now, self._longest)
             for key in OF_FLEET:
-                value = row.get(key, math.nan)
-                if math.isfinite(value) and "round" in row:
+                if key in row and "round" in row:
                     sums = self._sums.setdefault(key, {})
                     total, count = sums.get(row["round"], (0.0, 0))
-                    sums[row["round"]] = total + value, count + 1
+                    sums[row["round"]] = total + row[key], count + 1
                     if len(sums) > 2 * LONGEST:
                         for number in sorted(sums)[1::2][: len(sums) // 2]:
                             del sums[number]
@@ -137,7 +164,7 @@ class FleetState:
                 (name, key.removeprefix("sent_to/")): size
                 for name, device in devices
                 for key, size in device.row.items()
-                if key.startswith("sent_to/") and math.isfinite(size)
+                if key.startswith("sent_to/")
             }
             return {
                 "fleet": self.name,
@@ -160,7 +187,7 @@ class FleetState:
                 return None
             return {
                 **self._summary(name, device, now),
-                "row": {key: value for key, value in sorted(device.row.items()) if math.isfinite(value)},
+                "row": dict(sorted(device.row.items())),
                 "curves": {key: list(curve) for key, curve in device.curves.items()},
             }
 
@@ -170,14 +197,26 @@ class FleetState:
             if (device := self._devices.get(name)) is None:
                 return False
             device.excused, device.refused = "silent" in device.alarms(self.clock()), device.rejected
-            loss = device.row.get("loss", math.nan)
-            device.lowest = loss if math.isfinite(loss) else device.lowest
+            device.lowest = device.row.get("loss", device.lowest)
+            device.known_outcome = True
             return True
 
     def forget(self, name: str) -> bool:
         """Take a device off the page until it reports again; returns whether it was there."""
         with self.lock:
             return self._devices.pop(name, None) is not None
+
+    def _device(self, name: str) -> _Device:
+        """The device of that name, made if it is new; of twice as many devices all curves become shorter."""
+        if name not in self._devices:
+            self._devices[name] = _Device()
+            count = len(self._devices)
+            if count & (count - 1) == 0:
+                self._longest = max(SHORTEST, min(LONGEST, POINTS // (2 * count * len(CURVES))))
+                for device in self._devices.values():
+                    for curve in device.curves.values():
+                        _thin(curve, self._longest)
+        return self._devices[name]
 
     def _room(self, device: str) -> bool:
         return device in self._devices or len(self._devices) < reports.MAX_DEVICES
@@ -188,19 +227,18 @@ class FleetState:
             "online": device.online,
             "ago": max(0.0, now - device.seen) if device.seen else None,
             "alarms": device.alarms(now),
-            **{key: _finite(device.row, key) for key in SHOWN},
+            **{key: device.row.get(key) for key in SHOWN},
         }
 
 
-def _finite(row: Mapping[str, float], key: str) -> float | None:
-    value = row.get(key)
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _thinned(curve: Curve, point: tuple[float, float]) -> None:
+def _add(curve: Curve, point: tuple[float, float], longest: int) -> None:
     """Add a point; of a full curve every other one goes. A round that is done again begins again there."""
     while curve and curve[-1][0] >= point[0]:
         curve.pop()
     curve.append(point)
-    if len(curve) > LONGEST:
+    _thin(curve, longest)
+
+
+def _thin(curve: Curve, longest: int) -> None:
+    while len(curve) > longest:
         del curve[1:-1:2]

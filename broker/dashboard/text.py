@@ -1,6 +1,7 @@
 """The dashboard for a terminal: the same state as text, drawn again every second."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group
@@ -16,14 +17,30 @@ WIDE = 48
 """letters of a curve"""
 
 
-def show(console: Console, state: FleetState, stop: threading.Event, pause: float = 1.0) -> None:
-    """Draw the fleet until `stop` is set; where the output is no terminal, print one picture after the other."""
+def show(
+    console: Console,
+    state: FleetState,
+    stop: threading.Event,
+    pause: float = 1.0,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Draw the fleet until `stop` is set; where the output is no terminal, print one picture after the other.
+
+    Args:
+        console: to draw on.
+        state: of the fleet.
+        stop: ends it.
+        pause: seconds between two pictures.
+        check: is called before each, and raises an error if nothing arrives any more.
+    """
     while not console.is_terminal:
+        check()
         console.print(picture(state.snapshot()))
         if stop.wait(pause):
             return
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
+            check()
             live.update(picture(state.snapshot(), console.height), refresh=True)
             if stop.wait(pause):
                 return

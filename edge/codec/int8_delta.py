@@ -1,9 +1,9 @@
 """`int8-delta`: weights as 8-bit differences from the message before, with what was dropped made up for later.
 
-The difference from the base (the message that was sent last, as the receiver decodes it) is cut into blocks of 256;
-a block is a scale and 256 whole numbers from -127 to 127. What rounding drops is part of the next difference: error
-feedback without a buffer (Koloskova et al. 2019, CHOCO-SGD), and finer the less the weights move. Without a base the
-body is whole, and exact: float32.
+Outputs that are no distributions can be coded so, too. The difference from the base (the message that was sent last, as
+the receiver decodes it) is cut into blocks of 256; a block is a scale and 256 whole numbers from -127 to 127. What
+rounding drops is part of the next difference: error feedback without a buffer (Koloskova et al. 2019, CHOCO-SGD), and
+finer the less the weights move. Without a base the body is whole, and exact: float32.
 
 The body: round of the base, 4 bytes, 0 for none. Then float32 values; or the scales, the upper halves of float32
 numbers (bfloat16), and a signed byte a value.
@@ -84,4 +84,4 @@ def _upper(scales: Array) -> Array:
     return (scales.view(np.uint32) >> 16).astype("<u2")
 
 
-SPEC = CodecSpec(codings={"": BodyCoding(21, size, encode, decode, bases=1)}, kinds=("weights",))
+SPEC = CodecSpec(codings={"": BodyCoding(21, size, encode, decode, bases=1)}, kinds=("weights", "outputs"))

@@ -1,11 +1,13 @@
-"""Data sets: what every loader returns, and how raw arrays are brought to that form.
+"""Data sets: what every source is turned into, and how raw arrays are brought to that form.
 
-A loader is a file of this package, named as the configuration names it: `digits`, `npz:PATH`, `idx:DIR`. It has
-`SPEC = DataSpec(load=...)` (`edge.specs`), with
+A source is a file of this package, named as the configuration names it: `digits`, `npz:PATH`, `csv:PATH?label=y`. It
+has `SPEC = DataSpec(read=...)` (`edge.specs`), with
 
-    load(argument, seed) -> Dataset     argument: what follows the colon, "" if nothing does
+    read(argument) -> DataSource        argument: what follows the colon, "" if nothing does
 
-A loader of files leaves labels as they are. `load` numbers them: a device by the classes of its bundle, so that a class
+Data that is drawn with a seed, or is divided and numbered already, has `load(argument, seed) -> Dataset` instead.
+
+Sources leave labels as they are. `load` numbers them: a device by the classes of its bundle, so that a class
 number means the same on every device; whoever has all of the data in one place, in the order of the labels.
 
 Examples:
@@ -19,78 +21,101 @@ Examples:
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
+from math import prod
+from pathlib import Path
 
 import numpy as np
 
+from edge.data._holdout import held_out, stratified
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
 from edge.labels import Classes
 from edge.plugins import Family
 from edge.reference import ReferenceSet, of
+from edge.source import Dataset, DataSource, Samples, for_task, labels, standard
 from edge.specs import DataSpec
+from edge.task import CLASSIFICATION, Task
 
-DATA: Family[DataSpec["Dataset"]] = Family("edge.data", DataSpec, "data", "murmur.data")
+__all__ = ["DATA", "DataSource", "Dataset", "Samples", "assemble", "hold_out", "labels", "load", "path", "samples"]
+__all__ += ["standard", "subsample", "take_reference"]
+
+DATA = Family("edge.data", DataSpec, "data", "murmur.data")
 _log = logging.getLogger(__name__)
 
-CHANNELS_LAST = (1, 3, 4)
-"""Sizes of a last axis that are taken for colour channels."""
 LISTED = 10
 """Labels that a note lists."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A labelled data set, divided into a training part and a test part.
-
-    Attributes:
-        x_train: (n, ...) float32, channels first; integer images are scaled to [0, 1].
-        y_train: (n,) int64 in 0 .. K-1; from a loader without `names`, integers or text as in the file.
-        x_test: (m, ...) float32, like `x_train`; m is 0 where there is no test part.
-        y_test: (m,) like `y_train`.
-        names: of the K classes; empty until the labels are numbered.
-        columns: further arrays (n,) about the training rows, e.g. which user each came from.
-        rows: numbers of the training and of the test rows in the file, where both are of one table; for messages.
-    """
-
-    x_train: Array
-    y_train: Array
-    x_test: Array
-    y_test: Array
-    names: tuple[str, ...]
-    columns: Mapping[str, Array] = field(default_factory=dict)
-    rows: tuple[Array, Array] | None = None
-
-    @property
-    def classes(self) -> int:
-        """The number of classes, K."""
-        return len(self.names)
-
-
-def load(source: str, seed: int, classes: Classes | None = None) -> Dataset:
+def load(
+    source: str, seed: int, classes: Classes | None = None, holdout: str | None = None, task: Task | None = None
+) -> Dataset:
     """Load a data set.
 
     Args:
-        source: "NAME" or "NAME:ARGUMENT"; NAME is a loader of this package or a registered one.
+        source: "NAME" or "NAME:ARGUMENT"; NAME is a file of this package or a registered one.
         seed: of a held-out test part and of synthetic data.
         classes: what the labels are read against. If absent, the data's own labels are numbered in their order, and a
             note is logged where integers change by that.
+        holdout: which rows are for testing (`edge.data._holdout`); if absent, those that the source says.
+        task: what the labels are for; if absent, what `classes`, or the data set itself, says.
 
     Returns:
         The data set in standard form.
 
     Raises:
-        ConfigError: there is no such loader.
+        ConfigError: there is no such source, or it cannot be divided like that.
         DataError: what is wrong with the data, and where; a label that is none of `classes`.
     """
-    name, _, argument = source.partition(":")
-    try:
-        loader = DATA.load(name)
-    except ConfigError as unknown:
-        raise ConfigError(f"data '{source}': {unknown}") from None
-    dataset: Dataset = loader.load(argument, seed)
+    spec, argument = _spec(source)
+    task = classes.task if classes else task
+    if spec.read is not None:
+        meant = task or CLASSIFICATION
+        dataset = replace(_divided(_for_task(spec.read(argument), meant, source), holdout, seed, source), task=meant)
+    elif spec.load is None:
+        raise ConfigError(f"data '{source}': its SPEC has neither `read` nor `load`")
+    elif holdout is not None:
+        raise ConfigError(f"holdout '{holdout}': {source} comes with a test part of its own; leave holdout out")
+    else:
+        dataset = spec.load(argument, seed)
+        if task not in (None, dataset.task):
+            raise DataError(f"{source} is for {dataset.task.name}, not for {task.name if task else ''}")
+    if not dataset.task.simplex:
+        return _outputs(dataset, classes, source)
     return _numbered(dataset, source) if classes is None else _against(dataset, classes, source)
+
+
+def path(source: str) -> Path | None:
+    """Return the file or folder that a source reads; None if it reads none, or is no source."""
+    name, colon, argument = source.partition(":")
+    if not colon or name not in DATA.names() or not DATA.load(name).file:
+        return None
+    return Path(argument.partition("?")[0])
+
+
+def samples(source: str, shape: tuple[int, ...] | None = None) -> Array:
+    """Read samples without their labels.
+
+    Args:
+        source: as for `load`.
+        shape: of a sample; a model that takes vectors gets them flattened.
+
+    Returns:
+        (n, ...) float32 in standard form; of a data set, its training part.
+
+    Raises:
+        ConfigError, DataError: as `load`.
+    """
+    spec, argument = _spec(source)
+    if spec.samples is not None:
+        x = spec.samples(argument)
+    elif spec.read is not None:
+        x = standard(spec.read(argument).rows.x, source)
+    else:
+        x = load(source, 0).x_train
+    flat = shape is not None and len(shape) == 1 and prod(x.shape[1:]) == shape[0]
+    return x.reshape(len(x), -1) if flat else x
 
 
 def subsample(dataset: Dataset, rows: int, seed: int) -> Dataset:
@@ -120,7 +145,7 @@ def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet
     """Make the public reference set.
 
     Args:
-        spec: "N" takes N training rows at random, whose labels nobody sees; "npz:PATH" reads `x` (or `x_train`).
+        spec: "N" takes N training rows at random, whose labels nobody sees; a source ("npz:PATH") is read as it is.
         dataset: to take from.
         seed: of the choice.
 
@@ -131,16 +156,18 @@ def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet
         ConfigError: too many rows, or a spec that is neither.
         DataError: samples of another shape than the data's.
     """
-    name, colon, path = spec.partition(":")
-    if colon and name in DATA.names() and (samples := DATA.load(name).samples):
-        x: Array = samples(path)
+    name, colon, _ = spec.partition(":")
+    if colon and name in DATA.names() and (DATA.load(name).samples or DATA.load(name).read):
+        x = samples(spec)
         if x.shape[1:] != dataset.x_train.shape[1:]:
             want = list(dataset.x_train.shape[1:])
             raise DataError(f"reference '{spec}' has samples of {list(x.shape[1:])}, the data has {want}")
         return of(x), dataset
     n = len(dataset.x_train)
     if not spec.isdecimal() or not 0 < int(spec) < n:
-        raise ConfigError(f"reference '{spec}' must be npz:PATH or a number of rows from 1 to {n - 1}")
+        raise ConfigError(
+            f"reference '{spec}' must be a source such as npz:PATH, or a number of rows from 1 to {n - 1}"
+        )
     order = np.random.default_rng([seed, n]).permutation(n)
     public, private = np.sort(order[: int(spec)]), np.sort(order[int(spec) :])
     rest = replace(
@@ -166,7 +193,7 @@ def assemble(
         test: samples and labels of the test part; None if there is none.
         origin: of the arrays, for error messages, e.g. "npz:digits.npz".
         columns: further arrays about the training rows.
-        rows: numbers of the rows of both parts in the file, if they are of one table.
+        rows: where the rows of both parts are, as text for messages.
 
     Returns:
         The data set in standard form; the labels are as they were.
@@ -200,81 +227,92 @@ def hold_out(
     Raises:
         DataError: as `assemble`, or too few rows.
     """
-    if len(x) != len(y):
-        raise DataError(f"{origin}: {len(x)} samples, but {len(y)} labels")
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(y))
-    # Rows of one class stand together, in random order; every n/count-th then holds each class's share.
-    ranked = order[np.argsort(labels(y, origin)[order], kind="stable")]
-    if not 0 < count < len(y):
-        raise DataError(f"{origin}: {len(y)} rows are too few to hold out {count} for testing")
-    at = np.zeros(len(y), bool)
-    at[ranked[np.linspace(0, len(y) - 1, count).round().astype(np.int64)]] = True
-    kept = {name: values[~at] for name, values in (columns or {}).items()}
-    return assemble((x[~at], y[~at]), (x[at], y[at]), origin, kept, (np.flatnonzero(~at), np.flatnonzero(at)))
+    rows = _checked(Samples(x, y, columns or {}), "", origin)
+    return _parted(rows, stratified(rows, count, seed, origin), origin)
 
 
-def standard(x: Array, origin: str) -> Array:
-    """Bring samples to float32 with the channels first.
-
-    Integers are taken for images: they are scaled to [0, 1] by the largest value of their type, (n, H, W) gets a
-    channel axis, and a last axis of 1, 3 or 4 becomes the first. Floats keep their values; (n, T, C) with C < T is
-    taken for windows of T samples of C sensors and becomes (n, C, T), and (n, H, W, C) is treated as for integers.
-
-    Args:
-        x: (n, ...) numbers.
-        origin: of the array, for error messages.
-
-    Returns:
-        (n, ...) float32, contiguous.
-
-    Raises:
-        DataError: not numbers, fewer than two axes, or values that are not finite.
-    """
-    if x.dtype.kind not in "iufb" or x.ndim < 2:
-        raise DataError(f"{origin}: samples must be numbers in (n, ...), got {x.dtype} {list(x.shape)}")
-    image = x.dtype.kind in "iub"
-    if image:
-        x = x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max if x.dtype.kind in "iu" else 1)
-    x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise DataError(f"{origin}: samples hold values that are not finite; clean them first")
-    if x.ndim == 3:
-        if image:
-            x = x[:, None]
-        elif x.shape[2] < x.shape[1]:
-            x = x.transpose(0, 2, 1)
-    elif x.ndim == 4 and x.shape[3] in CHANNELS_LAST and x.shape[1] not in CHANNELS_LAST:
-        x = x.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(x)
-
-
-def labels(y: Array, origin: str) -> Array:
-    """Check that labels are one integer or text per row.
-
-    Args:
-        y: the labels.
-        origin: of the array, for error messages.
-
-    Returns:
-        The labels as they are; text in bytes is decoded.
-
-    Raises:
-        DataError: another type or shape.
-    """
-    if y.ndim != 1 or y.dtype.kind not in "iuUSb":
-        raise DataError(f"{origin}: labels must be integers or text, one a row; got {y.dtype} {list(y.shape)}")
+def _spec(source: str) -> tuple[DataSpec, str]:
+    """The plug-in that a source names, and its argument."""
+    name, _, argument = source.partition(":")
     try:
-        return np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
-    except UnicodeDecodeError as reason:
-        raise DataError(f"{origin}: labels must be UTF-8: {reason}") from None
+        return DATA.load(name), argument
+    except ConfigError as unknown:
+        raise ConfigError(f"data '{source}': {unknown}") from None
+
+
+def _divided(source: DataSource, holdout: str | None, seed: int, origin: str) -> Dataset:
+    """A source's training and test part."""
+    rows, test = source.rows, source.test
+    if holdout is not None and test is not None:
+        raise ConfigError(f"holdout '{holdout}': {origin} has a test part of its own; leave holdout out, or that part")
+    if rows.y is None or (test is not None and test.y is None):
+        raise DataError(f"{origin} has no labels to train on")
+    if holdout is None and source.held_out is None:
+        return assemble(
+            (rows.x, rows.y),
+            None if test is None or test.y is None else (test.x, test.y),
+            origin,
+            rows.columns,
+            _places(rows, test),
+        )
+    rows = _checked(rows, "", origin)
+    if holdout is not None:
+        return _parted(rows, held_out(holdout, rows, seed, origin), origin)
+    assert source.held_out is not None
+    return _parted(rows, stratified(rows, source.held_out, seed, origin), origin)
+
+
+def _for_task(source: DataSource, task: Task, origin: str) -> DataSource:
+    """A source with its labels in the form that a task has them in."""
+    rows, test = (
+        part if part is None or part.y is None else replace(part, y=for_task(part.y, task, origin))
+        for part in (source.rows, source.test)
+    )
+    assert rows is not None
+    return replace(source, rows=rows, test=test)
+
+
+def _outputs(dataset: Dataset, classes: Classes | None, source: str) -> Dataset:
+    """The data set with names for its outputs, which are as many as the bundle says."""
+    y, names = dataset.y_train, dataset.names
+    count = int(y.max()) + 1 if dataset.task.positions else y.shape[1]
+    if classes and (count > classes.count if dataset.task.positions else count != classes.count):
+        raise DataError(f"{source} has {count} outputs to learn; {classes.origin} has {classes.count}")
+    count = classes.count if classes else count
+    return replace(dataset, names=(classes.names if classes else ()) or names or tuple(map(str, range(count))))
+
+
+def _places(rows: Samples, test: Samples | None) -> tuple[Array, Array] | None:
+    """Where the rows of both parts are, if a source says so of both."""
+    tested = np.array([]) if test is None else test.places
+    return None if rows.places is None or tested is None else (rows.places, tested)
+
+
+def _checked(rows: Samples, part: str, origin: str) -> Samples:
+    """The rows, if there are as many labels as samples."""
+    count = 0 if rows.y is None else len(rows.y)
+    if len(rows) != count:
+        raise DataError(f"{origin}: {len(rows)} {part}samples, but {count} labels")
+    return rows
+
+
+def _parted(rows: Samples, tested: Array, origin: str) -> Dataset:
+    """A data set of which some rows (n,) bool are for testing."""
+    train, test = rows.take(~tested), rows.take(tested)
+    assert train.y is not None
+    assert test.y is not None
+    assert train.places is not None
+    assert test.places is not None
+    parts = (test.x, test.y) if len(test) else None
+    return assemble((train.x, train.y), parts, origin, train.columns, (train.places, test.places))
 
 
 def _part(part: tuple[Array, Array], name: str, origin: str) -> tuple[Array, Array]:
     """Samples in standard form, and as many labels."""
     x, y = standard(part[0], origin), labels(part[1], origin)
-    if len(x) != len(y) or not len(y):
-        raise DataError(f"{origin}: {len(x)} {name} samples, but {len(y)} labels")
+    _checked(Samples(x, y), f"{name} ", origin)
+    if not len(y):
+        raise DataError(f"{origin}: there are no {name} samples")
     return x, y
 
 
@@ -307,7 +345,7 @@ def _against(dataset: Dataset, classes: Classes, source: str) -> Dataset:
     rows = dataset.rows
 
     def row(part: int, index: int) -> str:
-        return f"row {rows[part][index]}" if rows else f"{('training', 'test')[part]} row {index}"
+        return str(rows[part][index]) if rows else f"{('training', 'test')[part]} row {index}"
 
     y_train, y_test = (classes.numbers(y, source, partial(row, part)) for part, y in enumerate((train, test)))
     names = classes.names or dataset.names or tuple(map(str, range(classes.count)))

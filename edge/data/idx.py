@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data import Dataset, assemble
 from edge.errors import DataError
 from edge.interfaces import Array
+from edge.source import DataSource, Samples
 from edge.specs import DataSpec
 
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def load(argument: str, _seed: int) -> Dataset:
+def read(argument: str) -> DataSource:
     """Read the files of a folder. argument: the folder."""
     folder = Path(argument)
     test = _part(folder, "t10k") if any(folder.glob("t10k-*")) else None
-    return assemble(_part(folder, "train"), test, f"idx:{argument}")
+    return DataSource(_part(folder, "train"), test)
 
 
-def _part(folder: Path, part: str) -> tuple[Array, Array]:
-    return _read(folder, f"{part}-images-idx3-ubyte"), _read(folder, f"{part}-labels-idx1-ubyte")
+def _part(folder: Path, part: str) -> Samples:
+    return Samples(_read(folder, f"{part}-images-idx3-ubyte"), _read(folder, f"{part}-labels-idx1-ubyte"))
 
 
 def _read(folder: Path, name: str) -> Array:
@@ -49,4 +49,4 @@ def _read(folder: Path, name: str) -> Array:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-SPEC = DataSpec(load=load)
+SPEC = DataSpec(read=read, file=True)

@@ -1,6 +1,6 @@
 """A synthetic stream whose concept changes: Gaussian samples, labelled by a hyperplane that is drawn anew.
 
-"margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN", each with a default. Rows are in the order of time, and the
+"margin-stream:ROWS:DIMENSIONS:CONCEPTS:MARGIN", each with a default. Samples are in the order of time, and the
 hyperplane changes at equal intervals. No sample is closer to it than MARGIN (in standard deviations), so that a
 model can become perfect and then has nothing left to learn: without a margin the noise of training never ends, and
 the local condition of dynamic averaging is violated for ever. The test rows belong to the last concept. Divide the

@@ -10,31 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data import Dataset, assemble, hold_out, standard
+from edge.data._arrays import source
 from edge.errors import DataError
 from edge.interfaces import Array
+from edge.source import DataSource, standard
 from edge.specs import DataSpec
 
-TRAIN, TEST = ("x_train", "y_train"), ("x_test", "y_test")
-PARTED = (*TRAIN, *TEST)
 
-
-def load(argument: str, seed: int) -> Dataset:
+def read(argument: str) -> DataSource:
     """Read an archive. argument: its path."""
-    arrays = _read(argument)
-    origin = f"npz:{argument}"
-    tested = len(arrays.keys() & set(TEST))
-    if set(TRAIN) <= arrays.keys() and tested != 1:
-        n = len(arrays["y_train"])
-        columns = {k: v for k, v in arrays.items() if k not in PARTED and v.shape == (n,)}
-        train = arrays["x_train"], arrays["y_train"]
-        test = (arrays["x_test"], arrays["y_test"]) if tested else None
-        return assemble(train, test, origin, columns)
-    if {"x", "y"} <= arrays.keys():
-        n = len(arrays["y"])
-        columns = {k: v for k, v in arrays.items() if k not in ("x", "y") and v.shape == (n,)}
-        return hold_out(arrays["x"], arrays["y"], n // 5, seed, origin, columns)
-    raise DataError(f"{origin} must hold {', '.join(PARTED)}, or x, y; it holds {', '.join(arrays) or 'nothing'}")
+    return source(_read(argument), f"npz:{argument}")
 
 
 def samples(path: str) -> Array:
@@ -58,4 +43,4 @@ def _read(path: str) -> dict[str, Array]:
         raise DataError(f"npz:{path} cannot be read: {brief}") from None
 
 
-SPEC = DataSpec(load=load, samples=samples)
+SPEC = DataSpec(read=read, samples=samples, file=True)

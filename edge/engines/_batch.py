@@ -26,5 +26,6 @@ def random_batch(bundle: Bundle, private: int, reference: int = 0, seed: int = 0
             batch[wanted.name] = random.integers(0, bundle.manifest.classes, shape)
             continue
         value: Array = random.random(shape, np.float32)
-        batch[wanted.name] = value / value.sum(-1, keepdims=True) if "target" in wanted.name else value
+        distributions = "target" in wanted.name and bundle.manifest.job.simplex
+        batch[wanted.name] = value / value.sum(-1, keepdims=True) if distributions else value
     return batch

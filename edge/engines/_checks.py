@@ -1,14 +1,14 @@
 """What every engine asks of what it is given, in the same words."""
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
 
 import numpy as np
 
 import edge.bundle as names
 from edge.bundle import Manifest
 from edge.errors import EngineError
-from edge.interfaces import Array, Metrics
+from edge.interfaces import Array
+from edge.ranges import complaint
 
 
 def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
@@ -38,9 +38,20 @@ def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
     for name, value in given.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
-    labels, classes = given.get("labels"), manifest.classes
-    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:  # no runtime checks this
-        raise EngineError(f"labels must be 0 to {classes - 1}; they go from {labels.min()} to {labels.max()}")
+    if (y := given.get("labels")) is not None:
+        labels(manifest, y)
+
+
+def labels(manifest: Manifest, y: Array) -> None:
+    """Labels are what the task says, which no runtime checks. Raises EngineError."""
+    task = manifest.job
+    if not task.bounded:
+        return
+    if task.positions:
+        y = np.where(y == manifest.ignored, 0, y)
+    lowest, highest = 0, manifest.classes - 1 if task.classes else 1
+    if not lowest <= y.min() <= y.max() <= highest:
+        raise EngineError(f"labels must be {lowest} to {highest}; they go from {y.min()} to {y.max()}")
 
 
 def rows(batch: Mapping[str, Array]) -> tuple[int, int]:
@@ -72,6 +83,9 @@ def hyper(manifest: Manifest, given: Mapping[str, float]) -> dict[str, float]:
     """All scalars of a step: those given, the bundle's defaults for the rest. Raises EngineError."""
     if unknown := sorted(given.keys() - manifest.hyper.keys()):
         raise EngineError(f"no hyper-parameter '{unknown[0]}'; the bundle has {', '.join(manifest.hyper)}")
+    for name, value in given.items():
+        if problem := complaint(name, float(value)):
+            raise EngineError(f"{problem}; no step was taken")
     return {name: float(given.get(name, default)) for name, default in manifest.hyper.items()}
 
 
@@ -83,15 +97,6 @@ def values(given: Mapping[str, Array], held: Mapping[str, tuple[int, ...]]) -> N
         tensor(name, value, held[name], "float32")
         if not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds values that are not finite")
-
-
-def loss(metrics: Metrics, rate: float | None) -> None:
-    """The loss of a step is finite. Raises EngineError; the engine then keeps what it had."""
-    if not isfinite(metrics[names.TOTAL]):
-        raise EngineError(
-            f"the loss became {metrics[names.TOTAL]} and the step was undone; look for NaN in the batch, "
-            f"or lower the learning rate ({rate})"
-        )
 
 
 def masks(manifest: Manifest, given: Mapping[str, Array], seed: int, step: int) -> dict[str, Array]:

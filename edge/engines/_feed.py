@@ -26,7 +26,8 @@ class Feed:
         self.masks: dict[str, Array] = {}
         self._manifest = manifest
         self._inputs = len(manifest.inputs)
-        self._classes = manifest.classes
+        self._classes, job = manifest.classes, manifest.job
+        self._plain = job.bounded and job.classes and not job.positions
         self._valid = bytearray()
         self._floats: list[tuple[Array, Array]] = []
         self._labels: Array | None = None
@@ -57,6 +58,8 @@ class Feed:
         labels = self._labels
         if 0 in self._valid or (labels is not None and max(labels.tolist()) >= self._classes):
             check.content(self._manifest, batch)
+        if labels is None and "labels" in batch:
+            check.labels(self._manifest, batch["labels"])
         return False
 
     def add(self, masks: Mapping[str, Array]) -> None:
@@ -69,8 +72,9 @@ class Feed:
         for name, value in batch.items():
             self.arrays[name][...] = value
         floats = [buffer.ravel() for buffer in self.arrays.values() if buffer.dtype.kind == "f"]
-        # A negative label is a large one without its sign: one comparison instead of two.
-        self._labels = self.arrays["labels"].view(np.uint64) if "labels" in self.arrays else None
+        # A negative class is a large one without its sign: one comparison instead of two.
+        of_classes = self._plain and "labels" in self.arrays
+        self._labels = self.arrays["labels"].view(np.uint64) if of_classes else None
         ends = np.cumsum([values.size for values in floats])
         self._valid = bytearray(int(ends[-1]))
         parts = np.split(np.frombuffer(self._valid, np.bool_), ends[:-1])

@@ -85,7 +85,7 @@ class OnnxRuntime(Base):
         return session(self.bundle, "predict.onnx", self._options, self._cache)
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
-        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        """See `Engine.step`. Buffers change places only after a step whose loss and update are finite."""
         if self._feed.fill(batch):
             self._bind_feed()
         if self._noisy:
@@ -94,9 +94,10 @@ class OnnxRuntime(Base):
             self._set_hyper(hyper)
         self._train.run_with_iobinding(self._bindings[self._now])
         metrics = dict(zip(self._results, self._scalars.tolist()))  # noqa: B905 - as long as each other
-        if not isfinite(metrics[names.TOTAL]):
-            check.loss(metrics, self._hyper_values.get("learning_rate"))
-        self._now = 1 - self._now
+        # Bundles of before 0.9 do not give the norm.
+        finite = isfinite(metrics.pop(names.SQUARED_NORM, 0.0))
+        if self._sound(metrics, finite=finite, rate=self._hyper_values.get("learning_rate")):
+            self._now = 1 - self._now
         self._stepped(self._rows)
         return metrics
 

@@ -50,7 +50,7 @@ class OrtTraining(Base):
         self._open(self._home / "checkpoint")
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
-        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        """See `Engine.step`. The optimizer moves only where the loss and all gradients are finite."""
         check.batch(self._manifest, batch)
         scalars = check.hyper(self._manifest, hyper)
         for name, value in scalars.items():
@@ -65,8 +65,8 @@ class OrtTraining(Base):
         try:
             losses = self._module(*(np.ascontiguousarray(v) for v in given))
             metrics = {name: float(value) for name, value in zip(self._results, losses, strict=True)}
-            check.loss(metrics, scalars[RATE])
-            self._optimizer.step()
+            if self._sound(metrics, finite=bool(np.isfinite(self._squared_norm())), rate=scalars[RATE]):
+                self._optimizer.step()
         finally:
             self._module.lazy_reset_grad()
         self._stepped(check.rows(batch))
@@ -118,6 +118,12 @@ class OrtTraining(Base):
             brief = str(reason).splitlines()[0]
             raise BundleError(f"onnxruntime-training cannot load {checkpoint}: {brief}") from None
         self._results = self._module.output_names()
+
+    def _squared_norm(self) -> float:
+        """Of all gradients, in float32 as in the other engines' graphs: the optimizer squares them, too."""
+        held: Any = self._state.parameters
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(sum(np.square(held[p.name].grad).sum() for p in self._manifest.parameters if p.trainable))
 
     def _parameters(self) -> dict[str, Array]:
         held: Any = self._state.parameters

@@ -53,7 +53,7 @@ class Tflite(Base):
         self._outputs = set(self._predict.get_output_details())
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
-        """See `Engine.step`. A step whose loss is not finite is refused: the parameters stay."""
+        """See `Engine.step`. The values of before are kept unless loss and update are finite."""
         check.batch(self._manifest, batch)
         self._fits(batch)
         scalars = check.hyper(self._manifest, hyper)
@@ -70,11 +70,11 @@ class Tflite(Base):
             for k, v in self._values.items()
             if names.NEXT + k in outputs
         }
-        # This runtime's ReLU and maxima turn NaN into a number, so the loss alone does not show it.
-        if not all(np.isfinite(value).all() for value in moved.values()):
-            metrics[names.TOTAL] = np.nan
-        check.loss(metrics, scalars.get("learning_rate"))
-        self._values |= moved
+        # They are in our hands anyway, so this file needs no norm; it also notices what a loss hides: this runtime's
+        # ReLU and maxima turn NaN into a number.
+        finite = all(np.isfinite(value).all() for value in moved.values())
+        if self._sound(metrics, finite=finite, rate=scalars.get("learning_rate")):
+            self._values |= moved
         self._stepped(check.rows(batch))
         return metrics
 

@@ -7,6 +7,9 @@ Counts, by cause of refusal:
     late          of a round that is over
     early         of a round more than `MAX_EARLY` rounds after the open one
     missing_base  coded as the change since a message that is not here; to be requested whole
+
+A foreign message that would do but for its digest is counted by its sender as well: that neighbour has another
+reference set, model, scaling or class names.
 """
 
 import logging
@@ -22,6 +25,7 @@ MAX_EARLY = 3
 """Rounds after the open one whose messages are kept. Neighbours in step are at most one round apart; the others are
 for a device that was away for a moment, and bound the memory that a neighbour can take."""
 CAUSES = ("malformed", "foreign", "duplicate", "late", "early", "missing_base")
+OTHER_DIGEST = "other_digest/"
 
 _log = logging.getLogger(__name__)
 _Key = tuple[str, int]  # kind, round
@@ -122,6 +126,8 @@ class Inbox:
     def __init__(self, accepts: Mapping[NodeId, Sequence[Format]]) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
         """messages refused so far, by cause"""
+        self.other_digests: dict[NodeId, int] = {}
+        """of the foreign ones, those with another digest, by neighbour"""
         self.round = 1
         """the round that is open"""
         self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in accepts.items()}
@@ -145,6 +151,7 @@ class Inbox:
                 raise MessageError(f"its topic says {delivery.kind}, its header {chunk.kind}")
             if cause := self._refusal(neighbour, chunk):
                 self.counts[cause] += 1
+                self._note_digest(delivery.sender, chunk)
             else:
                 neighbour.keep(chunk)
         except BaseMissing:
@@ -200,6 +207,11 @@ class Inbox:
         reached = sorted((n.newest for n in self._neighbours.values()), reverse=True)
         return reached[len(reached) // 2] if reached else 0
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Messages refused so far, by cause, and for OTHER_DIGEST by neighbour: what telemetry has."""
+        return self.counts | {OTHER_DIGEST + sender: count for sender, count in sorted(self.other_digests.items())}
+
     def reject_malformed(self, sender: NodeId, reason: MessageError) -> None:
         """Count a malformed message; log the first of each neighbour."""
         self.counts["malformed"] += 1
@@ -217,6 +229,23 @@ class Inbox:
         self.round, self.counts, self._logged = snapshot.round, dict(snapshot.counts), set(snapshot.logged)
         for name, neighbour in snapshot.neighbours.items():
             self._neighbours[name].restore(neighbour)
+
+    def _note_digest(self, sender: NodeId, chunk: Chunk) -> None:
+        """Count a refused message whose digest is all that is wrong with it; log the first of each neighbour."""
+        expected = self._neighbours[sender].formats.get(chunk.kind)
+        if expected is None or chunk.digest == expected.digest:
+            return
+        if not expected.fits(expected.digest, chunk.rows, chunk.columns):
+            return
+        if sender not in self.other_digests:
+            _log.warning(
+                "messages from %s are refused: they are about another reference set, model or class names (digest %s, "
+                "expected %s); give both devices the same",
+                sender,
+                chunk.digest.hex(),
+                expected.digest.hex(),
+            )
+        self.other_digests[sender] = self.other_digests.get(sender, 0) + 1
 
     def _refusal(self, neighbour: _Neighbour, chunk: Chunk) -> str | None:
         expected = neighbour.formats.get(chunk.kind)

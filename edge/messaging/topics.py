@@ -21,7 +21,8 @@ EXPIRY = 24 * 3600
 """Seconds after which the broker may forget an undelivered message (MQTT 5)."""
 STATUS, TELEMETRY = "status", "telemetry"
 """channels of a device's own topics"""
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""of a fleet, a device, a kind: `name` is the one check. A name is also that of a folder, so none is ".." or hidden."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def parse(topic: str) -> Address | None:
     if len(parts) != 7 or (parts[0], parts[2], parts[4]) != ("fleet", "to", "from"):
         return None
     names = parts[1], parts[3], parts[5], parts[6]
-    return Address(*names) if all(_NAME.fullmatch(name) for name in names) else None
+    return Address(*names) if all(map(is_name, names)) else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def parse_device(topic: str) -> DeviceTopic | None:
     if len(parts) != 4 or parts[0] != "fleet" or parts[2] not in (STATUS, TELEMETRY):
         return None
     fleet, device = parts[1], parts[3]
-    return DeviceTopic(fleet, device, parts[2]) if _NAME.fullmatch(fleet) and _NAME.fullmatch(device) else None
+    return DeviceTopic(fleet, device, parts[2]) if is_name(fleet) and is_name(device) else None
 
 
 def inbox(fleet: str, me: NodeId) -> str:
@@ -91,6 +92,11 @@ def telemetry(fleet: str, me: NodeId) -> str:
     return f"fleet/{fleet}/{TELEMETRY}/{me}"
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may name a fleet, a device or a kind in a topic."""
+    return _NAME.fullmatch(text) is not None
+
+
 def name(text: str, noun: str) -> str:
     """Check a name that is to stand in a topic.
 
@@ -102,10 +108,12 @@ def name(text: str, noun: str) -> str:
         `text`.
 
     Raises:
-        ConfigError: it is not 1 to 64 letters, digits, '_', '.' or '-'.
+        ConfigError: it is not 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit.
     """
-    if not _NAME.fullmatch(text):
-        raise ConfigError(f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-'")
+    if not is_name(text):
+        raise ConfigError(
+            f"{noun} '{text}' must be 1 to 64 letters, digits, '_', '.' or '-', and begin with a letter or digit"
+        )
     return text
 
 

@@ -26,7 +26,7 @@ from edge.protocols._base import (
     unflatten,
     weights,
 )
-from edge.protocols._local import LocalSettings, batches, generator, shared, stream, train
+from edge.protocols._local import LocalSettings, batches, generator, means, shared, stream, summary, train
 from edge.specs import ProtocolSpec
 
 PROTOCOLS: Family[ProtocolSpec[Any]] = Family("edge.protocols", ProtocolSpec, "protocol", "murmur.protocols")
@@ -45,10 +45,12 @@ __all__ = [
     "few_enough",
     "flatten",
     "generator",
+    "means",
     "message",
     "near",
     "shared",
     "stream",
+    "summary",
     "train",
     "unflatten",
     "weights",

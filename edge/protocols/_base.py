@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.interfaces import Array, Engine, Floats, Format, Message, MessageKind, NodeId, ProtocolContext
-from edge.kinds import WEIGHTS
+from edge.kinds import OUTPUTS, SOFT_LABELS, WEIGHTS
 
 PLAUSIBLE = 100.0
 """Weights that are this many times longer than ours (plus one) are not averaged with."""
@@ -80,6 +80,11 @@ def unflatten(row: Array, like: Mapping[str, Array]) -> dict[str, Array]:
 def weights(context: ProtocolContext) -> Format:
     """Describe messages with a model of our architecture: (1, P)."""
     return WEIGHTS.format(context.model_digest, (1, context.parameters))
+
+
+def outputs(context: ProtocolContext) -> MessageKind:
+    """Return the kind of message that carries a model's outputs on reference samples."""
+    return SOFT_LABELS if context.task.simplex else OUTPUTS
 
 
 def control(context: ProtocolContext, kind: MessageKind, numbers: int = 1) -> Format:

@@ -1,12 +1,16 @@
 """Local training, which every protocol does the same way."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
 
+from edge import schedules
+from edge.bundle import SKIPPED
 from edge.interfaces import Array, Engine, Metrics, ProtocolContext
+from edge.ranges import LARGEST_RATE
 
 Inputs = Callable[[Array], Mapping[str, Array]]
 """Row numbers (n,) -> further inputs of a step for these rows, by name."""
@@ -21,6 +25,7 @@ class LocalSettings:
     the loss is then prequential, as each batch is judged before it is learnt from.
     learning_rate: eta_0. decay_after: rounds t_0 after which it falls noticeably, as
     eta_t = eta_0 / (1 + t/t_0)^0.75 (square-summable, not summable); 0 keeps it constant.
+    schedule: by which factor the rate is multiplied as rounds go by, instead of decay_after (`edge.schedules`).
     """
 
     local_steps: int = 5
@@ -28,17 +33,21 @@ class LocalSettings:
     order: Literal["shuffled", "stream"] = "shuffled"
     learning_rate: float = 0.1
     decay_after: float = 0.0
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if self.local_steps < 1 or self.batch_size < 1:
             raise ValueError("local_steps and batch_size must be at least 1")
-        if self.learning_rate <= 0 or self.decay_after < 0:
-            raise ValueError("learning_rate must be positive and decay_after not negative")
+        if not (0 < self.learning_rate <= LARGEST_RATE and 0 <= self.decay_after < inf):
+            raise ValueError(f"learning_rate must be above 0 and at most {LARGEST_RATE:g}, decay_after not negative")
+        if self.decay_after and self.schedule != "constant":
+            raise ValueError("decay_after and schedule both say how the learning rate changes; leave one of them out")
+        schedules.parse(self.schedule)
 
     def rate(self, number: int) -> float:
         """The learning rate of round `number`, counted from 1."""
         if not self.decay_after:
-            return self.learning_rate
+            return self.learning_rate * schedules.parse(self.schedule)(number - 1)
         return float(self.learning_rate / (1 + (number - 1) / self.decay_after) ** 0.75)
 
 
@@ -114,7 +123,8 @@ def train(
         hyper: scalars of every step beside the learning rate.
 
     Returns:
-        Means over the steps: "loss", "loss/TERM", and "accuracy" on the batches, each judged before its step.
+        Means over the steps: "loss", "loss/TERM" and, where a row has one class, "accuracy" on the batches, each judged
+        before its step. Steps that the engine skipped are left out; "skipped_steps" counts them, where there are any.
     """
     if settings.order == "stream":
         of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)
@@ -122,7 +132,7 @@ def train(
         of_private = batches(len(context.x), settings.batch_size, generator(context, number))
     # The reference batches have randomness of their own: the private ones are those of a device on its own.
     of_public = batches(len(context.reference_x), reference_batch, generator(context, number, 1)) if public else None
-    sums: Metrics = {}
+    steps: list[Metrics] = []
     rows = 0
     for _ in range(settings.local_steps):
         at = next(of_private)
@@ -135,8 +145,33 @@ def train(
         losses = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
         if after_step is not None:
             after_step()
-        rows += len(at)
+        steps.append(losses)
+        rows += 0 if SKIPPED in losses else len(at)
+    metrics = means(steps)
+    judged = "correct" in metrics
+    metrics.pop("correct", None)
+    correct = sum(losses.get("correct", 0.0) for losses in steps if SKIPPED not in losses)
+    return metrics | ({"accuracy": correct / rows} if judged else {})
+
+
+def means(steps: Sequence[Metrics]) -> Metrics:
+    """Average what steps measured.
+
+    Args:
+        steps: what an engine gave for each.
+
+    Returns:
+        The mean of every number over the steps that were taken; and "skipped_steps", how many were not, if any.
+    """
+    taken = [losses for losses in steps if SKIPPED not in losses]
+    sums: Metrics = {}
+    for losses in taken:
         for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + value
-    correct = sums.pop("correct", 0.0)
-    return {key: value / settings.local_steps for key, value in sums.items()} | {"accuracy": correct / rows}
+    skipped = {SKIPPED: float(len(steps) - len(taken))} if len(taken) < len(steps) else {}
+    return {key: value / len(taken) for key, value in sums.items()} | skipped
+
+
+def summary(steps: Sequence[Metrics]) -> Metrics:
+    """Of `means`, the loss and the number of skipped steps: what a centre reports of its training."""
+    return {key: value for key, value in means(steps).items() if key in ("loss", SKIPPED)}

@@ -11,6 +11,14 @@ What goes over the wire is the difference from the same sender's last codes, mod
 DEFLATE (the paper uses CABAC); with b = 1 it is one number a row, 0 for the class it had. Every
 `keyframe_every` rounds all is sent, so that a lost message is forgotten; a change to something the
 receiver does not have gives rows with wrong sums, which are not used.
+
+With a `weighting` devices send (w p, 1 - w), a class more in which they abstain (`edge.weighting`), and the server
+distils and sends the weighted mean. Not the paper's, and not in one bit, in which no weight can be told.
+
+Outputs that are no distributions are rounded one by one: code = round((value - low) / (high - low) (2^b - 1)), of a
+multi-label model between 0 and 1, of a regression between -`span` and `span`, in which its numbers are clipped. Any
+codes are possible then, and nothing shows that a change is to something the receiver does not have; so all is sent in
+every round.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -20,7 +28,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from edge import quantiser
+from edge import quantiser, weighting
+from edge.errors import ConfigError
 from edge.interfaces import (
     DEVICE,
     Array,
@@ -37,22 +46,29 @@ from edge.interfaces import (
 )
 from edge.kinds import CODES
 from edge.protocols._base import Stateful, message
-from edge.protocols._local import LocalSettings, batches, generator, train
+from edge.protocols._consensus import chosen, state
+from edge.protocols._local import LocalSettings, batches, generator, summary, train
+from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
 
 KIND = CODES.name
 TERM = "soft_cross_entropy(reference)"
+FEWEST = 4
+"""bits of a regression's numbers, at least"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CfdSettings(LocalSettings):
     """The algorithm's own knobs.
 
+    weighting: how much the devices' opinions count: none for all alike, as in the paper, or a name of `edge.weighting`.
     up_bits, down_bits: b of devices and server, 1 to 8. keyframe_every: rounds. reference_batch: reference rows a
     step. distillation_weight: weight of the distillation term. dual: the server distils into a model of its own first;
-    server_steps, server_rate: of that.
+    server_steps, server_rate: of that. span: of a regression, the largest number that is sent, in standard units, like
+    the labels that a model is trained with; its up_bits and down_bits are 4 or more.
     """
 
+    weighting: str = weighting.NONE
     up_bits: int = 1
     down_bits: int = 1
     keyframe_every: int = 10
@@ -61,11 +77,19 @@ class CfdSettings(LocalSettings):
     dual: bool = True
     server_steps: int = 50
     server_rate: float = 0.1
+    span: float = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (1 <= self.up_bits <= 8 and 1 <= self.down_bits <= 8):
             raise ValueError("up_bits and down_bits must be 1 to 8")
+        weighting.check(self.weighting)
+        if self.weighting != weighting.NONE and self.up_bits == 1:
+            raise ValueError(f"weighting '{self.weighting}' needs up_bits of 2 or more: one bit tells no weights")
+        if not 0 < self.server_rate <= LARGEST_RATE:
+            raise ValueError(f"server_rate must be above 0 and at most {LARGEST_RATE:g}")
+        if not self.span > 0:
+            raise ValueError("span must be above 0")
         if min(self.keyframe_every, self.reference_batch, self.server_steps) < 1 or self.distillation_weight < 0:
             raise ValueError(
                 "keyframe_every, reference_batch and server_steps must be at least 1, distillation_weight not negative"
@@ -84,10 +108,14 @@ def sends(_settings: CfdSettings) -> tuple[MessageKind, ...]:
 
 @dataclass(frozen=True)
 class CodeChannel:
-    """How soft labels (R, K) become small integers, and back. bits: b. form: of the message."""
+    """How soft labels (R, K) become small integers, and back.
+
+    bits: b. form: of the message. ends: the range of outputs that are no distributions; None for distributions.
+    """
 
     bits: int
     form: Format
+    ends: tuple[float, float] | None = None
 
     @property
     def units(self) -> int:
@@ -96,6 +124,10 @@ class CodeChannel:
 
     def quantise(self, rows: Array) -> Array:
         """(R, K) distributions -> codes: (R, K), or for one bit the class of each row (R, 1)."""
+        if self.ends:
+            low, high = self.ends
+            codes: Array = np.rint((rows.clip(low, high) - low) / (high - low) * self.units).astype(np.int64)
+            return codes
         if self.bits == 1:
             first: Array = rows.argmax(axis=1)[:, None].astype(np.int64)
             return first
@@ -103,6 +135,10 @@ class CodeChannel:
 
     def rows(self, codes: Array, classes: int) -> Array | None:
         """The distributions (R, K) float32 that codes stand for; None if they stand for none."""
+        if self.ends:
+            low, high = self.ends
+            values: Array = (low + codes / self.units * (high - low)).astype(np.float32)
+            return values if ((codes >= 0) & (codes <= self.units)).all() else None
         if self.bits == 1:
             known = (codes >= 0).all() and (codes < classes).all()
             return np.array(np.eye(classes, dtype=np.float32)[codes[:, 0]]) if known else None
@@ -122,14 +158,16 @@ class CodeChannel:
 
     def modulus(self, classes: int) -> int:
         """How many codes there are."""
-        return classes if self.bits == 1 else self.units + 1
+        return classes if self.bits == 1 and not self.ends else self.units + 1
 
 
-def channel_of(context: ProtocolContext, bits: int) -> CodeChannel:
-    """For soft labels of the reference set in `bits` bits."""
+def channel_of(context: ProtocolContext, bits: int, span: float, columns: int) -> CodeChannel:
+    """For rows of so many entries about the reference set, in `bits` bits. span: of a regression's."""
     digest = sha256(context.reference_digest + bytes([bits])).digest()[:8]
-    width = 1 if bits == 1 else context.classes
-    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)))
+    task = context.task
+    ends = None if task.simplex else (0.0, 1.0) if task.bounded else (-span, span)
+    width = 1 if bits == 1 and not ends else columns
+    return CodeChannel(bits, CODES.format(digest, (len(context.reference_x), width)), ends)
 
 
 @dataclass
@@ -140,10 +178,14 @@ class _CfdEnd(Stateful):
     settings: CfdSettings
 
     def __post_init__(self) -> None:
-        self.up, self.down = (
-            channel_of(self.context, self.settings.up_bits),
-            channel_of(self.context, self.settings.down_bits),
-        )
+        settings, context = self.settings, self.context
+        self.columns = weighting.columns(chosen(settings.weighting, context.task), context.classes)
+        self.up = channel_of(context, settings.up_bits, settings.span, self.columns)
+        self.down = channel_of(context, settings.down_bits, settings.span, context.classes)
+
+    def is_key(self, number: int) -> bool:
+        """Whether all is sent in this round, not only changes; the first is one."""
+        return (number - 1) % self.settings.keyframe_every == 0 or self.up.ends is not None
 
 
 @dataclass
@@ -172,9 +214,10 @@ class CfdDevice(_CfdEnd):
             reference_batch=self.settings.reference_batch,
             hyper={f"weight/{TERM}": self.settings.distillation_weight * bool(len(self.labels))},
         )
-        key = is_key(number, self.settings)
-        new = self.up.quantise(context.perturb(engine.predict(context.reference_x), number))
-        change = self.up.change(new, None if key or not len(self.sent) else self.sent, context.classes)
+        key = self.is_key(number)
+        own = state(self.settings.weighting, context, engine, engine.predict(context.reference_x))
+        new = self.up.quantise(context.perturb(own, number))
+        change = self.up.change(new, None if key or not len(self.sent) else self.sent, self.columns)
         self.sent = new
         result = yield Exchange({server: (message(self.up.form, number, change),)}, {server: (KIND,)})
         arrived = result.of(KIND)
@@ -209,11 +252,11 @@ class CfdServer(_CfdEnd):
         """Collect, average, distil, send to all."""
         context, settings, names = self.context, self.settings, self.context.neighbours
         arrived = (yield Exchange({}, dict.fromkeys(names, (KIND,)))).of(KIND)
-        key = is_key(number, settings)
+        key = self.is_key(number)
         tables: dict[NodeId, Array] = {}
         for i, j in enumerate(names):
             old = None if key or not self.known[i] else self.received[i]
-            table = take(self.up, arrived.get(j), old, context.classes)
+            table = take(self.up, arrived.get(j), old, self.columns)
             self.known[i] = table is not None
             if table:
                 self.received[i], tables[j] = table
@@ -224,8 +267,9 @@ class CfdServer(_CfdEnd):
         if context.aggregate is not everybody:
             metrics["rejected_by_aggregator"] = float(len(tables) - len(aggregated))
         mean = np.mean([rows.astype(np.float64) for rows in aggregated.values()], axis=0)
+        mean = weighting.target(mean, context.classes)
         if settings.dual:
-            metrics["loss"] = self._distil(number, engine, mean.astype(np.float32))
+            metrics |= self._distil(number, engine, mean.astype(np.float32))
             mean = engine.predict(context.reference_x)
         new = self.down.quantise(mean)
         change = self.down.change(new, None if key or not len(self.sent) else self.sent, context.classes)
@@ -233,23 +277,18 @@ class CfdServer(_CfdEnd):
         yield Exchange(dict.fromkeys(names, (message(self.down.form, number, change),)), {})
         return metrics
 
-    def _distil(self, number: int, engine: Engine, target: Array) -> float:
-        """Steps towards the mean of the devices; returns the mean loss. Labels there are none: their weight is 0."""
+    def _distil(self, number: int, engine: Engine, target: Array) -> Metrics:
+        """Steps towards the mean of the devices. Labels there are none: their weight is 0."""
         context, size = self.context, self.settings.reference_batch
         order = batches(len(context.reference_x), size, generator(context, number))
-        losses = []
+        steps, label = [], np.zeros((1, *context.y.shape[1:]), context.y.dtype)
         for _ in range(self.settings.server_steps):
             of = next(order)
             x = context.reference_x[of]
-            batch = {"x": x[:1], "labels": np.zeros(1, np.int64), "reference_x": x, "reference_target": target[of]}
-            hyper = {"weight/cross_entropy": 0.0, f"weight/{TERM}": 1.0}
-            losses.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper)["loss"])
-        return float(np.mean(losses))
-
-
-def is_key(number: int, settings: CfdSettings) -> bool:
-    """Whether all is sent in this round, not only changes; the first is one."""
-    return (number - 1) % settings.keyframe_every == 0
+            batch = {"x": x[:1], "labels": label, "reference_x": x, "reference_target": target[of]}
+            hyper = {f"weight/{context.supervision}": 0.0, f"weight/{TERM}": 1.0}
+            steps.append(engine.step(batch, learning_rate=self.settings.server_rate, **hyper))
+        return summary(steps)
 
 
 def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: int) -> tuple[Array, Array] | None:
@@ -264,7 +303,12 @@ def take(channel: CodeChannel, sent: Array | None, old: Array | None, classes: i
 
 
 def create(context: ProtocolContext, settings: CfdSettings) -> Protocol:
-    """A device or the server."""
+    """A device or the server. Raises ConfigError: too few bits for the numbers of a regression."""
+    if not context.task.bounded and min(settings.up_bits, settings.down_bits) < FEWEST:
+        raise ConfigError(
+            f"up_bits {settings.up_bits}, down_bits {settings.down_bits}: the numbers of a regression need {FEWEST} to "
+            "8 bits each; set both"
+        )
     return CfdDevice(context, settings) if context.role == DEVICE else CfdServer(context, settings)
 
 
@@ -280,4 +324,5 @@ SPEC = ProtocolSpec(
     centre="server",
     centre_objective=objective,  # the same bundle; its labelled term is given no weight
     renamed={"pull": "distillation_weight"},
+    tasks=("classification", "multi-label", "regression"),
 )

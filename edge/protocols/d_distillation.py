@@ -1,5 +1,7 @@
 """D-Distillation: neighbours exchange soft labels of the reference set, never weights.
 
+Of a multi-label model or a regression the s_n below are its sigmoid outputs or its numbers; nothing else changes.
+
 Bistritz, Mann, Bambos, "Distributed Distillation for On-Device Learning", NeurIPS 2020. With s_n
 (R, K) the softmax outputs of device n on the reference set, and W the mixing weights:
 
@@ -13,6 +15,17 @@ the s *whatever the codec does* (W is symmetric, so every difference is added on
 once), and what the codec dropped stays in z and goes out later: error feedback without a buffer.
 Mixing z with quantised neighbours instead would lose the mean for ever. Every device thus learns
 from the whole network, not only from its neighbours.
+
+That is a reconstruction of the paper's update, whose text leaves constants open; it is `weighting` = none with
+`loss` = squared-error. By default a device instead sends (w s, 1 - w), rows of K + 1 entries with w how sure it is of a
+row (`edge.weighting`); all of the above holds for them as it does for s. Of its estimate z of their mean, N the first K
+entries and D = 1 - z_K+1 the weight behind them, a device distils N / D by cross-entropy, each row counting as much as
+weight is behind it:
+
+    rho * mean_r (D(r) / mean D) CE(N(r) / D(r), s_n(r))  =  -rho / mean D * mean_r N(r) . log s_n(r)
+
+Who has never seen a class does not outvote who has; what nobody is sure of, and would become true by being repeated,
+hardly counts; and nothing is divided by the small D of a single row, whose ratio is all noise.
 
 `mixing` chooses how the estimate z is kept:
     tracking  as above. A message lost in one direction shifts the mean until all start anew.
@@ -30,6 +43,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from edge import weighting
 from edge.interfaces import (
     Array,
     Engine,
@@ -42,13 +56,15 @@ from edge.interfaces import (
     Protocol,
     ProtocolContext,
 )
-from edge.kinds import MASS, SOFT_LABELS
-from edge.protocols._base import Stateful, message
+from edge.kinds import MASS, OUTPUTS, SOFT_LABELS
+from edge.protocols._base import PLAUSIBLE, Stateful, message, outputs
+from edge.protocols._consensus import chosen, distilled, state
 from edge.protocols._local import LocalSettings, shared, train
 from edge.specs import ProtocolSpec
+from edge.task import CLASSIFICATION, Task
 
-TERM = "squared_error(reference)"
-WEIGHT = f"weight/{TERM}"
+TERMS = {"cross-entropy": "soft_cross_entropy(reference)", "squared-error": "squared_error(reference)"}
+RHO = {"cross-entropy": 1.0, "squared-error": 5.0}
 SMALLEST = 1e-6
 """A weight below this has not come to mean anything yet."""
 
@@ -57,8 +73,11 @@ SMALLEST = 1e-6
 class DDistillationSettings(LocalSettings):
     """The algorithm's own knobs.
 
-    distillation_weight: rho, the weight of the distillation term; it interacts with the learning rate (with 0.1, 5 does
-    well on digits, 20 diverges).
+    weighting: how much the devices' opinions count: none for all alike, as in the paper, or a name of `edge.weighting`;
+    absent, entropy where outputs are distributions, and none for multi-label models and regressions.
+    loss: of the distillation: cross-entropy, or squared-error, the paper's.
+    distillation_weight: rho, the weight of the distillation term; absent, 1 for cross-entropy, whose gradient in the
+    logits is of the size of that of the labels, and 5 for squared-error.
     reference_batch: reference rows a step.
     mixing: how the estimate of the network's mean is kept: tracking, plain or push-sum.
     subset: reference rows that are talked about in a round, drawn from the seed that all share; 0 for all.
@@ -66,7 +85,9 @@ class DDistillationSettings(LocalSettings):
     and late joiners did to the mean; 0 for never. All devices must agree on these three.
     """
 
-    distillation_weight: float = 5.0
+    weighting: str | None = None
+    loss: Literal["cross-entropy", "squared-error"] = "cross-entropy"
+    distillation_weight: float | None = None
     reference_batch: int = 32
     mixing: Literal["tracking", "plain", "push-sum"] = "tracking"
     subset: int = 0
@@ -74,17 +95,30 @@ class DDistillationSettings(LocalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.distillation_weight < 0 or self.reference_batch < 1 or min(self.subset, self.reinitialise_every) < 0:
+        if self.weighting is not None:
+            weighting.check(self.weighting)
+        if (
+            (self.distillation_weight or 0) < 0
+            or self.reference_batch < 1
+            or min(self.subset, self.reinitialise_every) < 0
+        ):
             raise ValueError(
                 "distillation_weight, subset and reinitialise_every must not be negative, reference_batch at least 1"
             )
         if self.mixing == "push-sum" and (self.subset or self.reinitialise_every):
             raise ValueError("push-sum talks about all rows and never starts anew; leave subset and reinitialise_every")
 
+    @property
+    def rho(self) -> float:
+        """The weight of the distillation term."""
+        if self.distillation_weight is None:
+            return RHO[self.loss]
+        return self.distillation_weight
 
-def objective(_settings: DDistillationSettings) -> tuple[str, ...]:
+
+def objective(settings: DDistillationSettings) -> tuple[str, ...]:
     """Supervision, and the pull towards z."""
-    return ("cross_entropy", TERM)
+    return ("cross_entropy", TERMS[settings.loss])
 
 
 def sends(settings: DDistillationSettings) -> tuple[MessageKind, ...]:
@@ -109,14 +143,24 @@ class DDistillation(Stateful):
     answered: Array = field(default_factory=lambda: np.zeros(1))
 
     @property
+    def weighting(self) -> str:
+        """The weighting, or none."""
+        return chosen(self.settings.weighting, self.context.task)
+
+    @property
+    def columns(self) -> int:
+        """Entries of a row: K, and the abstention where opinions are weighted."""
+        return weighting.columns(self.weighting, self.context.classes)
+
+    @property
     def form(self) -> Format:
         """What is talked about: the reference set, or a part of it that changes from round to round."""
         context, rows = self.context, len(self.context.reference_x)
         if not self.settings.subset:
-            return SOFT_LABELS.format(context.reference_digest, (rows, context.classes))
+            return outputs(context).format(context.reference_digest, (rows, self.columns))
         drawn = [context.shared_seed, self.settings.subset]
         digest = sha256(context.reference_digest + np.array(drawn, "<i8").tobytes()).digest()[:8]
-        return SOFT_LABELS.format(digest, (min(rows, self.settings.subset), context.classes))
+        return outputs(context).format(digest, (min(rows, self.settings.subset), self.columns))
 
     def accepts(self) -> Mapping[NodeId, Sequence[Format]]:
         """The neighbours' estimates."""
@@ -144,7 +188,7 @@ class DDistillation(Stateful):
         s = self._outputs(engine)
 
         received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        valid = {j: values for j, values in received.items() if plausible(values)}
+        valid = {j: values for j, values in received.items() if plausible(values, self.context.task, self.s)}
         z = self.s.copy() if plain else self.z.copy()
         for j, values in valid.items():
             z[rows] += self.context.weights[j] * (values.astype(np.float64) - outgoing.sent[j][form.kind].values)
@@ -157,7 +201,11 @@ class DDistillation(Stateful):
         return metrics
 
     def _train(self, number: int, engine: Engine) -> Metrics:
-        target = self.z.astype(np.float32)
+        context = self.context
+        if self.settings.loss == "cross-entropy":
+            target = distilled(self.z, context.classes, context.task).astype(np.float32)
+        else:
+            target = weighting.target(self.z, context.classes).astype(np.float32)
         return train(
             engine,
             self.context,
@@ -165,11 +213,12 @@ class DDistillation(Stateful):
             number,
             public=lambda of: {"reference_target": target[of]},
             reference_batch=self.settings.reference_batch,
-            hyper={WEIGHT: self.settings.distillation_weight * float(self.answered[0])},
+            hyper={f"weight/{TERMS[self.settings.loss]}": self.settings.rho * float(self.answered[0])},
         )
 
     def _outputs(self, engine: Engine) -> Array:
-        return engine.predict(self.context.reference_x).astype(np.float64)
+        probabilities = engine.predict(self.context.reference_x)
+        return state(self.weighting, self.context, engine, probabilities)
 
 
 @dataclass
@@ -188,7 +237,7 @@ class PushSum(DDistillation):
     @property
     def form(self) -> Format:
         """The running sums: the reference set's rows, and the weight."""
-        return MASS.format(self.context.reference_digest, (len(self.context.reference_x) + 1, self.context.classes))
+        return MASS.format(self.context.reference_digest, (len(self.context.reference_x) + 1, self.columns))
 
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Give, send the total, train while it travels, take, update z."""
@@ -197,7 +246,7 @@ class PushSum(DDistillation):
         if not self.z.size:
             self.s = self._shared(number - 1, engine)
             self.z = self.s.copy()
-            self.mass = np.concatenate([self.s, np.ones((1, context.classes))])
+            self.mass = np.concatenate([self.s, np.ones((1, self.columns))])
             self.given = np.zeros_like(self.mass)
             self.taken = np.zeros((len(neighbours), *self.mass.shape))
         share = self.mass / (1 + len(neighbours))
@@ -211,9 +260,11 @@ class PushSum(DDistillation):
         s = self._shared(number, engine)
 
         received = (yield Exchange({}, dict.fromkeys(neighbours, (form.kind,)))).of(form.kind)
-        valid = 0
+        valid, bound = 0, self._bound()
         for i, j in enumerate(neighbours):
-            if j in received and plausible_mass(arrived := received[j].astype(np.float64) - self.taken[i], number):
+            if j in received and plausible_mass(
+                arrived := received[j].astype(np.float64) - self.taken[i], number, bound
+            ):
                 self.mass = self.mass + arrived
                 self.taken[i] += arrived
                 valid += 1
@@ -226,33 +277,44 @@ class PushSum(DDistillation):
         metrics["rejected_invalid"] = float(len(received) - valid)
         return metrics
 
+    def _bound(self) -> float | None:
+        """The largest output that is plausible; None for distributions, whose sums are checked, too."""
+        task = self.context.task
+        return None if task.simplex else 1.0 if task.bounded else PLAUSIBLE * (1 + float(np.abs(self.s).max()))
+
     def _shared(self, number: int, engine: Engine) -> Array:
         """The outputs that go into the sums: what noise and temperature do to them stays in the network's mean."""
         return self.context.perturb(self._outputs(engine), number).astype(np.float64)
 
 
-def plausible(rows: Array) -> bool:
-    """Whether rows (R, K) can be an honest z: sums of 1, and not far outside the simplex.
+def plausible(rows: Array, task: Task = CLASSIFICATION, own: Array | None = None) -> bool:
+    """Whether rows (R, K) can be an honest z.
 
-    z differs from a mean of distributions by differences of distributions, so that 2 beyond either
-    end is generous; a neighbour that sends 1e30 would otherwise end our training with one message.
+    z differs from a mean of distributions by differences of distributions, so its sums are 1, and 2 beyond either end
+    is generous; a neighbour that sends 1e30 would otherwise end our training with one message. The same goes for
+    probabilities of single labels. The numbers of a regression are at most PLAUSIBLE times as large as `own`, plus one.
     """
-    total = rows.sum(axis=1, dtype=np.float64)
-    return bool(np.abs(total - 1).max() < 1e-2 and rows.min() >= -2 and rows.max() <= 3)
+    if not task.bounded:
+        return bool(np.abs(rows).max() <= PLAUSIBLE * (1 + (0.0 if own is None else np.abs(own).max())))
+    summed = not task.simplex or np.abs(rows.sum(axis=1, dtype=np.float64) - 1).max() < 1e-2
+    return bool(summed and rows.min() >= -2 and rows.max() <= 3)
 
 
-def plausible_mass(arrived: Array, number: int) -> bool:
+def plausible_mass(arrived: Array, number: int, bound: float | None = None) -> bool:
     """Whether an honest neighbour can have given this much since its last message: a weight, and as much in every row.
 
     By round t a device cannot have held more weight than there are devices, of which it gives a part a round.
+    bound: of the outputs, where they are no distributions.
     """
     rows, weight = arrived[:-1], arrived[-1]
-    fair = np.abs(rows.sum(axis=1) - weight[0]).max() < 1e-2 * (1 + number) and np.ptp(weight) == 0
-    return bool(fair and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= 3 * (weight[0] + number))
+    summed = bound is not None or np.abs(rows.sum(axis=1) - weight[0]).max() < 1e-2 * (1 + number)
+    limit = 3 * (bound or 1.0) * (weight[0] + number)
+    return bool(summed and np.ptp(weight) == 0 and 0 <= weight[0] <= 4 * number and np.abs(rows).max() <= limit)
 
 
 def create(context: ProtocolContext, settings: DDistillationSettings) -> DDistillation:
     """A device that distils its whole network through its neighbours."""
+    chosen(settings.weighting, context.task)
     return (PushSum if settings.mixing == "push-sum" else DDistillation)(context, settings)
 
 
@@ -264,7 +326,8 @@ SPEC = ProtocolSpec(
     objective=objective,
     create=create,
     sends=sends,
-    kinds=(SOFT_LABELS, MASS),
+    kinds=(SOFT_LABELS, OUTPUTS, MASS),
+    tasks=("classification", "multi-label", "regression"),
     perturbs=(MASS,),
     renamed={"pull": "distillation_weight"},
 )

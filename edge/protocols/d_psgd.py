@@ -34,6 +34,7 @@ from edge.kinds import WEIGHTS
 from edge.protocols._base import Stateful, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, train
 from edge.specs import ProtocolSpec
+from edge.task import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,4 +123,5 @@ SPEC = ProtocolSpec(
     sends=sends,
     kinds=(WEIGHTS,),
     same_model=True,
+    tasks=tuple(TASKS),
 )

@@ -38,6 +38,7 @@ from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, control, flatten, message, near, unflatten, weights
 from edge.protocols._local import LocalSettings, shared, train
 from edge.specs import ProtocolSpec
+from edge.task import TASKS
 
 Outgoing = dict[NodeId, Sequence[Message]]
 
@@ -274,5 +275,6 @@ SPEC = ProtocolSpec(
     centre="coordinator",
     centre_objective=objective,  # the coordinator starts from the same model: it is the first reference
     same_model=True,
+    tasks=tuple(TASKS),
     renamed={"every": "sync_interval"},
 )

@@ -11,6 +11,7 @@ from edge.interfaces import DEVICE, Protocol, ProtocolContext
 from edge.kinds import STATUS, WEIGHTS
 from edge.protocols._averaging import RENAMED, Averager, AveragingLearner, AveragingSettings, sends
 from edge.specs import ProtocolSpec
+from edge.task import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,5 +39,6 @@ SPEC = ProtocolSpec(
     kinds=(WEIGHTS, STATUS),
     centre="server",
     same_model=True,
+    tasks=tuple(TASKS),
     renamed=RENAMED,
 )

@@ -37,7 +37,8 @@ from edge.interfaces import (
 from edge.kinds import PROXIES, WEIGHTS
 from edge.protocols._averaging import agreeing, average
 from edge.protocols._base import Stateful, Stateless, adopt, distributions, flatten, message, weights
-from edge.protocols._local import generator
+from edge.protocols._local import generator, summary
+from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
 
 KIND = PROXIES.name
@@ -71,8 +72,10 @@ class FrdSettings:
     def __post_init__(self) -> None:
         if min(self.episodes, self.longest) < 1 or min(self.mixup, self.beta) < 0:
             raise ValueError("episodes and longest must be at least 1, mixup and beta not negative")
-        if not (self.learning_rate > 0 and 0 < self.critic_rate <= 1 and 0 < self.discount <= 1):
-            raise ValueError("learning_rate must be positive, critic_rate and discount above 0 and at most 1")
+        if not 0 < self.learning_rate <= LARGEST_RATE:
+            raise ValueError(f"learning_rate must be above 0 and at most {LARGEST_RATE:g}")
+        if not (0 < self.critic_rate <= 1 and 0 < self.discount <= 1):
+            raise ValueError("critic_rate and discount must be above 0 and at most 1")
 
 
 def objective(_settings: FrdSettings) -> tuple[str, ...]:
@@ -126,15 +129,15 @@ class Agent(Stateful):
         """Play and learn; send what was done in each proxy state; take the memory."""
         (server,) = self.context.neighbours
         sums, counts = np.zeros((STATES, ACTIONS)), np.zeros(STATES)
-        lengths, losses = [], []
+        lengths, steps = [], []
         for episode in range(self.settings.episodes):
             random = generator(self.context, number, 10 + episode)
             states, actions, policies, rewards = self._play(engine, random)
             np.add.at(sums, proxy(states), policies)
             np.add.at(counts, proxy(states), 1)
-            losses.append(self._learn(engine, states, actions, rewards, random))
+            steps.append(self._learn(engine, states, actions, rewards, random))
             lengths.append(len(states))
-        metrics: Metrics = {"loss": float(np.mean(losses)), "return": float(np.mean(lengths))}
+        metrics: Metrics = summary(steps) | {"return": float(np.mean(lengths))}
         if self.settings.share == "nothing":
             return metrics
         if self.settings.share == "weights":
@@ -170,8 +173,8 @@ class Agent(Stateful):
 
     def _learn(
         self, engine: Engine, states: Array, actions: Array, rewards: Array, random: np.random.Generator
-    ) -> float:
-        """One step of actor and critic; returns the loss."""
+    ) -> Metrics:
+        """One step of actor and critic."""
         settings = self.settings
         returns, total = np.zeros(len(rewards)), 0.0
         for t in reversed(range(len(rewards))):
@@ -186,7 +189,7 @@ class Agent(Stateful):
         proxies, wanted = self._remembered(random)
         batch = {"x": states, "target": target, "reference_x": proxies, "reference_target": wanted}
         beta = settings.beta * bool(len(self.memory))
-        return engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})["loss"]
+        return engine.step(batch, learning_rate=settings.learning_rate, **{f"weight/{DISTIL}": beta})
 
     def _remembered(self, random: np.random.Generator) -> tuple[Array, Array]:
         """Proxy states of the memory and the policies there, and interpolations of pairs."""

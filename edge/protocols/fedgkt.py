@@ -40,7 +40,8 @@ from edge.interfaces import (
 )
 from edge.kinds import FEATURES, LABELS, LOGITS
 from edge.protocols._base import Stateful, few_enough, message
-from edge.protocols._local import LocalSettings, batches, generator, train
+from edge.protocols._local import LocalSettings, batches, generator, summary, train
+from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
 
 TERM = "kullback_leibler"
@@ -70,8 +71,11 @@ class FedGktSettings(LocalSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha < 0 or self.temperature <= 0 or self.server_rate <= 0:
-            raise ValueError("alpha must not be negative, temperature and server_rate must be positive")
+        if not (self.alpha >= 0 and self.temperature > 0 and 0 < self.server_rate <= LARGEST_RATE):
+            raise ValueError(
+                "alpha must not be negative, temperature must be positive, "
+                f"server_rate above 0 and at most {LARGEST_RATE:g}"
+            )
         if min(self.server_epochs, self.server_batch, self.max_samples) < 1:
             raise ValueError("server_epochs, server_batch and max_samples must be at least 1")
 
@@ -195,7 +199,7 @@ class FedGktServer(Stateful):
         hyper = {f"weight/{TERM}": settings.alpha * settings.to_server, f"temperature/{TERM}": settings.temperature}
         names = list(data)
         groups = [names] if settings.interleave else [[j] for j in names]
-        losses = []
+        steps = []
         for _ in range(settings.server_epochs):
             for group in groups:
                 features = np.concatenate([x[j] for j in group])
@@ -204,8 +208,8 @@ class FedGktServer(Stateful):
                 for _ in range(-(-len(features) // settings.server_batch)):
                     at = next(order)
                     batch = {"x": features[at], "labels": labels[at], "target_logits": logits[at]}
-                    losses.append(engine.step(batch, learning_rate=settings.server_rate, **hyper)["loss"])
-        return {"loss": float(np.mean(losses))}
+                    steps.append(engine.step(batch, learning_rate=settings.server_rate, **hyper))
+        return summary(steps)
 
 
 _Rows = tuple[Array, Array, Array]

@@ -7,6 +7,7 @@ from edge.interfaces import Engine, Exchange, ExchangeResult, MessageKind, Metri
 from edge.protocols._base import Stateless
 from edge.protocols._local import LocalSettings, train
 from edge.specs import ProtocolSpec
+from edge.task import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +52,5 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(),
+    tasks=tuple(TASKS),
 )

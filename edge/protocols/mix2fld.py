@@ -37,7 +37,8 @@ from edge.interfaces import (
 from edge.kinds import CLASS_OUTPUTS, SAMPLES, WEIGHTS
 from edge.protocols import federated_distillation as fd
 from edge.protocols._base import Stateful, Stateless, adopt, flatten, message, weights
-from edge.protocols._local import generator, train
+from edge.protocols._local import generator, summary, train
+from edge.ranges import LARGEST_RATE
 from edge.specs import ProtocolSpec
 
 SEEDS = SAMPLES.name
@@ -59,8 +60,10 @@ class Mix2FldSettings(fd.FdSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.seeds, self.server_steps, self.server_batch) < 1 or self.server_rate <= 0:
-            raise ValueError("seeds, server_steps and server_batch must be at least 1, server_rate positive")
+        if min(self.seeds, self.server_steps, self.server_batch) < 1:
+            raise ValueError("seeds, server_steps and server_batch must be at least 1")
+        if not 0 < self.server_rate <= LARGEST_RATE:
+            raise ValueError(f"server_rate must be above 0 and at most {LARGEST_RATE:g}")
         if not 0 < self.mixup_lambda < 0.5:
             raise ValueError("mixup_lambda must be above 0 and below 0.5: at 0.5 no inverse exists")
 
@@ -138,13 +141,13 @@ class Mix2FldServer(Stateful):
             self.x = x.reshape(len(x), *context.reference_x.shape[1:])
         metrics = {"rejected_invalid": float(len(received) - len(tables)), "seeds": float(len(self.x))}
         if tables and len(self.x):
-            metrics["loss"] = self._convert(number, engine, tables)
+            metrics |= self._convert(number, engine, tables)
             model = message(weights(context), number, flatten(engine.parameters()))
             yield Exchange(dict.fromkeys(context.neighbours, (model,)), {})
         return metrics
 
-    def _convert(self, number: int, engine: Engine, tables: Mapping[NodeId, Array]) -> float:
-        """Steps on the seeds; returns the mean loss."""
+    def _convert(self, number: int, engine: Engine, tables: Mapping[NodeId, Array]) -> Metrics:
+        """Steps on the seeds."""
         settings = self.settings
         has = sum(rows.any(axis=1).astype(np.float64) for rows in tables.values())
         mean = sum(tables.values()) / np.maximum(has, 1)[:, None]
@@ -153,12 +156,12 @@ class Mix2FldServer(Stateful):
         mean = np.where(np.asarray(has)[:, None] > 0, mean, hard)
         wanted = ((hard + settings.gamma * mean) / (1 + settings.gamma)).astype(np.float32)
         random = generator(self.context, number)
-        losses = []
+        steps = []
         for _ in range(settings.server_steps):
             at = random.integers(len(self.x), size=settings.server_batch)
             batch = {"x": self.x[at], "target": wanted[self.y[at]]}
-            losses.append(engine.step(batch, learning_rate=settings.server_rate)["loss"])
-        return float(np.mean(losses))
+            steps.append(engine.step(batch, learning_rate=settings.server_rate))
+        return summary(steps)
 
 
 def mixed_up(x: Array, y: Array, settings: Mix2FldSettings, random: np.random.Generator) -> Array:

@@ -13,6 +13,9 @@ the last head about everybody's.
 The device's own heads are asked once a round, like the neighbours': on digits (eight devices, H = 3, 100 steps a
 round, seeds 0 to 2) the last head reached .832 on everybody's classes, and .816 when asked anew at each step.
 
+With a `weighting`, heads say (w p, 1 - w) instead of p (`edge.weighting`), and target_k is the weighted mean of the
+sampled teachers and the device itself, instead of the most confident of them.
+
 The paper keeps a pool of the neighbours' stale checkpoints. Here the pool holds their stale *predictions*
 on the reference set, so that architectures may differ and no weights travel: H x R x K values (heads 0 to
 H-1; the last is never a target), and with `embedding_weight` R x F for the normalised embeddings e.
@@ -24,6 +27,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from edge import weighting
 from edge.bundle import EMBEDDING, PROBABILITIES, head_name
 from edge.interfaces import (
     Array,
@@ -40,6 +44,7 @@ from edge.interfaces import (
 )
 from edge.kinds import FEATURES, SOFT_LABELS
 from edge.protocols._base import Stateful, distributions, message
+from edge.protocols._consensus import state
 from edge.protocols._local import LocalSettings, generator, train
 from edge.specs import ProtocolSpec
 
@@ -55,6 +60,7 @@ class MultiHeadedSettings(LocalSettings):
     heads: H, auxiliary heads. aux_weight: nu_aux, of each of them. reference_batch: reference rows a step.
     refresh_every: rounds from one exchange to the next. pool: predictions kept, the oldest go first; 0 for as
     many as there are neighbours. teachers: sampled from the pool for each step.
+    weighting: how much opinions count in a mean; none to choose as `confidence` says, as in the paper.
     confidence: choose the most confident for each sample; otherwise the teachers' mean. own_target: the device's
     own head k-1 competes too. embedding_weight: nu_emb; all models need as many features.
     """
@@ -65,6 +71,7 @@ class MultiHeadedSettings(LocalSettings):
     refresh_every: int = 1
     pool: int = 0
     teachers: int = 1
+    weighting: str = weighting.NONE
     confidence: bool = True
     own_target: bool = True
     embedding_weight: float = 0.0
@@ -75,6 +82,9 @@ class MultiHeadedSettings(LocalSettings):
             raise ValueError("heads, reference_batch, refresh_every and teachers must be at least 1")
         if min(self.aux_weight, self.embedding_weight, self.pool) < 0:
             raise ValueError("aux_weight, embedding_weight and pool must not be negative")
+        weighting.check(self.weighting)
+        if self.weighting != weighting.NONE and not self.confidence:
+            raise ValueError(f"confidence = false is the plain mean, weighting '{self.weighting}' another; choose one")
 
 
 def auxiliary(head: int) -> str:
@@ -97,7 +107,7 @@ def sends(settings: MultiHeadedSettings) -> tuple[MessageKind, ...]:
 class MultiHeadedDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
 
-    pool: (T, H R, K) float32, predictions of neighbours, oldest first. embeddings: (T, R, F), theirs.
+    pool: (T, H R, K or K + 1) float32, predictions of neighbours, oldest first. embeddings: (T, R, F), theirs.
     """
 
     STATE = ("pool", "embeddings")
@@ -111,7 +121,8 @@ class MultiHeadedDistillation(Stateful):
         """Predictions, and embeddings where they count."""
         context, rows, heads = self.context, len(self.context.reference_x), self.settings.heads
         digest = sha256(context.reference_digest + bytes([heads])).digest()[:8]
-        forms = [SOFT_LABELS.format(digest, (heads * rows, context.classes))]
+        columns = weighting.columns(self.settings.weighting, context.classes)
+        forms = [SOFT_LABELS.format(digest, (heads * rows, columns))]
         if self.settings.embedding_weight:
             forms.append(FEATURES.format(digest, (rows, context.features)))
         return tuple(forms)
@@ -130,7 +141,8 @@ class MultiHeadedDistillation(Stateful):
         names = [head_name(PROBABILITIES, k) for k in range(self.settings.heads)]
         more = [EMBEDDING] if self.settings.embedding_weight else []
         outputs = engine.outputs(self.context.reference_x, *names, *more)
-        own = outputs[: len(names)]
+        kind = self.settings.weighting
+        own = [state(kind, self.context, engine, head).astype(np.float32) for head in outputs[: len(names)]]
         exchanging = number % self.settings.refresh_every == 0
         if exchanging:
             parts = [np.concatenate(own), *outputs[len(names) :]]
@@ -143,7 +155,7 @@ class MultiHeadedDistillation(Stateful):
         return metrics
 
     def _train(self, number: int, engine: Engine, own: Array) -> Metrics:
-        """Own: (H, R, K), what our heads gave at the start of the round."""
+        """Own: (H, R, K or K + 1), what our heads said at the start of the round."""
         settings, pool = self.settings, self.pool
         random = generator(self.context, number, 5)
         hyper = {f"weight/{auxiliary(k)}": settings.aux_weight * bool(len(pool)) for k in range(1, settings.heads + 1)}
@@ -187,10 +199,15 @@ class MultiHeadedDistillation(Stateful):
 def targets(theirs: Sequence[Array], own: Array, settings: MultiHeadedSettings) -> Array:
     """What each auxiliary head is trained towards, (H, n, K) float32: the chosen head k-1.
 
-    theirs: the sampled teachers' heads 0 .. H-1, each (H, n, K). own: the device's, (H, n, K).
+    theirs: the sampled teachers' heads 0 .. H-1, each (H, n, K). own: the device's, (H, n, K). Each of K + 1 entries
+    with a weighting.
     """
     candidates = np.stack([*theirs, own] if settings.own_target or not theirs else theirs)
     chosen: Array
+    if settings.weighting != weighting.NONE:
+        mean = candidates.mean(axis=0, dtype=np.float64)
+        heads, rows, columns = mean.shape
+        return weighting.target(mean.reshape(-1, columns), columns - 1).reshape(heads, rows, -1).astype(np.float32)
     if not settings.confidence:
         chosen = candidates.mean(axis=0, dtype=np.float64).astype(np.float32)
         return chosen

@@ -10,6 +10,7 @@ from edge.interfaces import DEVICE, Protocol, ProtocolContext
 from edge.kinds import STATUS, WEIGHTS
 from edge.protocols._averaging import RENAMED, Averager, AveragingLearner, AveragingSettings, sends
 from edge.specs import ProtocolSpec
+from edge.task import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,5 +36,6 @@ SPEC = ProtocolSpec(
     kinds=(WEIGHTS, STATUS),
     centre="coordinator",
     same_model=True,
+    tasks=tuple(TASKS),
     renamed=RENAMED,
 )

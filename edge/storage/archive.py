@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +37,24 @@ def pack(entries: Mapping[str, Path | bytes], *, compress: bool = False, epoch: 
     return out.getvalue()
 
 
+def decompressed(content: bytes, largest: int) -> bytes:
+    """Decompress a gzip archive, without ever holding more than it may have.
+
+    Raises:
+        ValueError: it is larger than `largest` bytes, ends too soon, or is not compressed so.
+    """
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        whole = stream.decompress(content, largest + 1)
+    except zlib.error as reason:
+        raise ValueError(f"it cannot be decompressed: {reason}") from None
+    if len(whole) > largest or stream.unconsumed_tail:
+        raise ValueError(f"it decompresses to more than {largest:,} bytes")
+    if not stream.eof:
+        raise ValueError("it ends too soon")
+    return whole
+
+
 def unpack(archive: tarfile.TarFile, target: Path, largest: int) -> None:
     """Unpack files and folders, and sync them.
 
@@ -64,7 +83,7 @@ def unpack(archive: tarfile.TarFile, target: Path, largest: int) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         content = archive.extractfile(member)
         assert content is not None  # it is a file
-        with place.open("wb") as file:
+        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666), "wb") as file:
             shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())

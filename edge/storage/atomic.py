@@ -31,6 +31,11 @@ def whole(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file completely or not at all: to a temporary file, which is then renamed.
 
     A device or a pipe, such as /dev/null, is written to as it is: a rename would replace it by a file.
@@ -39,11 +44,11 @@ def write_text(path: Path, text: str) -> None:
         OSError: it cannot be written; the file is as it was.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_text(text)
+        path.write_bytes(content)
         return
     aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(text)
+        aside.write_bytes(content)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)

@@ -30,6 +30,8 @@ class ClaimData:
         size: rows of the training part.
         rows: how many of them are used, but for streams; all if absent.
         shape: of a sample.
+        users: how many different ones the column "user" of the training rows has.
+        holdout: which rows are for testing, as of a scenario's key.
     """
 
     source: str
@@ -38,11 +40,13 @@ class ClaimData:
     size: int = 0
     rows: int | None = None
     shape: tuple[int, ...] = ()
+    users: int = 0
+    holdout: str | None = None
 
     @property
     def scenario(self) -> dict[str, Any]:
         """The keys of a scenario on this data."""
-        return {"data": self.source, "rows": self.rows}
+        return {"data": self.source, "rows": self.rows, "holdout": self.holdout}
 
     def some(self, share: float) -> int:
         """Return how many classes that share is, 2 at least.

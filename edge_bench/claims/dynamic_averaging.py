@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from edge.data import path
 from edge_bench.claims import ClaimData, ClaimRow, Outcomes, Setting, SystemSpec, row
 from edge_report.finding import mean
 from edge_sim.result import Result
@@ -49,7 +50,7 @@ def settings(data: ClaimData) -> dict[str, Setting]:
         "threshold 0": Setting(short("dynamic-averaging", threshold=0.0), observe=("digest",), plotted=False),
         "continuous": Setting(short("periodic-averaging"), observe=("digest",), plotted=False),
     }
-    if data.source.startswith("npz:"):
+    if path(data.source):
         once = max(2, data.size // (LEARNERS * STEPS))  # one sample a step, each seen once
         real = {"data": data.source, "rounds": once, "evaluate_every": once, "model": "zoo:mlp:32"}
         slow = {"batch_size": 1, "learning_rate": 0.02}

@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Progress) -> Comparison:
     """See `CommandSpec.run`."""
-    keys = ("data", "devices", "topology", "split", "model", "split_at", "reference", "rounds")
+    keys = ("data", "holdout", "devices", "topology", "split", "model", "split_at", "reference", "rounds")
     base = {**{key: getattr(args, key) for key in keys}, "evaluate_every": max(1, args.rounds // MOMENTS)}
     read(None, base)
     return protocols.compare(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 from pydantic import BaseModel
 
 from edge import data
@@ -55,7 +56,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Progress) -> ClaimReport:
     """See `CommandSpec.run`."""
-    return reproduce(args.data, args.seeds, names=args.systems, rows=args.rows, workers=args.workers, progress=progress)
+    return reproduce(
+        args.data,
+        args.seeds,
+        names=args.systems,
+        rows=args.rows,
+        holdout=args.holdout,
+        workers=args.workers,
+        progress=progress,
+    )
 
 
 def reproduce(
@@ -64,6 +73,7 @@ def reproduce(
     *,
     names: Sequence[str] = (),
     rows: int | None = None,
+    holdout: str | None = None,
     workers: int = 1,
     progress: Progress = lambda *_: None,
 ) -> ClaimReport:
@@ -74,6 +84,7 @@ def reproduce(
         seeds: one emulation of every setting for each.
         names: of systems; all if empty.
         rows: at most so many of the data; streams read all.
+        holdout: which rows are for testing, as of a scenario's key `holdout`.
         workers: processes at a time.
         progress: called with the emulations done, those in all, and the name of the last.
 
@@ -85,7 +96,7 @@ def reproduce(
         DataError: data that cannot be read; before anything runs.
     """
     started = time.monotonic()
-    about = described(source, rows)
+    about = described(source, rows, holdout)
     systems = claims.systems(names)
     settings = {name: system.settings(about) for name, system in systems.items()}
     todo = [
@@ -103,8 +114,10 @@ def reproduce(
         by_setting = {name: [outcomes[f"{system}: {name}", seed] for seed in seeds] for name in named}
         runs += [_run(system, name, setting, by_setting[name]) for name, setting in named.items()]
         table += systems[system].judge(Outcomes(about, by_setting))
+    few = [f"{about.rows} rows"] if about.rows else []
+    held = [f"held out {holdout}"] if holdout else []
     return ClaimReport(
-        data=source if about.rows is None else f"{source}, {about.rows} rows",
+        data=", ".join([source, *few, *held]),
         seeds=list(seeds),
         rows=table,
         runs=runs,
@@ -112,12 +125,13 @@ def reproduce(
     )
 
 
-def described(source: str, rows: int | None) -> ClaimData:
+def described(source: str, rows: int | None, holdout: str | None = None) -> ClaimData:
     """Load a data set to see what the settings need to know of it. Raises ConfigError or DataError."""
-    dataset = data.load(source, 0)
+    dataset = data.load(source, 0, holdout=holdout)
     n, shape = len(dataset.y_train), dataset.x_train.shape[1:]
     few = rows if rows is not None and rows < n else None
-    return ClaimData(source, dataset.classes, tuple(dataset.columns), n, few, shape)
+    users = len(np.unique(dataset.columns["user"])) if "user" in dataset.columns else 0
+    return ClaimData(source, dataset.classes, tuple(dataset.columns), n, few, shape, users, holdout)
 
 
 def _run(system: str, name: str, setting: Setting, outcomes: Sequence[jobs.JobOutcome]) -> ClaimRun:

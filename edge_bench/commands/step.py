@@ -8,7 +8,7 @@ from textwrap import shorten
 
 from edge_bench.intervals import ratio, ratio_interval
 from edge_bench.measurements import step
-from edge_bench.measurements.step import COMPILED, PEAK, TORCH, StepRow, Steps
+from edge_bench.measurements.step import COMPILED, ENGINE, PEAK, TORCH, TRAINER, StepRow, Steps
 from edge_bench.models import SHAPES
 from edge_report import figures, flags
 from edge_report.document import Cell, Number, Section, fixed, percent
@@ -26,16 +26,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_integers(parser, "--batches", "1,8,32", "rows of a step", least=1)
     flags.add_seconds(parser, "--seconds", 4.0, "for each model and batch")
     parser.add_argument("--compile", action="store_true", help="add torch.compile")
+    parser.add_argument("--trainer", action="store_true", help="add edge.Trainer, and its time over its engine's")
     parser.add_argument("--peak", action="store_true", help="add a matrix product, and the share of its speed")
 
 
 def run(args: argparse.Namespace, progress: Progress) -> Steps:
     """See `CommandSpec.run`."""
+    further = {COMPILED: args.compile, TRAINER: args.trainer, PEAK: args.peak}
     return step.measure(
         flags.words(args.models),
         args.batches,
         seconds=args.seconds,
-        names=[*step.contenders(), *([COMPILED] if args.compile else []), *([PEAK] if args.peak else [])],
+        names=[*step.contenders(), *(name for name, wanted in further.items() if wanted)],
         progress=progress,
     )
 
@@ -80,6 +82,7 @@ def _table(steps: Steps, first: str, reference: str, ratios: Ratios) -> Section:
         rows.append([*_cells(line), *_over(line, None if line.name == reference else to.get(job)), *share])
     means = [f"{name} over {reference} {geometric_mean(of.values()):.2f}" for name, of in ratios.items()]
     after = [f"Geometric means: {', '.join(means)}."] if means else []
+    after += [_overhead(steps)] if any(line.name == TRAINER for line in steps.lines) else []
     after += [f"Left out: {name} ({shorten(why, 100)})." for name, why in steps.left_out.items()]
     return Section(
         "steps",
@@ -90,6 +93,18 @@ def _table(steps: Steps, first: str, reference: str, ratios: Ratios) -> Section:
         strong=frozenset(i for i, line in enumerate(shown) if line.name == first),
         after=" ".join(after),
     )
+
+
+def _overhead(steps: Steps) -> str:
+    """What `edge.Trainer` costs over its engine."""
+    engine = step.of(steps.lines, ENGINE)
+    parts = []
+    for job, line in step.of(steps.lines, TRAINER).items():
+        low, high = ratio_interval(line.step_seconds, engine[job].step_seconds)
+        parts.append(
+            f"{job[0]}, {job[1]}: {ratio(line.step_seconds, engine[job].step_seconds):.3f} ({low:.3f}-{high:.3f})"
+        )
+    return f"{TRAINER} over {ENGINE}: {'; '.join(parts)}."
 
 
 def _cells(line: StepRow) -> list[Cell]:

@@ -21,7 +21,6 @@ from export.report.show import distillation_macs
 Goal = Literal["accuracy_all", "accuracy_own"]
 
 SUITED: dict[str, dict[str, Any]] = {
-    "d-distillation": {"distillation_weight": 10.0, "reference_batch": 128},
     "compressed-federated-distillation": {"up_bits": 8, "down_bits": 8, "dual": False, "distillation_weight": 3.0},
 }
 """settings other than the defaults, where those are known to do badly; the table shows them"""

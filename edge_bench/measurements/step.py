@@ -5,6 +5,7 @@ neighbour slows all of them alike (`edge_bench.intervals`); of each burst the me
 
     pytorch    eager, as a user would write it (`edge_bench.twin`)
     compiled   the same through torch.compile
+    trainer    `edge.Trainer`, what it costs over the engine it runs
     product    a square matrix product of PRODUCT rows: its speed counts as this processor's peak
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from edge import Trainer
 from edge.engines import ENGINES
 from edge.errors import ConfigError, MurmurError
 from edge.interfaces import Array
@@ -32,7 +34,9 @@ from export.training.assemble import assemble
 from export.write import export
 
 PRODUCT = 1024
-TORCH, COMPILED, PEAK = "pytorch", "compiled", "product"
+ENGINE = "onnx-runtime"
+"""the engine that `edge.Trainer` runs"""
+TORCH, COMPILED, PEAK, TRAINER = "pytorch", "compiled", "product", "trainer"
 Step = Callable[[], object]
 
 
@@ -113,6 +117,9 @@ def _contenders(
             if name in (TORCH, COMPILED):
                 yield name, torch_step(model, x, labels, compiled=name == COMPILED)
                 continue
+            if name == TRAINER:
+                yield name, _trainer_step(model, folder / name, x, labels)
+                continue
             spec = ENGINES.load(name)
             bundle = export(model, folder / name, rows=spec.rows([batch]), official=spec.official)
             yield name, partial(spec.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
@@ -120,6 +127,12 @@ def _contenders(
             left_out[name] = f"{reason.name} is not installed"
         except MurmurError as reason:
             left_out[name] = f"{model.name}: {' '.join(str(reason).split())}"
+
+
+def _trainer_step(model: Model, folder: Path, x: Array, labels: Array) -> Step:
+    """A step as an application takes it: with its schedule, and safe for other threads."""
+    trainer = Trainer(export(model, folder), learning_rate=RATE, schedule="warm-up:10+cosine:100000")
+    return partial(trainer.step, (x, labels))
 
 
 def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False) -> Step:

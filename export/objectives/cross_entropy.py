@@ -3,10 +3,13 @@
 import numpy as np
 
 from export.graph.builder import GraphBuilder, Value
-from export.objectives import Rows
+from export.objectives import ObjectiveSpec, Rows
 
 
 def build(op: GraphBuilder, rows: Rows) -> Value:
     """Append the loss. Reads `labels` (n,) int64 in 0..K-1."""
     labels = rows.argument("labels", np.int64, "n")
     return op("SoftmaxCrossEntropyLoss", rows.logits, labels, outputs=2)
+
+
+SPEC = ObjectiveSpec(build=build, supervises=("classification",))

@@ -9,7 +9,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
-from export.objectives import Rows
+from export.objectives import ObjectiveSpec, Rows
 
 SMALLEST = 1e-12
 """added to squared lengths, so that an embedding of zeros has the direction 0"""
@@ -29,3 +29,6 @@ def build(op: GraphBuilder, rows: Rows) -> Value:
 def _direction(op: GraphBuilder, vectors: Value) -> Value:
     squared = op.squares(vectors, [1], keepdims=True)
     return op("Div", vectors, op("Sqrt", op("Add", squared, op.like(squared, SMALLEST))))
+
+
+SPEC = ObjectiveSpec(build=build)

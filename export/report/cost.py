@@ -131,7 +131,7 @@ def _is_weight(op: GraphBuilder, value: Value) -> bool:
 
 def _phases(op: GraphBuilder, outputs: list[Value], inputs: list[Value]) -> dict[Value, str]:
     """The phase of each node, by its first output."""
-    forward = {o for o in outputs if not o.startswith(bundle.NEXT)} or set(outputs)
+    forward = {o for o in outputs if not o.startswith(bundle.NEXT) and o != bundle.SQUARED_NORM} or set(outputs)
     for node in reversed(op.nodes):
         if forward.intersection(node.output):
             forward.update(node.input)

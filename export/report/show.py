@@ -45,6 +45,7 @@ def facts(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dic
         "ort_training": any(name.startswith(ORT_TRAINING) for name in manifest.digests),
         "classes": manifest.classes,
         "class_names": None if manifest.class_names is None else list(manifest.class_names),
+        "standardization": None if manifest.standardization is None else manifest.standardization.model_dump(),
         "heads": manifest.heads,
         "embedding": None if manifest.embedding is None else list(manifest.embedding),
         "objective": list(manifest.objective),

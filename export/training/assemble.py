@@ -1,20 +1,22 @@
 """Assemble the graphs of a bundle from a model, an objective and an optimizer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
 from edge import bundle
+from edge.task import CLASSIFICATION, SUPERVISION, task
 from export.graph.builder import GraphBuilder, Value
 from export.graph.rewrite import ONNX_RUNTIME
 from export.model import Model
+from export.objectives import link, parse, task_of
 from export.training.autodiff import gradients
 from export.training.losses import Losses, metrics, place_losses
 from export.training.placement import declare, place
 from export.training.proto import IR_VERSION, model_proto
-from export.training.update import Update
+from export.training.update import Update, squared_bound, squared_norm
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ def assemble(
         The graphs and their description; docs/bundle.md names their inputs and outputs.
 
     Raises:
-        ExportError: an unknown term, an operator without a rule, a model that is no classifier.
+        ExportError: an unknown term, an operator without a rule, a model whose outputs do not fit them.
         ConfigError: an unknown optimizer.
     """
     update = Update(optimizer) if isinstance(optimizer, str) else optimizer
+    model = replace(model, task=task_of(parse(objective), model.task).name)
     op = GraphBuilder(model.opset)
     losses = place_losses(op, model, objective)
     placement = losses.placement
@@ -73,6 +76,9 @@ def assemble(
     following = update.build(op, adjoints, {name: name for name in hyper}, state) | placement.updates
     results = metrics(op, losses)
     results |= {bundle.NEXT + value: following[value] for value in [*parameters, *states] if value in following}
+    if target == ONNX_RUNTIME:
+        squared = squared_bound if update.clip_norm is None else squared_norm  # clipping has computed it anyway
+        results[bundle.SQUARED_NORM] = squared(op, [*adjoints.values(), *placement.updates.values()])
     inputs = [*losses.inputs, *placement.noise, *hyper, *parameters, *states]
     train = model_proto(op, "train", inputs, results, target)
     manifest = _manifest(op, model, losses) | {
@@ -84,16 +90,17 @@ def assemble(
 
 
 def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
-    """Write the graph that classifies.
+    """Write the graph that answers.
 
     Args:
         model: the model.
         target: the runtime, "onnxruntime" or "tflite".
 
     Returns:
-        x (N, *shape) and parameters -> logits and probabilities (N, K) of every head, and the embedding if there is
-        one.
+        x (N, *shape) and parameters -> logits (N, K, ...) of every head, their probabilities unless the model is for a
+        regression, and the embedding if there is one.
     """
+    kind = task(model.task or CLASSIFICATION.name)
     op = GraphBuilder(model.opset)
     op.argument("x", np.float32, ["N", *model.shape])
     declare(op, model)
@@ -101,7 +108,8 @@ def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
     results: dict[str, Value] = {}
     for i, head in enumerate(placement.heads):
         results[bundle.head_name(bundle.LOGITS, i)] = head
-        results[bundle.head_name(bundle.PROBABILITIES, i)] = op("Softmax", head, axis=1)
+        if kind.bounded:
+            results[bundle.head_name(bundle.PROBABILITIES, i)] = link(op, kind, head)
     if placement.embedding is not None:
         results[bundle.EMBEDDING] = placement.embedding
     return model_proto(op, "predict", ["x", *(bundle.PARAMETER + p for p in model.parameters)], results, target)
@@ -114,8 +122,12 @@ def _manifest(op: GraphBuilder, model: Model, losses: Losses) -> dict[str, Any]:
         "name": model.name,
         "shape": model.shape,
         "classes": op.sample(losses.logits)[0],
+        "task": losses.task.name,
+        "supervision": losses.supervision or SUPERVISION,
+        "arguments": losses.arguments,
         "heads": len(placement.heads),
         "embedding": None if placement.embedding is None else op.sample(placement.embedding),
+        "standardization": model.standardization,
         "objective": [w.removeprefix(bundle.WEIGHT) for w in losses.terms],
         "inputs": [{"name": k, "shape": s, "dtype": np.dtype(d).name} for k, (d, s) in losses.inputs.items()],
         "noise": [{"name": k, "shape": op.sample(k), "keep": keep} for k, keep in placement.noise.items()],

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
+from edge.bundle import PARAMETER
 from export.errors import ExportError
-from export.gradients import RULES, ZERO, Adjoints, supported
+from export.gradients import RULES, ZERO, Adjoints
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import GraphNode
 from export.training.recompute import Recomputation
@@ -43,6 +44,8 @@ def gradients(
         first = next(filter(None, dYs), None)
         if first is None or dependent.isdisjoint(proto.output):
             continue
+        if proto.op_type not in RULES:
+            raise ExportError(_no_rule(op, proto, forward, wanted))
         node = GraphNode(op, recomputation.view(proto, first), [x in dependent for x in proto.input])
         for x, dX in zip(proto.input, _apply_rule(op, node, dYs), strict=True):
             if dX is not None and x in dependent:
@@ -77,9 +80,44 @@ def _dependent_on(wanted: Collection[Value], nodes: Sequence[onnx.NodeProto]) ->
 
 def _apply_rule(op: GraphBuilder, node: GraphNode, dYs: Sequence[Value | None]) -> Adjoints:
     """Ask the rule; it is given the adjoints up to the last output that has one."""
-    if node.op_type not in RULES:
-        raise ExportError(
-            f"no gradient rule for '{node.op_type}' (node {node}); rules exist for: {', '.join(supported())}"
-        )
     count = 1 + max(i for i, dY in enumerate(dYs) if dY)
     return RULES[node.op_type](op, node, *dYs[:count])
+
+
+SHOWN = 4
+"""parameters that a message names"""
+
+
+def _no_rule(
+    op: GraphBuilder, proto: onnx.NodeProto, forward: Sequence[onnx.NodeProto], wanted: Collection[Value]
+) -> str:
+    """What cannot be trained, the layer it belongs to, and what can be trained without it."""
+    before = _before(op, proto)
+    layer = next((x for node in [proto, *before] for x in node.input if x in wanted), "")
+    frozen = [x for x in wanted if any(x in node.input for node in [proto, *before])]
+    later = 0
+    for node in reversed(forward):
+        if not frozen or not set(frozen).isdisjoint(node.input):
+            break
+        later += not set(wanted).isdisjoint(node.input)
+    named = [x.removeprefix(PARAMETER) for x in frozen]
+    shown = ",".join(named[:SHOWN]) + (f",... ({len(named)} parameters)" if len(named) > SHOWN else "")
+    away = f"train what comes after it, --train last:{later}, or freeze what comes before: --freeze {shown}"
+    return (
+        f"no gradient rule for '{proto.op_type}' (node {GraphNode(op, proto, [])}), "
+        f"which belongs to the layer of '{layer.removeprefix(PARAMETER)}'; "
+        + (away if later else "no layer comes after it, so write that part of the model with other operators")
+    )
+
+
+def _before(op: GraphBuilder, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The nodes that a node depends on, the nearest first."""
+    reached: dict[int, onnx.NodeProto] = {}
+    nodes = [proto]
+    for node in nodes:
+        for x in node.input:
+            source = op.producer(x)
+            if source is not None and id(source) not in reached:
+                reached[id(source)] = source
+                nodes.append(source)
+    return nodes[1:]

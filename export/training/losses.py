@@ -5,7 +5,7 @@ are cut apart again: half the nodes of two passes, and larger products.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 
 from edge import bundle
+from edge.task import Task
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
 from export.model import Model
-from export.objectives import Rows, Term, parse
+from export.objectives import Rows, Term, parse, supervision, task_of
 from export.training.placement import Placement, declare, place
 
 Argument = tuple[Any, tuple[int | str, ...]]
@@ -36,6 +37,12 @@ class Losses:
     """run-time scalars of the terms, weights included, with their defaults"""
     logits: Value
     """the main head's, of the private batch"""
+    task: Task
+    """of the model"""
+    supervision: str | None
+    """the term that learns from labels, if there is one"""
+    arguments: dict[str, tuple[float, ...]]
+    """numbers that terms were given"""
 
 
 class _Inputs:
@@ -80,32 +87,49 @@ def place_losses(op: GraphBuilder, model: Model, objective: str) -> Losses:
         batches["reference"] = inputs.tensor("reference_x", np.float32, "R", *model.shape)
     declare(op, model)
     rows = op("Concat", *batches.values(), axis=0) if len(batches) > 1 else "x"
-    placement = place(op, model, rows, training=True)
+    task = task_of(terms, model.task)
+    placement = place(op, replace(model, task=task.name), rows, training=True)
     outputs = [*placement.heads, *([placement.embedding] if placement.embedding else [])]
     parts = {value: dict(zip(batches, _cut(op, value, list(batches.values())), strict=True)) for value in outputs}
     losses: dict[Value, Value] = {}
     for term in terms:
         op.argument(bundle.WEIGHT + term.key, np.float32, ())
-        losses[bundle.WEIGHT + term.key] = term.build(op, _rows(op, term, placement, parts, inputs))
-    return Losses(placement, inputs.tensors, losses, inputs.scalars, parts[placement.heads[0]]["private"])
+        losses[bundle.WEIGHT + term.key] = term.build(op, _rows(op, term, task, placement, parts, inputs))
+    spoken = supervision(terms)
+    return Losses(
+        placement,
+        inputs.tensors,
+        losses,
+        inputs.scalars,
+        parts[placement.heads[0]]["private"],
+        task,
+        spoken.key if spoken else None,
+        {term.key: term.numbers for term in terms if term.numbers},
+    )
 
 
 def metrics(op: GraphBuilder, losses: Losses) -> dict[str, Value]:
     """Append what a step reports.
 
     Returns:
-        By public name: each term's loss, their weighted sum, and how many private rows were classified correctly.
+        By public name: each term's loss, their weighted sum, and how many private rows were classified correctly, where
+        a row has one class.
     """
     results = {bundle.LOSS + w.removeprefix(bundle.WEIGHT): loss for w, loss in losses.terms.items()}
     weighted = (op("Mul", loss, weight) for weight, loss in losses.terms.items())
     results[bundle.TOTAL] = reduce(lambda a, b: op("Add", a, b), weighted)
-    if "labels" in losses.inputs:
+    if "labels" in losses.inputs and losses.task.simplex:
         results[bundle.CORRECT] = _correct(op, losses.logits, "labels")
     return results
 
 
 def _rows(
-    op: GraphBuilder, term: Term, placement: Placement, parts: dict[Value, dict[str, Value]], inputs: _Inputs
+    op: GraphBuilder,
+    term: Term,
+    task: Task,
+    placement: Placement,
+    parts: dict[Value, dict[str, Value]],
+    inputs: _Inputs,
 ) -> Rows:
     """What a term reads. parts: the rows of each batch, for every head and the embedding."""
     prefix, n = ("", "N") if term.batch == "private" else (f"{term.batch}_", "R")
@@ -121,6 +145,9 @@ def _rows(
             prefix + name, dtype, *(n if size == "n" else size for size in shape)
         ),
         scalar=lambda name, default: inputs.scalar(f"{name}/{term.key}", default),
+        task=task,
+        numbers=term.numbers,
+        positions=op.sample(logits)[1:],
     )
 
 

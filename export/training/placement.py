@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge import bundle
+from edge.task import CLASSIFICATION, task
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import with_names
@@ -84,9 +85,13 @@ def sample_shape(model: Model, value: Value) -> tuple[int, ...]:
 
 
 def _check_logits(op: GraphBuilder, model: Model, head: Value) -> None:
-    shape = op.shape(head)
-    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
-        raise ExportError(f"model '{model.name}' must give logits (batch, classes); it gives {list(shape)}")
+    shape, kind = op.shape(head), task(model.task or CLASSIFICATION.name)
+    fits = len(shape) > 2 if kind.positions else len(shape) == 2
+    if not fits or shape[1] is None or shape[1] < (2 if kind.classes else 1):
+        wanted = "(batch, classes, positions ...)" if kind.positions else "(batch, classes)"
+        wanted = wanted if kind.classes else "(batch, numbers)"
+        hint = "" if kind is CLASSIFICATION else f", which {kind.name} cannot use: name what it is for with --task"
+        raise ExportError(f"model '{model.name}' must give logits {wanted}; it gives {list(shape)}{hint}")
     if shape[0] is not None:
         raise ExportError(
             f"model '{model.name}' fixes its batch at {shape[0]} inside; export it with a symbolic batch axis"

@@ -60,9 +60,8 @@ def _server(model: Model, features: Value, shape: tuple[int, ...]) -> Model:
             after.insert(0, node)
     if model.input in needed or features not in needed:
         raise ExportError(f"'{features}' does not cut the model in two: a path leads around it; choose a later value")
-    return _pruned(
-        replace(model, name=f"{model.name}-server", nodes=tuple(after), input=features, shape=shape, embedding=None)
-    )
+    server = replace(model, name=f"{model.name}-server", nodes=tuple(after), input=features, shape=shape)
+    return _pruned(replace(server, embedding=None, standardization=None))
 
 
 def _pruned(model: Model) -> Model:

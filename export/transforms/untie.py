@@ -61,15 +61,16 @@ def untie(proto: onnx.ModelProto) -> Untied:
     copied, kept = [], []
     removed: list[onnx.NodeProto] = []
     for name, slots in readers.items():
-        if len(slots) < 2:
+        if len(slots) < 2 and slots[0][0].op_type != "Identity":
             continue
         kinds = {node.op_type if node.op_type not in VIEWS else uses.get(node.output[0], "") for node, _ in slots}
         arithmetic = any(node.op_type not in VIEWS and data.isdisjoint(node.output) for node, _ in slots)
         if arithmetic or ("Gather" in kinds and kinds & {"MatMul", "Gemm"}):
             kept.append(name)
             continue
-        copied.append(name)
-        for number, (node, i) in enumerate(slots[1:], 2):
+        copied += [name] if len(slots) > 1 else []
+        keeper = next((n for n, (node, _) in enumerate(slots) if node.op_type != "Identity"), len(slots))
+        for number, (node, i) in enumerate(slots[:keeper] + slots[keeper + 1 :], 2):
             tensor = graph.initializer.add()
             tensor.CopyFrom(weights[name])
             if node.op_type == "Identity":
@@ -82,6 +83,40 @@ def untie(proto: onnx.ModelProto) -> Untied:
     del graph.node[:]
     graph.node.extend(rest)
     return Untied(copy, tuple(copied), tuple(kept))
+
+
+def own_statistics(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Give a batch normalization running statistics of its own where they were merged with what is trained.
+
+    Args:
+        proto: the model; it is left as it is.
+
+    Returns:
+        The same model, or a changed copy.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    weights = {t.name: t for t in proto.graph.initializer}
+    identities = {n.output[0]: n.input[0] for n in proto.graph.node if n.op_type == "Identity"}
+    trained = {
+        x
+        for n in proto.graph.node
+        for i, x in enumerate(n.input)
+        if n.op_type != "BatchNormalization" or i not in (3, 4)
+    }
+    changed = False
+    for node in copy.graph.node:
+        for i in (3, 4) if node.op_type == "BatchNormalization" else ():
+            name = node.input[i]
+            while name in identities:
+                name = identities[name]
+            if name not in weights or name not in trained:
+                continue
+            tensor = copy.graph.initializer.add()
+            tensor.CopyFrom(weights[name])
+            tensor.name = node.input[i] = f"{name}#{node.name or node.output[0]}/{('mean', 'variance')[i - 3]}"
+            changed = True
+    return copy if changed else proto
 
 
 def _split_views(graph: onnx.GraphProto, weights: Iterable[Value]) -> list[onnx.NodeProto]:

@@ -13,7 +13,6 @@ serial line, in murmur-status.txt on the same partition, and by a blinking LED; 
 import contextlib
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -26,8 +25,9 @@ from pathlib import Path
 
 from edge.config import NodeConfig, checked, read_toml
 from edge.errors import ConfigError
+from edge.operations import rollout
 from edge.operations.rollout import ROLLOUT_FILE, fingerprint
-from edge.storage import archive, atomic, checkpoint_files
+from edge.storage import archive, atomic, checkpoint_files, plain_files
 from edge.transports.mqtt import Credentials
 
 CREDENTIALS = ("node.toml", "authority.crt", "device.crt", "device.key")
@@ -104,16 +104,19 @@ def enrolment(board: Startup) -> None:
     if not source.is_file():
         return
     new, before = board.home.with_name("murmur.new"), board.home.with_name("murmur.before")
-    if board.home.is_dir():  # checkpoints, and whatever the new one does not bring
-        shutil.copytree(board.home, new)
-    else:
-        new.mkdir(mode=0o700)
     try:
+        if board.home.is_dir():  # checkpoints, and whatever the new one does not bring
+            left_out = plain_files.copy(board.home, new)
+            board.notes += [f"left out, as it is no plain file: {name}" for name in left_out[:5]]
+        counter = rollout.read_counter(new)
         with tarfile.open(source) as provisioning:
             archive.unpack(provisioning, new, LARGEST)
         config = _checked(new, source.name)
         _renewed(board.home, new, config)
-        _given_to(new, board.user)
+        if counter.made > rollout.read_counter(new).made:
+            rollout.write_counter(new, counter)  # an old card does not bring an old rollout back
+        authority = (new / "authority.crt").read_bytes()
+        plain_files.give(new, board.user)
         if board.home.is_dir():
             board.home.rename(before)
         new.rename(board.home)
@@ -123,7 +126,7 @@ def enrolment(board: Startup) -> None:
         atomic.remove(new)
     os.sync()
     atomic.remove(before)
-    shutil.copy(board.home / "authority.crt", board.own / "authority.crt")
+    (board.own / "authority.crt").write_bytes(authority)
     _forget(source)
     board.notes.append(f"enrolled as {config.id or config.role} of {config.fleet}")
 
@@ -178,9 +181,11 @@ def identity(board: Startup) -> None:
 
 
 def _checked(folder: Path, name: str) -> NodeConfig:
-    """Return the configuration in a folder, if it holds a device's credentials."""
+    """Return the configuration in a folder, if it holds a device's credentials, as plain files: root reads them."""
     if missing := [name for name in CREDENTIALS if not (folder / name).is_file()]:
         raise ConfigError(f"{name} has no {', '.join(missing)}: make it with edge-broker provision")
+    for file in CREDENTIALS:
+        plain_files.require(folder / file)
     config = checked(NodeConfig, read_toml(folder / "node.toml"), f"{name}: node.toml")
     try:
         Credentials.of_folder(folder).context()
@@ -197,14 +202,6 @@ def _valid(certificate: Path) -> tuple[float, float]:
         raise ConfigError(f"{certificate.name} is no certificate: enrol it again")
     since, until = (line.partition("=")[2] for line in done.stdout.splitlines()[:2])
     return ssl.cert_time_to_seconds(since), ssl.cert_time_to_seconds(until)
-
-
-def _given_to(folder: Path, user: str | None) -> None:
-    """Make a folder readable by its user alone."""
-    for path in (folder, *folder.rglob("*")):
-        if user is not None:
-            shutil.chown(path, user, user)
-        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _forget(file: Path) -> None:

@@ -259,7 +259,7 @@ def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
             one = seen(f"{url}#/device/device-3", tmp_path / "profile")
             assert "last seen" in one
             assert "<td>device-2</td>" in one
-            assert "loss/squared_error(reference)" in one
+            assert "loss/soft_cross_entropy(reference)" in one
             phone = ["--window-size=390,800", f"--screenshot={tmp_path / 'phone.png'}"]
             seen(url, tmp_path / "profile", *phone)
         finally:

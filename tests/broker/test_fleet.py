@@ -13,6 +13,7 @@ from broker import certificates, cli, fleet, mosquitto, probe, rules
 from broker.process import free_port
 from edge import algorithm
 from edge.errors import ConfigError
+from edge.operations.rollout import COUNTER, REVOKED
 from edge.storage import atomic
 from edge.transports.mqtt import Credentials
 from export import zoo
@@ -72,6 +73,8 @@ def test_a_key_is_never_written_over(orchard: fleet.Fleet, tmp_path: Path) -> No
         ("c", "c is not one of the peers in .*node.toml: a, b; add it there first"),
         ("a/b", "device 'a/b' must be 1 to 64 letters"),
         ("#", "must be 1 to 64 letters"),
+        ("..", "begin with a letter or digit"),
+        (".hidden", "begin with a letter or digit"),
     ],
 )
 def test_who_cannot_be_enrolled(orchard: fleet.Fleet, device: str, complaint: str) -> None:
@@ -190,7 +193,7 @@ def test_a_provisioning_archive_has_all_that_a_device_starts_with(tmp_path: Path
     assert target.stat().st_mode & 0o777 == 0o600
     with tarfile.open(target) as archive:
         credentials = ["authority.crt", "device.crt", "device.key", "node.toml"]
-        assert archive.getnames() == [*credentials, "bundle", "bundle/manifest.json"]
+        assert archive.getnames() == [*credentials, "bundle", "bundle/manifest.json", COUNTER, REVOKED]
         assert {(entry.uid, entry.uname) for entry in archive} == {(0, "")}
     none = tmp_path / "none.tar"
     for device, more, complaint in (

@@ -1,22 +1,31 @@
 """The monitor: what devices report, as Prometheus reads it; and what Home Assistant reads."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker import embedded, monitor, probe, reports
+from broker.dashboard.state import FleetState
+from broker.subscriber import subscribed
+from edge import node
 from edge.errors import ConfigError, TransportError
 from edge.messaging import topics
+from edge.messaging.inbox import CAUSES
 from edge.operations import home_assistant
 from edge.transports import mqtt
+from edge_sim.run import Frame, run
+from edge_sim.scenario import Scenario
 from tests.waiting import eventually
 
 
@@ -124,3 +133,90 @@ def test_it_is_there_for_whoever_comes_later() -> None:
         with probe.connect("127.0.0.1", broker.port, None, "assistant") as reader:
             reader.subscribe("homeassistant/#")
             assert reader.until(lambda: len(reader.messages) == len(home_assistant.SENSORS))
+
+
+HUGE = b'{"round": ' + b"9" * 401 + b', "loss": 1}'
+
+
+@pytest.mark.parametrize(
+    ("payload", "row"),
+    [
+        (HUGE, {"loss": 1.0}),
+        (b'{"round": NaN, "loss": 1}', {"loss": 1.0}),
+        (b'{"round": 1e999, "loss": -1e17}', {"loss": -1e17}),
+        (b'{"loss": 1, "sent_to/b": 2, "sent_to/..": 3, "loss/squared_error(reference)": 4, "made/up": 5}', None),
+    ],
+)
+def test_rows_have_known_keys_and_finite_numbers(payload: bytes, row: dict[str, float] | None) -> None:
+    report = reports.read("fleet/f/telemetry/a", payload)
+    assert report is not None
+    assert report.row == (row or {"loss": 1.0, "sent_to/b": 2.0, "loss/squared_error(reference)": 4.0})
+    collector = monitor.FleetCollector("f")
+    collector.take("fleet/f/telemetry/a", payload, 1.0)
+    state = FleetState("f", lambda: 1.0)
+    state.take("fleet/f/telemetry/a", payload, 1.0)
+    json.dumps(state.snapshot(), allow_nan=False)
+    assert b"nan" not in generate_latest(registered(collector)).lower()
+
+
+def registered(collector: monitor.FleetCollector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry
+
+
+def test_names_for_prometheus_are_a_fixed_set_with_one_help_each() -> None:
+    """As `promtool check metrics` wants them: whatever devices send, no name is theirs, and none appears twice."""
+    collector = monitor.FleetCollector("f")
+    rows = [
+        dict.fromkeys([*monitor.SHOWN, "sent_to/a.b", "sent_to/a-b"], 1),
+        {"loss/a": 1, "loss/a_b": 1, "refused_x": 1, "online": 1, "round": 2, "sent_to/a_b": 3, "monitor_refused": 1},
+    ]
+    for number, row in enumerate(rows):
+        collector.take(f"fleet/f/telemetry/d{number}", json.dumps(row).encode(), 1.0)
+    text = generate_latest(registered(collector)).decode()
+    fixed = {name for name, _ in monitor.SHOWN.values()} | {
+        *("murmur_online", "murmur_last_seen_timestamp_seconds", "murmur_sent_to_bytes", "murmur_monitor_refused")
+    }
+    assert len({name for name, _ in monitor.SHOWN.values()}) == len(monitor.SHOWN)
+    for word in ("HELP", "TYPE"):
+        named = [line.split()[2] for line in text.splitlines() if line.startswith(f"# {word} ")]
+        assert sorted(named) == sorted(fixed)
+    for line in text.splitlines():
+        if line.startswith("# HELP"):
+            assert len(line.split()) > 4  # a sentence
+    samples = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(samples) == len(set(samples))
+    assert all(re.fullmatch(r"[a-z_]+(\{[^}]*\})?", sample) for sample in samples)
+
+
+@pytest.mark.parametrize("protocol", ["d-distillation", "periodic-averaging", "dynamic-averaging"])
+def test_all_that_devices_report_is_known(protocol: str) -> None:
+    """No key of a real row is dropped."""
+    keys: set[str] = set()
+
+    def watch(frame: Frame) -> None:
+        for device in frame.devices:
+            keys.update(device.row, node.telemetry(device.traffic, dict.fromkeys(CAUSES, 1)))
+
+    run(Scenario(devices=3, protocol=protocol, data="digits", model="zoo:mlp:4", rounds=1, reference="30"), watch)
+    assert keys
+    assert {
+        key for key in keys if reports.read("fleet/f/telemetry/a", json.dumps({key: 1.0}).encode()) is None
+    } == set()
+
+
+def test_a_listener_that_dies_ends_the_process() -> None:
+    """Instead of showing for ever what was true then."""
+    with embedded.running() as broker:
+        device = mqtt.create(url=broker.url, fleet="f", me="a")
+
+        def broken(*_: object) -> None:
+            raise OverflowError("int too large to convert to float")
+
+        with (
+            pytest.raises(TransportError, match=r"nothing is received .* any more: OverflowError"),
+            subscribed(broker.url, "f", None, broken) as listener,
+        ):
+            listener.wait(threading.Event(), 0.01)
+        device.close()

@@ -1,14 +1,18 @@
-"""Mutated payloads, configurations and manifests by the hundred thousand: typed errors only, bounded memory.
+"""Mutated payloads, telemetry, configurations and manifests by the hundred thousand: typed errors only, bounded memory.
 
     python -m tests.chaos.fuzz --inputs 1000000 --seed 0
+    python -m tests.chaos.fuzz --inputs 1000000 --only telemetry
 
 Payloads come from the golden vectors and from larger messages: bits flipped, bytes replaced, cut, joined and repeated,
 and the checksum mended in most of them, so that what is behind it is reached. Configurations and manifests are mutated
-as text and as values. Prints one JSON object: inputs and refusals by target, the slowest input, what memory grew by.
+as text and as values; so are telemetry and reports to the operator, and the topics that they come under. Prints a JSON
+object: inputs and refusals by target, the slowest input, what memory grew by.
 """
 
 import argparse
+import io
 import json
+import math
 import random
 import resource
 import sys
@@ -21,7 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 
+from broker import reports
+from broker.dashboard import text as dashboard_text
+from broker.dashboard.state import FleetState
+from broker.monitor import FleetCollector
 from edge import bundle, codec, privacy, robust
 from edge.bundle import Bundle
 from edge.codec import HEADER, decode, encode, join, requested
@@ -177,16 +187,80 @@ def manifest(folder: Path) -> Target:
     return once
 
 
+def telemetry() -> Target:
+    """What devices report, through parser, monitor, dashboard, text view and operator."""
+    row: dict[str, Any] = {"round": 3.0, "loss": 0.5, "accuracy_all": 0.9, "sent_to/b": 30.0, "loss/cross_entropy": 0.5}
+    row |= {"refused_malformed": 1.0, "temperature": 50.0, "outcome": "installed model-2", "device": "a"}
+    text = json.dumps(row).encode()
+    odd: list[Any] = [
+        None,
+        -1,
+        1e308,
+        -1e300,
+        math.nan,
+        math.inf,
+        10**401,
+        -(10**4000),
+        "",
+        "\x1b[2J",
+        "x" * 9999,
+        [],
+        {},
+    ]
+    odd += [True, "9" * 5000, 0.0, -0.0, 2**64, 5e-324]
+    topic = [b"fleet/f/telemetry/a", b"fleet/f/status/a", b"fleet/f/to/operator/from/a/report"]
+    collector, state = FleetCollector("f"), FleetState("f", lambda: 1e9)
+    count = 0
+
+    def once(chance: random.Random) -> None:
+        nonlocal count
+        count += 1
+        if chance.random() < 0.5:
+            data = mutated(text, [text, b"online", b"[" * 900], chance)
+        else:
+            values = dict(row)
+            for _ in range(chance.randint(1, 4)):
+                key = chance.choice([*row, "x" * 99, "sent_to/..", "loss/" + "y" * 60, "\x00"])
+                values[key] = chance.choice(odd)
+            data = json.dumps(values).encode()
+        where = chance.choice(topic)
+        where = mutated(where, topic, chance) if chance.random() < 0.3 else where
+        name = where.decode(errors="replace")
+        collector.take(name, data, 1e9)
+        state.take(name, data, 1e9)
+        report, answer = reports.read(name, data), reports.read_report(data)
+        for numbers in ((report and report.row) or {}, answer):
+            for key, value in numbers.items():
+                family = key.startswith((reports.TERM, reports.RECEIVER))
+                assert family or key in reports.NUMBERS or key in reports.TEXTS, key
+                assert value.isprintable() if isinstance(value, str) else abs(value) <= reports.LARGEST
+        if count % 5000 == 0:
+            generate_latest(registry)
+            json.dumps(state.snapshot(), allow_nan=False)
+            Console(file=io.StringIO()).print(dashboard_text.picture(state.snapshot()))
+        if report is None and not answer:
+            raise MessageError("no report")
+
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return once
+
+
 def main() -> int:
     """Run all targets; any error that is not typed ends it."""
     parser = argparse.ArgumentParser(description="Mutated inputs: typed errors only?")
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["wire", "telemetry", "configuration", "manifest"], help="default: all")
     args = parser.parse_args()
     chance = random.Random(args.seed)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        targets = {"wire": (wire(), 0.8), "configuration": (configuration(Path(name)), 0.1)}
+        targets = {
+            "wire": (wire(), 0.6),
+            "telemetry": (telemetry(), 0.2),
+            "configuration": (configuration(Path(name)), 0.1),
+        }
         targets["manifest"] = manifest(Path(name)), 0.1
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for title, (once, share) in targets.items():

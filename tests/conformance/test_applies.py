@@ -1,6 +1,7 @@
 """Noise, temperature, aggregation rules and attacks change what is sent or heard, or are refused; of every protocol."""
 
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ import pytest
 from edge import cli as node_cli
 from edge.errors import ConfigError
 from edge.privacy import NOISES
+from edge.protocols import PROTOCOLS
 from edge.robust import AGGREGATIONS
 from edge_bench import cli as bench_cli
 from edge_sim import Scenario, run
@@ -26,7 +28,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     **{f"noise {name}": {"privacy": {"noise": f"{name}:0.3"}} for name in NOISES.names()},
     "temperature": {"privacy": {"temperature": 3.0}},
     **{
-        f"aggregation {name}": {"aggregation": {"similarity": "similarity:0.9999"}.get(name, name)}
+        f"aggregation {name}": {"aggregation": {"similarity": "similarity:0.99999999"}.get(name, name)}
         for name in AGGREGATIONS.names()
         if name != "mean"
     },
@@ -39,6 +41,8 @@ def sent(protocol: str, settings: dict[str, Any], **changes: Any) -> list[tuple[
     messages: list[tuple[str, str, bytes]] = []
     base = {"devices": 4, "topology": "complete", "rounds": 4, "reference": "20"}
     base |= {"split": "iid" if "data" in payloads.scenario(protocol) else "classes:6"}
+    if "weighting" in {setting.name for setting in fields(PROTOCOLS.load(protocol).settings)}:
+        settings = {"local_steps": 20, **settings}  # after a few, weighted opinions are all but abstentions
     with TemporaryDirectory() as folder, fleet(Path(folder), protocol, settings=settings, **base, **changes) as whole:
         for device in whole.devices:
             send = device.transport.send

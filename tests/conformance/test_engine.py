@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle
+from edge.bundle import SKIPPED, Bundle
 from edge.engines import ENGINES, random_batch
+from edge.engines._base import MOST_SKIPPED, Base
 from edge.errors import EngineError
 from edge.interfaces import Array
 from tests.conformance import engines
@@ -193,6 +194,41 @@ def test_a_step_that_overflows_is_undone(kind: str, bundle: Bundle) -> None:
     before = engine.state()
     with pytest.raises(EngineError, match="the step was undone"):
         engine.step(batch())
+    assert equal(engine.state(), before)
+
+
+def test_one_bad_step_is_skipped_and_counted(
+    kind: str, bundle: Bundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss, or only the squared gradient, is beyond float32; then training goes on."""
+    monkeypatch.setattr(Base, "noticed", False)
+    engine = create(kind, bundle)
+    engine.step(batch())
+    before = engine.state()
+    for scale in (3e38, 1e30):
+        metrics = engine.step(spoiled(x=np.full((12, 1, 8, 8), scale, np.float32)))
+        assert metrics[SKIPPED] == 1
+        assert equal(engine.state(), before)
+    assert [r.levelname for r in caplog.records] == ["WARNING"], "said once"
+    assert SKIPPED not in engine.step(batch(1))
+    assert not equal(engine.state(), before)
+
+
+def test_a_run_of_bad_steps_is_an_error(kind: str, bundle: Bundle) -> None:
+    engine = create(kind, bundle)
+    bad = spoiled(x=np.full((12, 1, 8, 8), 3e38, np.float32))
+    for _ in range(MOST_SKIPPED - 1):
+        engine.step(bad)
+    with pytest.raises(EngineError, match=f"{MOST_SKIPPED} times in a row"):
+        engine.step(bad)
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, 3e38, -0.1])
+def test_a_rate_out_of_range_is_refused(kind: str, bundle: Bundle, rate: float) -> None:
+    engine = create(kind, bundle)
+    before = engine.state()
+    with pytest.raises(EngineError, match="learning_rate must be at least 0"):
+        engine.step(batch(), learning_rate=rate)
     assert equal(engine.state(), before)
 
 

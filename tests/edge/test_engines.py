@@ -6,14 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edge import bundle as bundles
-from edge.bundle import Bundle
+from edge.bundle import SQUARED_NORM, Bundle
 from edge.engines import _session, _tuning, onnx_runtime, random_batch, tflite
 from edge.engines._session import Options
 from edge.errors import BundleError, EngineError
 from edge.interfaces import Trial
+from edge.storage.digests import sha256
 from export import zoo
 from export.write import export
 
@@ -110,6 +112,20 @@ def test_prediction_is_opened_when_it_is_needed(bundle: Bundle) -> None:
     assert "_predict" not in vars(engine)
     engine.predict(np.zeros((1, 1, 8, 8), np.float32))
     assert "_predict" in vars(engine)
+
+
+def test_a_bundle_of_before_the_norm_still_trains(bundle: Bundle) -> None:
+    plain = losses(bundle, None)
+    train = onnx.load(bundle.path / "train.onnx")
+    kept = [output for output in train.graph.output if output.name != SQUARED_NORM]
+    assert len(kept) == len(train.graph.output) - 1
+    del train.graph.output[:]
+    train.graph.output.extend(kept)
+    onnx.save(train, bundle.path / "train.onnx")
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    manifest["digests"]["train.onnx"] = sha256(bundle.path / "train.onnx")
+    (bundle.path / "manifest.json").write_text(json.dumps(manifest))
+    assert losses(bundles.read(bundle.path), None) == plain
 
 
 def test_devices_of_a_process_share_everything_but_their_parameters(bundle: Bundle) -> None:

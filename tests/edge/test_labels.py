@@ -11,7 +11,6 @@ import pytest
 
 from edge import cli, data
 from edge.bundle import read
-from edge.data.digits import load as digits
 from edge.device import Device
 from edge.errors import BundleError, ConfigError, DataError
 from edge.installation import Installation
@@ -65,7 +64,7 @@ def labelled(folder: Path, y: Any, me: str = "a", **more: Any) -> Path:
 
 def parted(folder: Path, me: str, own: range, tested: bool) -> None:
     """Digits of some classes, tested on digits of all ten, or not at all."""
-    whole = digits("", 0)
+    whole = data.load("digits", 0)
     mine = np.isin(whole.y_train, own)
     test: dict[str, Any] = {"x_test": whole.x_test, "y_test": whole.y_test} if tested else {}
     np.savez(folder / f"{me}.npz", x_train=whole.x_train[mine], y_train=whole.y_train[mine], **test)
@@ -104,7 +103,7 @@ def test_devices_with_different_classes_learn_all_ten(tmp_path: Path) -> None:
         assert sum(row["timeouts"] for row in rows) == 0
         outputs = device.protocol.heads(device.engine, test.x_test, None)[-1].argmax(axis=1)
         assert set(outputs) == set(range(10))
-        assert device.accuracy(test.x_test, test.y_test) > 0.7  # alone: at most 0.4 and 0.6
+        assert device.scores(test.x_test, test.y_test)["accuracy"] > 0.7  # alone: at most 0.4 and 0.6
 
 
 def test_text_is_looked_up_in_the_order_of_the_bundle(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"engine": "ray", "replay": "."}, "replay: not on Ray"),
     ({"transport": "mqtt", "latency": 0.1}, "links, boards and absences are emulated in memory"),
     ({"broker": "mqtt://127.0.0.1"}, "broker: mqtt://127.0.0.1 is given, but transport is 'memory'"),
+    ({"standardize": "always", "model": "."}, "standardize: a bundle is trained as it was exported"),
     ({"replay": ".", "board": "pi-4"}, "replay: the field test says how long devices compute"),
     (
         {"engine": "ray", "protocol": "fedgkt", "split_at": "Relu_5", "model": "zoo:mlp:16-8"},

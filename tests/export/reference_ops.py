@@ -161,4 +161,18 @@ class LSTM(OpRun):
         return Y, np.stack([h for h, _ in ends]), np.stack([c for _, c in ends])
 
 
-CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM]
+class LRN(OpRun):
+    """The definition, for any rank (onnx 1.23 takes images only, and sums over the first channels only)."""
+
+    def _run(
+        self, X: Any, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int | None = None
+    ) -> tuple[Any]:
+        assert size is not None
+        squares, total = X**2, np.zeros_like(X)
+        for c in range(X.shape[1]):
+            first, last = max(0, c - (size - 1) // 2), c + size // 2
+            total[:, c] = squares[:, first : last + 1].sum(axis=1)
+        return (X / (bias + alpha / size * total) ** beta,)
+
+
+CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM, LRN]

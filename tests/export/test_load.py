@@ -245,7 +245,7 @@ def test_an_operator_without_a_rule_is_named_with_its_node(tmp_path: Path) -> No
         helper.make_node("Mod", ["z", "z"], ["y"], name="encoder/mod", fmod=1),
     ]
     with pytest.raises(
-        ExportError, match=r"no gradient rule for 'Mod' \(node 'encoder/mod' \(Mod\)\); rules exist for"
+        ExportError, match=r"no gradient rule for 'Mod' \(node 'encoder/mod' \(Mod\)\), .* layer of 'w'; no layer comes"
     ):
         export(load(saved(classifier(nodes), tmp_path)), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

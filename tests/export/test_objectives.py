@@ -31,12 +31,21 @@ def test_terms_are_read() -> None:
     ("text", "complaint"),
     [
         ("", "is not"),
-        ("hinge", "NAME one of: cross_entropy, embedding_distance, kullback_leibler"),
+        (
+            "hinge",
+            "NAME one of: binary_cross_entropy, cross_entropy, embedding_distance, focal, huber, kullback_leibler",
+        ),
         ("cross_entropy + ", "is not"),
         ("x*cross_entropy", "is not"),
         ("cross_entropy(elsewhere)", "is not"),
         ("cross_entropy + cross_entropy", "twice"),
         ("squared_error(reference)", "private batch"),
+        ("huber[0]", "takes 0 to 1 numbers in brackets, each from 1e-06"),
+        ("huber[1,2]", "takes 0 to 1 numbers"),
+        ("cross_entropy[1]", "takes 0 numbers in brackets"),
+        ("focal[0.5]", "each from 1 to"),
+        ("weighted_cross_entropy", "takes 1 or more numbers"),
+        ("weighted_cross_entropy[1,x]", "takes 1 or more numbers"),
     ],
 )
 def test_bad_objectives(text: str, complaint: str) -> None:

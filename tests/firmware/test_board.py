@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ import pytest
 
 from broker import certificates, fleet
 from edge.errors import ConfigError
-from edge.storage import checkpoint_files
+from edge.operations import rollout
+from edge.operations.rollout import Counter
+from edge.storage import archive, checkpoint_files
 from firmware_scripts import board as boards
 from firmware_scripts.system import board as device
 from firmware_scripts.system.board import Startup
@@ -259,3 +262,60 @@ def test_boards_that_cannot_be(text: str, complaint: str, tmp_path: Path, monkey
         boards.load("new")
     with pytest.raises(ConfigError, match="--board old: there are: new"):
         boards.load("old")
+
+
+def test_links_of_the_nodes_folder_lead_nowhere(board: Startup, tar: Path, tmp_path: Path) -> None:
+    """Root copies the folder of a user who is not trusted: a link would give any file of the board to that user."""
+    put(board, tar)
+    started(board)
+    (tmp_path / "shadow").write_text("root's secret")
+    (tmp_path / "shadow").chmod(0o640)
+    (board.home / "state").mkdir()
+    (board.home / "state" / "kept").write_text("7")
+    for place in (board.home / "leak", board.home / "state" / "leak", board.home / "bundle" / "leak"):
+        place.symlink_to(tmp_path / "shadow")
+    (board.home / "dangling").symlink_to(tmp_path / "nowhere")
+    (board.home / "folder").symlink_to(tmp_path)
+    os.mkfifo(board.home / "pipe")
+    os.link(tmp_path / "shadow", board.home / "second-name")
+    put(board, tar)
+    startup = started(board)
+    assert startup.problems == []
+    assert not (board.card / "murmur.tar").exists()
+    names = {str(path.relative_to(board.home)) for path in board.home.rglob("*")}
+    assert "state/kept" in names
+    assert not names & {"leak", "state/leak", "bundle/leak", "dangling", "folder", "pipe", "second-name"}
+    assert (tmp_path / "shadow").stat().st_mode & 0o777 == 0o640
+    assert any("left out, as it is no plain file: dangling" in note for note in startup.notes)
+
+
+@pytest.mark.parametrize("name", device.CREDENTIALS)
+def test_credentials_that_are_links_are_not_read(name: str, board: Startup, tar: Path, tmp_path: Path) -> None:
+    put(board, tar)
+    started(board)
+    (tmp_path / "secret").write_bytes((board.home / name).read_bytes())
+    (board.home / name).unlink()
+    (board.home / name).symlink_to(tmp_path / "secret")
+    assert "a plain file was expected" in started(board).problems[0]
+    put(board, tar)
+    assert started(board).problems == []  # and the next enrolment puts it right
+
+
+def test_an_archive_cannot_write_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "a").symlink_to(tmp_path / "victim")
+    with (
+        tarfile.open(fileobj=io.BytesIO(archive.pack({"a": b"x"}))) as content,
+        pytest.raises(OSError, match="symbolic links"),
+    ):
+        archive.unpack(content, tmp_path / "target", 100)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_an_old_card_does_not_bring_an_old_rollout_back(board: Startup, tar: Path) -> None:
+    put(board, tar)
+    started(board)
+    rollout.write_counter(board.home, Counter(7, 1, "x"))
+    put(board, tar)
+    assert started(board).problems == []
+    assert rollout.read_counter(board.home) == Counter(7, 1, "x")

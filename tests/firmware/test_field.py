@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests import pair
 from tests.refusals import refusal
 
 ABC = split(b"abc")[0]
+TOMORROW = int(time.time()) + 86400
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def bench(orchard: Fleet, tmp_path: Path) -> Bench:
     here.mkdir()
     pair.model(here / "bundle", "mlp:16")
     inner = Silent()
-    installer = Installer("orchard", here, here / "bundle", orchard.folder / "authority.crt", lambda _: None)
+    installer = Installer("orchard", here, here / "bundle", orchard.folder / "authority.crt", lambda _: None, "a")
     bench = Bench(inner, AdministeredTransport(inner, "a", (), installer), installer)
     installer.trial = bench.tried.append
     return bench
@@ -195,7 +197,10 @@ def test_power_cuts_while_installing(
 ) -> None:
     """After each of them the next start comes to the same."""
     home = bench.installer.folder
-    assert bench.brings(signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5)) == "installed"
+    assert (
+        bench.brings(signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5, ["a"], TOMORROW))
+        == "installed"
+    )
     for number in (6, 7):
         checkpoint_files.write(home / "state", number, {"x": np.zeros(1)})
     (home / "state" / "log.txt").touch()
@@ -225,7 +230,7 @@ def test_power_cuts_while_installing(
     assert device.fingerprint(home / "bundle.before") == device.fingerprint(orchard.folder / "model-1")
     assert len(list((home / "state.before").iterdir())) == 2
     assert [p.name for p in (home / "state").iterdir()] == ["log.txt"]
-    assert sorted(p.name for p in home.iterdir()) == ["bundle", "bundle.before", "state", "state.before"]
+    assert sorted(p.name for p in home.iterdir()) == ["bundle", "bundle.before", "rollouts", "state", "state.before"]
 
 
 def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
@@ -233,7 +238,7 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
     home = bench.installer.folder
     before = device.fingerprint(home / "bundle")
     signer = certificates.read(orchard.folder / "signer")
-    good = signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5)
+    good = signed_package.build(orchard.folder / "model-2", orchard, "model-2", 5, ["a"], TOMORROW)
     neighbour = certificates.read(orchard.folder / "devices" / "b" / "device")
     stranger = certificates.signer(certificates.authority("orchard", 1), "signer", 1)
     about: dict[str, object] = {"fleet": "orchard", "name": "x", "made": 5}
@@ -264,8 +269,8 @@ def test_what_is_refused(orchard: Fleet, bench: Bench, tmp_path: Path) -> None:
 
 
 def test_an_older_package_cannot_come_back(orchard: Fleet, bench: Bench) -> None:
-    old = signed_package.build(orchard.folder / "model-1", orchard, "old", 5)
-    new = signed_package.build(orchard.folder / "model-2", orchard, "new", 6)
+    old = signed_package.build(orchard.folder / "model-1", orchard, "old", 5, ["a"], TOMORROW)
+    new = signed_package.build(orchard.folder / "model-2", orchard, "new", 6, ["a"], TOMORROW)
     assert bench.brings(new) == "installed"
     device.finish(bench.installer.bundle, None)
     assert bench.brings(old) == "refused: old is older than what is installed; make the package again"

@@ -20,7 +20,7 @@ from broker.fleet import Fleet
 from broker.probe import ProbeClient
 from broker.process import free_port
 from edge.transports.mqtt import Credentials
-from firmware_scripts import build, operating, virtual, wheelhouse
+from firmware_scripts import build, operating, signed_package, virtual, wheelhouse
 from firmware_scripts.virtual import HOST, VirtualBoard
 from tests import pair
 
@@ -157,7 +157,8 @@ def test_a_model_over_the_broker(site: Field, board: VirtualBoard) -> None:
     with operating.connected(site.fleet, "127.0.0.1", site.fleet.port, START) as operator:
         rows = operating.inventory(operator, START)
         assert (rows["a"]["board"], rows["a"]["outcome"]) == ("virt", "")
-        operating.rollout(operator, site.folder / "larger", [["a"]], 2, START, print)
+        package = signed_package.make(site.folder / "larger", site.fleet, ["a"], 1)
+        operating.rollout(operator, package, [["a"]], 2, START, print)
         print(f"resident memory of the node: {operator.rows['a']['memory_mb']} MB")
     assert site.rounds("b", 1)
 

@@ -25,6 +25,7 @@ PAYLOADS = [
     Case(bounds(1)),
     Case(bounds(K), {"up_bits": 2, "down_bits": 2}),
     Case(bounds(K), {"up_bits": 8, "down_bits": 8, "dual": False}),
+    Case(bounds(K + 1), {"up_bits": 8, "down_bits": 8, "weighting": "entropy"}),
 ]
 
 FORM = CODES.format(bytes(8), (6, 5))

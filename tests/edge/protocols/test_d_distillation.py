@@ -8,15 +8,20 @@ import pytest
 
 from edge.graph import mixing
 from edge.interfaces import Array
+from edge.protocols._consensus import distilled
 from edge.protocols.d_distillation import DDistillation, DDistillationSettings, plausible
+from edge.weighting import target
 from tests.fleets import Fleet, fleet
 from tests.payloads import DIRECTED, ROUNDS, Case, H, K, R
 
+PAPER = {"weighting": "none", "loss": "squared-error"}
 PAYLOADS = [
-    Case(ROUNDS * DIRECTED * (H + R * K)),
-    Case(ROUNDS * DIRECTED * (H + 12 * K), {"subset": 12}),
-    Case(ROUNDS * DIRECTED * (H + R * K), {"mixing": "plain"}),
-    Case(ROUNDS * DIRECTED * (H + 4 * (R + 1) * K), {"mixing": "push-sum"}),
+    Case(ROUNDS * DIRECTED * (H + R * (K + 1))),
+    Case(ROUNDS * DIRECTED * (H + 12 * (K + 1)), {"subset": 12}),
+    Case(ROUNDS * DIRECTED * (H + R * (K + 1)), {"mixing": "plain"}),
+    Case(ROUNDS * DIRECTED * (H + 4 * (R + 1) * (K + 1)), {"mixing": "push-sum"}),
+    Case(ROUNDS * DIRECTED * (H + R * K), PAPER),
+    Case(ROUNDS * DIRECTED * (H + 4 * (R + 1) * K), {**PAPER, "mixing": "push-sum"}),
 ]
 
 
@@ -41,7 +46,7 @@ def test_i1_the_mean_of_z_is_the_mean_of_s_whatever_the_coding(coding: str, topo
 
 def test_i4_entries_may_leave_the_simplex(tmp_path: Path) -> None:
     """A device that was sure of a class and no longer is takes more from an entry of z than there is in it."""
-    with fleet(tmp_path, devices=6, rounds=6, split="classes:4") as whole:
+    with fleet(tmp_path, devices=6, rounds=6, split="classes:4", settings=PAPER) as whole:
         for number, _ in enumerate(whole.rounds()):
             z = tables(whole, "z")
             np.testing.assert_allclose(z.sum(axis=2), 1, atol=1e-5)
@@ -85,7 +90,7 @@ def test_i3_the_gradient_of_the_regularised_loss_falls(tmp_path: Path) -> None:
         split="classes:4",
         model="zoo:mlp:32",
         rounds=300,
-        settings={"learning_rate": 0.1, "distillation_weight": 1.0, "decay_after": 50},
+        settings={**PAPER, "learning_rate": 0.1, "distillation_weight": 1.0, "decay_after": 50},
     ) as whole:
         norms = []
         for number, _ in enumerate(whole.rounds(), start=1):
@@ -143,7 +148,14 @@ def test_what_an_honest_neighbour_can_say(rows: Array, fine: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"distillation_weight": -1.0}, {"reference_batch": 0}, {"local_steps": 0}, {"learning_rate": 0.0}]
+    "bad",
+    [
+        {"distillation_weight": -1.0},
+        {"reference_batch": 0},
+        {"local_steps": 0},
+        {"learning_rate": 0.0},
+        {"weighting": "loudest"},
+    ],
 )
 def test_impossible_settings(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
@@ -228,3 +240,31 @@ def test_push_sum_and_tracking_agree_where_nothing_is_lost(tmp_path: Path) -> No
 def test_push_sum_needs_no_starting_anew(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="push-sum talks about all rows"):
         DDistillationSettings(**bad)
+
+
+def test_the_estimate_becomes_the_weighted_mean_of_the_whole_fleet(tmp_path: Path) -> None:
+    """With the models frozen: N / D is sum_m w_m p_m / sum_m w_m, of everybody's outputs."""
+    settings = {"learning_rate": 1e-30, "weighting": "largest"}
+    with fleet(tmp_path, devices=4, rounds=30, settings=settings, model=("zoo:mlp:16", "zoo:mlp:8")) as whole:
+        for _ in whole.rounds():
+            pass
+        p = np.stack([d.engine.predict(whole.world.reference.x) for d in whole.devices]).astype(np.float64)
+        w = p.max(axis=2, keepdims=True) ** 4
+        mean = (w * p).sum(axis=0) / w.sum(axis=0)
+        for z in tables(whole, "z"):
+            np.testing.assert_allclose(target(z, K), mean, atol=1e-4)
+            share = distilled(z, K)
+            np.testing.assert_allclose(share.sum(axis=1), w.mean(axis=(0, 2)) / w.mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("mixing_", ["tracking", "plain", "push-sum"])
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_every_form_and_loss_distils(mixing_: str, loss: str, tmp_path: Path) -> None:
+    """Devices of few classes learn the others."""
+    options: dict[str, Any] = {"devices": 4, "topology": "complete", "rounds": 10, "split": "classes:4"}
+    with fleet(tmp_path, settings={"mixing": mixing_, "loss": loss, "local_steps": 30}, **options) as whole:
+        for _ in whole.rounds():
+            pass
+        test = whole.world.dataset
+        accuracy = np.mean([(d.engine.predict(test.x_test).argmax(1) == test.y_test).mean() for d in whole.devices])
+    assert accuracy > 0.5  # of 4 classes, nobody can know more than 0.45

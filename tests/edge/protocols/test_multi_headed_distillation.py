@@ -14,6 +14,7 @@ from tests.payloads import DIRECTED, ROUNDS, Case, H, K, R
 PAYLOADS = [
     Case(ROUNDS * DIRECTED * (H + 2 * R * K), {"heads": 2}),
     Case(ROUNDS // 2 * DIRECTED * (H + 2 * R * K), {"heads": 2, "refresh_every": 2}),
+    Case(ROUNDS * DIRECTED * (H + 2 * R * (K + 1)), {"heads": 2, "weighting": "entropy"}),
     Case(ROUNDS * DIRECTED * (H + R * K + H + 4 * R * 16), {"heads": 1, "embedding_weight": 0.5}),
 ]
 
@@ -104,3 +105,11 @@ def test_answers_by_head(tmp_path: Path) -> None:
 def test_impossible_settings(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         mhd.MultiHeadedSettings(**bad)
+
+
+def test_a_weighted_mean_instead_of_the_most_confident() -> None:
+    settings = mhd.MultiHeadedSettings(heads=1, weighting="margin")
+    own, other = np.array([[[0.1, 0.0, 0.9]]]), np.array([[[0.0, 0.3, 0.7]]])  # (w p, 1 - w) of two classes
+    np.testing.assert_allclose(mhd.targets([other], own, settings), [[[0.25, 0.75]]], rtol=1e-6)
+    with pytest.raises(ValueError, match="choose one"):
+        mhd.MultiHeadedSettings(weighting="margin", confidence=False)

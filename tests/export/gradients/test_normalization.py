@@ -20,6 +20,16 @@ def test_instance_normalization(shape: tuple[int, ...]) -> None:
     check("InstanceNormalization", random(*shape), random(3, seed=1), random(3, seed=2), wanted=(0, 1, 2), epsilon=1e-3)
 
 
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_local_response_normalization(size: int) -> None:
+    check("LRN", random(2, 6, 2, 3), size=size, alpha=0.5, beta=0.75, bias=1.5)
+
+
+@pytest.mark.parametrize(("size", "shape"), [(4, (2, 6, 2, 3)), (3, (2, 5, 3))])
+def test_local_response_normalization_that_the_runtime_does_not_run(size: int, shape: tuple[int, ...]) -> None:
+    check("LRN", random(*shape), size=size, alpha=0.5, beta=0.75, bias=1.5, runtime=False)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_group_normalization(groups: int) -> None:
     inputs = random(2, 4, 3, 5), random(4, seed=1), random(4, seed=2)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edge import plugins
-from edge.bundle import CORRECT, LOSS, NEXT, PARAMETER, STATE, TOTAL
+from edge.bundle import CORRECT, LOSS, NEXT, PARAMETER, SQUARED_NORM, STATE, TOTAL
 from edge.engines.onnx_runtime import create
 from edge.interfaces import Array
 from export import zoo
@@ -32,7 +32,7 @@ def test_inputs_and_outputs_are_those_of_the_manifest(optimizer: str) -> None:
     assert [i.name for i in graph.input] == [*inputs, *manifest["hyper"], *parameters, *states]
     losses = [LOSS + term for term in manifest["objective"]]
     following = [NEXT + name for name in [*parameters, *states]]
-    assert {o.name for o in graph.output} == {*losses, TOTAL, CORRECT, *following}
+    assert {o.name for o in graph.output} == {*losses, TOTAL, CORRECT, SQUARED_NORM, *following}
     assert set(inputs) == {"x", "reference_x", "labels", "reference_target"}
 
 

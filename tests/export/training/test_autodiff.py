@@ -65,11 +65,23 @@ def test_what_nobody_wants_costs_nothing() -> None:
     assert len(op.nodes) > before
 
 
-def test_a_missing_rule_names_the_node_and_lists_the_rules() -> None:
+def test_a_missing_rule_names_the_node_and_its_layer() -> None:
     op, x = start(3)
     y = op("Mod", x, x, fmod=1)
-    with pytest.raises(ExportError, match=r"no gradient rule for 'Mod' \(node 'Mod_\d+' \(Mod\)\); .*Add, .*Conv, "):
+    expected = r"no gradient rule for 'Mod' \(node 'Mod_\d+' \(Mod\)\), .* layer of 'x'; no layer comes after it"
+    with pytest.raises(ExportError, match=expected):
         gradients(op, {y: op.const(np.ones(3), np.float32)}, [x])
+
+
+def test_a_missing_rule_is_told_with_what_can_be_trained_without_it() -> None:
+    op, x = start(3)
+    w, v = (op.argument(f"parameter/{name}", np.float32, [3]) for name in ("w", "v"))
+    z = op("Mod", op("Mul", x, w), x, fmod=1)
+    y = op("Mul", z, v)
+    expected = r"layer of 'w'; train what comes after it, --train last:1, or freeze what comes before: --freeze w$"
+    with pytest.raises(ExportError, match=expected):
+        gradients(op, {y: op.const(np.ones(3), np.float32)}, [w, v])
+    gradients(op, {y: op.const(np.ones(3), np.float32)}, [v])
 
 
 def test_an_operator_off_the_path_needs_no_rule() -> None:

@@ -184,3 +184,20 @@ def test_merged_statistics_leave_scale_and_bias_trained() -> None:
     model = loaded(nodes, {"one": np.ones(D), "zero": np.zeros(D), "w": np.eye(D)})
     assert list(model.parameters) == ["one", "zero", "w", "zero#3"]
     assert sorted(model.constants) == ["one#2", "zero#2"]
+
+
+@pytest.mark.parametrize("keep_ties", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_merged_statistics_are_never_trained(keep_ties: bool, named: bool) -> None:
+    """As the older exporter writes them, an Identity for every name but the first; and where ties are to be kept."""
+    statistics = ["mean", "variance"] if named else ["zero", "one"]
+    identities = [node("Identity", ["zero"], ["mean"]), node("Identity", ["one"], ["variance"])] if named else []
+    nodes = [
+        *identities,
+        node("BatchNormalization", ["x", "one", "zero", *statistics], ["h"], name="norm"),
+        node("Gemm", ["h", "w"], ["y"]),
+    ]
+    model = loaded(nodes, {"one": np.ones(D), "zero": np.zeros(D), "w": np.eye(D)}, keep_ties=keep_ties)
+    norm = next(n for n in model.nodes if n.op_type == "BatchNormalization")
+    assert list(model.parameters) == [*norm.input[1:3], "w"]
+    assert set(norm.input[3:5]) <= model.constants.keys()

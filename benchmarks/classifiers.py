@@ -1,0 +1,64 @@
+"""Train the classifiers that `benchmarks/exporters/torch_classifiers.py` wrote, and compare every loss with PyTorch's.
+
+make classifiers
+python -m benchmarks.classifiers FOLDER [NAME ...]
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge.engines.onnx_runtime import create
+from edge.errors import MurmurError
+from export.load import load
+from export.write import export
+
+TOLERANCE = 1e-4
+
+
+def main() -> int:
+    """One row a file; 1 if any could not be exported, or trained apart from PyTorch."""
+    folder = Path(sys.argv[1])
+    names = sys.argv[2:] or sorted(path.stem for path in folder.glob("*.npz"))
+    if not names:
+        print(f"{folder} holds no NAME.npz; benchmarks/exporters/torch_classifiers.py writes them")
+        return 2
+    failed = 0
+    print("| model | exporter | parameters | export, s | loss, first to last | largest difference |")
+    print("|---|---|---|---|---|---|")
+    for name in names:
+        for exporter in ("dynamo", "script"):
+            try:
+                row, apart = judge(folder, name, exporter)
+                failed += not apart <= TOLERANCE
+            except (MurmurError, FileNotFoundError) as reason:
+                row = f"| | | | {' '.join(str(reason).split())[:300]} |"
+                failed += 1
+            print(f"| {name} | {exporter} {row}", flush=True)
+    print(f"\n{failed} of {2 * len(names)} failed")
+    return min(failed, 1)
+
+
+def judge(folder: Path, name: str, exporter: str) -> tuple[str, float]:
+    """(the rest of a row, how far the losses are from PyTorch's at most)."""
+    path = folder / f"{name}.{exporter}.onnx"
+    if not path.is_file():
+        raise FileNotFoundError(f"not exported: {(folder / f'{name}.txt').read_text()}")
+    with tempfile.TemporaryDirectory() as place, np.load(folder / f"{name}.npz") as oracle:
+        started = time.perf_counter()
+        engine = create(export(load(path), Path(place) / "bundle"))
+        seconds = time.perf_counter() - started
+        losses = [
+            engine.step({"x": x, "labels": y}, learning_rate=float(oracle["rate"]))["loss"]
+            for x, y in zip(oracle["x"], oracle["y"], strict=True)
+        ]
+        apart = float(np.abs(np.array(losses) - oracle["losses"]).max())
+        size = engine.bundle.manifest.size
+    return f"| {size:,} | {seconds:.1f} | {losses[0]:.4f} to {losses[-1]:.4f} | {apart:.1e} |", apart
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Classifiers of torchvision and timm as PyTorch's two exporters write them, and how PyTorch itself trains them.
+
+pip install torch torchvision timm onnx onnxscript     # in an environment of its own, about 1 GB
+python torch_classifiers.py FOLDER [NAME ...]
+
+Writes NAME.dynamo.onnx, NAME.script.onnx (no argument but the example, of two images) and NAME.npz: the batches of ten
+steps of SGD and their losses. Both exporters fold a batch normalization into the convolution before it, so PyTorch
+trains the folded network, too, in eval mode. What cannot be traced for folding is a line in NAME.txt. The newer
+exporter leaves out biases that are all zero, as those of a fresh network are; so they are drawn at random.
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch.fx.experimental.optimization import fuse
+
+STEPS, RATE, CLASSES, ROWS = 10, 1e-3, 10, 2
+TORCHVISION = {
+    "alexnet": 224,  # at 64 its adaptive pooling is none that the older exporter knows
+    "resnet18": 64,
+    "resnext50_32x4d": 64,
+    "densenet121": 64,
+    "googlenet": 64,
+    "squeezenet1_1": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "efficientnet_b0": 64,
+    "shufflenet_v2_x0_5": 64,
+    "mnasnet0_5": 64,
+    "regnet_y_400mf": 64,
+    "convnext_tiny": 64,
+    "swin_t": 64,
+    "maxvit_t": 224,
+}
+TIMM = {
+    "vit_tiny_patch16_224": 64,
+    "mixer_s32_224": 64,
+    "resmlp_12_224": 64,
+    "poolformer_s12": 64,
+    "ghostnet_100": 64,
+    "convmixer_768_32": 64,
+}
+SIZED = ("vit", "mixer", "resmlp")
+"""models whose image size is an argument"""
+MORE: dict[str, dict[str, Any]] = {"googlenet": {"aux_logits": False, "init_weights": True}}
+
+
+def build(name: str) -> tuple[Any, int]:
+    """(the model with random weights, in eval mode, its image size)."""
+    torch.manual_seed(0)
+    if name in TORCHVISION:
+        size = TORCHVISION[name]
+        model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **MORE.get(name, {}))
+    else:
+        size = TIMM[name]
+        sized = {"img_size": size} if name.startswith(SIZED) else {}
+        model = timm.create_model(name, pretrained=False, num_classes=CLASSES, **sized)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.01)
+    return model.eval(), size
+
+
+def main() -> None:
+    """Write every model that was named, or all."""
+    folder, names = Path(sys.argv[1]), sys.argv[2:] or [*TORCHVISION, *TIMM]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        model, size = build(name)
+        random = np.random.default_rng(0)
+        x = random.standard_normal((STEPS, ROWS, 3, size, size)).astype(np.float32)
+        y = random.integers(0, CLASSES, (STEPS, ROWS))
+        remarks = []
+        for exporter, more in (("dynamo", {}), ("script", {"dynamo": False})):
+            path = folder / f"{name}.{exporter}.onnx"
+            path.unlink(missing_ok=True)
+            try:
+                torch.onnx.export(model, (torch.from_numpy(x[0]),), str(path), **more)
+            except Exception as reason:  # whatever an exporter raises: it is PyTorch's to say
+                remarks.append(f"{exporter}: {str(reason).splitlines()[0]}")
+        try:
+            model = fuse(model)
+        except Exception as reason:  # whatever tracing raises
+            remarks.append(f"not folded: {str(reason).splitlines()[0]}")
+        np.savez(folder / f"{name}.npz", x=x, y=y, rate=RATE, losses=train(model, x, y))
+        (folder / f"{name}.txt").write_text("\n".join(remarks))
+        print(name, *remarks, sep="; ", flush=True)
+
+
+def train(model: Any, x: Any, y: Any) -> list[float]:
+    """The loss before each step."""
+    model = model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    losses = []
+    for images, labels in zip(x, y, strict=True):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(images)), torch.from_numpy(labels))
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    main()

@@ -1,0 +1,102 @@
+"""A trained model as one ONNX file with plain inputs and outputs, which any runtime takes.
+
+It is the bundle's predict.onnx with the parameters inside. A board has no `onnx` package, so the file is put together
+of fields: graph inputs that are parameters go, and initializers of the same names come. The numbers of fields are those
+of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edge import bundle as names
+from edge.bundle import Bundle
+from edge.errors import BundleError, ConfigError
+from edge.interfaces import Array
+from edge.storage import atomic
+from edge.storage.protobuf import content, fields, number, text
+
+GRAPH, METADATA = 7, 14  # of ModelProto
+INITIALIZER, INPUT = 5, 11  # of GraphProto
+DIMS, TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # of TensorProto
+VALUE_NAME = 1  # of ValueInfoProto
+KEY, VALUE = 1, 2  # of StringStringEntryProto
+TYPES = {"float32": 1, "int64": 7}
+
+
+def save(bundle: Bundle, parameters: Mapping[str, Array], path: Path) -> None:
+    """Write a trained model, whole or not at all.
+
+    Args:
+        bundle: the model.
+        parameters: all of its parameters, by name.
+        path: of the file.
+
+    Raises:
+        ConfigError: the path does not end in .onnx, or cannot be written; or the model is but the head of a backbone,
+            which is no ONNX graph.
+        BundleError: predict.onnx cannot be read.
+    """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"cannot save a model as {path}: expected a name that ends in .onnx")
+    file = build(bundle, parameters)
+    try:
+        atomic.write_bytes(path, file)
+    except OSError as reason:
+        raise ConfigError(f"cannot write {path}: {reason.strerror}") from None
+
+
+def build(bundle: Bundle, parameters: Mapping[str, Array]) -> bytes:
+    """Return the file as bytes; arguments and errors are those of `save`."""
+    manifest = bundle.manifest
+    if manifest.backbone:
+        raise ConfigError(
+            f"{bundle.path} trains the head of a TFLite backbone, which cannot be part of an ONNX file; its parameters "
+            "are in the checkpoint (docs/bundle.md)"
+        )
+    if missing := [p.name for p in manifest.parameters if p.name not in parameters]:
+        raise BundleError(f"{bundle.path} has a parameter {missing[0]}, of which the trained state has nothing")
+    source = bundle.path / "predict.onnx"
+    inside = {names.PARAMETER + p.name: parameters[p.name] for p in manifest.parameters}
+    try:
+        return b"".join(_model(source.read_bytes(), inside)) + _metadata(bundle)
+    except (OSError, ValueError) as reason:
+        raise BundleError(f"{source} cannot be read: {reason}") from None
+
+
+def _model(model: bytes, parameters: Mapping[str, Array]) -> Iterator[bytes]:
+    for field in fields(model):
+        if field.number == GRAPH:
+            yield content(GRAPH, b"".join(_graph(field.content, parameters)))
+        else:
+            yield field.raw
+
+
+def _graph(graph: bytes, parameters: Mapping[str, Array]) -> Iterator[bytes]:
+    for field in fields(graph):
+        if field.number != INPUT or _name(field.content) not in parameters:
+            yield field.raw
+    for name, value in parameters.items():
+        yield content(INITIALIZER, _tensor(name, value))
+
+
+def _name(value_info: bytes) -> str:
+    return next(field.content.decode() for field in fields(value_info) if field.number == VALUE_NAME)
+
+
+def _tensor(name: str, value: Array) -> bytes:
+    little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
+    dims = b"".join(number(DIMS, size) for size in value.shape)
+    return dims + number(TYPE, TYPES[value.dtype.name]) + text(NAME, name) + content(RAW_DATA, little.tobytes())
+
+
+def _metadata(bundle: Bundle) -> bytes:
+    """What a reader of the file may want to know: names of the classes as JSON, and the model's name."""
+    manifest = bundle.manifest
+    facts = {"name": manifest.name, "classes": str(manifest.classes), "task": manifest.task}
+    if manifest.class_names:
+        facts["class_names"] = json.dumps(list(manifest.class_names))
+    entries = (text(KEY, f"murmur.{key}") + text(VALUE, value) for key, value in facts.items())
+    return b"".join(content(METADATA, entry) for entry in entries)

@@ -1,0 +1,54 @@
+"""Parquet files: `parquet:PATH?label=kind&columns=a,b`; a fifth of the rows is held out for testing.
+
+`edge.data._columns` has the options. Read with pyarrow: pip install 'murmur-edge[data]'.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from edge.data._columns import OPTIONS, NamedColumns, rows
+from edge.data._options import split
+from edge.errors import DataError
+from edge.interfaces import Array
+from edge.source import DataSource, standard
+from edge.specs import DataSpec
+
+
+def read(argument: str) -> DataSource:
+    """Read a file. argument: its path and options."""
+    table, options = _table(argument)
+    labelled = rows(table, options)
+    return DataSource(labelled, held_out=len(labelled) // 5)
+
+
+def samples(argument: str) -> Array:
+    """Read the features only, for a reference set."""
+    table, options = _table(argument)
+    return standard(rows(table, options, labelled=False).x, table.origin)
+
+
+def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:
+    path, options = split("parquet", argument, OPTIONS)
+    origin = f"parquet:{path}"
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise DataError(f"{origin}: Parquet files are read with pyarrow: pip install 'murmur-edge[data]'") from None
+    try:
+        content = parquet.read_table(path)
+    except (OSError, ArrowException) as reason:
+        raise DataError(f"{origin} cannot be read: {str(reason).splitlines()[0]}") from None
+    places = np.array([f"row {i}" for i in range(content.num_rows)])
+    return NamedColumns(content.column_names, lambda name: _column(content.column(name)), places, origin), options
+
+
+def _column(column: Any) -> Array:
+    """A column as numbers or text; what is missing is NaN, or empty text."""
+    values: Array = column.to_numpy()
+    if values.dtype.kind == "O":
+        return np.array(["" if value is None else str(value) for value in values])
+    return values
+
+
+SPEC = DataSpec(read=read, samples=samples, file=True)

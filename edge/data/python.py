@@ -1,0 +1,40 @@
+"""A Python function: `python:package.module:function`.
+
+It takes nothing and returns (x, y), of which a fifth is held out; (x_train, y_train, x_test, y_test); or a dictionary
+with arrays of these names, where further ones are columns to divide by.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import numpy as np
+
+from edge.data._arrays import PARTED, source
+from edge.errors import ConfigError, DataError
+from edge.source import DataSource
+from edge.specs import DataSpec
+
+
+def read(argument: str) -> DataSource:
+    """Call the function. argument: its module, a colon, and its name."""
+    origin = f"python:{argument}"
+    module, _, name = argument.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+        raise ConfigError(f"data '{origin}': expected python:package.module:function")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as reason:
+        raise ConfigError(f"data '{origin}': {reason}; the module must be importable, e.g. by PYTHONPATH") from None
+    try:
+        values = function()
+    except Exception as reason:  # it is not our code
+        brief = " ".join(str(reason).split())
+        raise DataError(f"{origin} failed: {type(reason).__name__}: {brief}") from None
+    if isinstance(values, tuple | list) and len(values) in (2, 4):
+        values = dict(zip(("x", "y") if len(values) == 2 else PARTED, values, strict=True))
+    if not isinstance(values, Mapping):
+        raise DataError(f"{origin} must return (x, y), ({', '.join(PARTED)}), or a dictionary of such arrays")
+    return source({str(key): np.asarray(value) for key, value in values.items()}, origin)
+
+
+SPEC = DataSpec(read=read)
