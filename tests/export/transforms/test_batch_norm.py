@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.onnx_runtime import create
 from edge.errors import EngineError
+from edge.interfaces import Array
 from export import zoo
 from export.errors import ExportError
 from export.load import from_proto
@@ -150,8 +151,8 @@ def test_one_value_a_channel_is_refused(tmp_path: Path) -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     flat = from_proto(proto, name="flat", origin="flat.onnx")
     engine, frozen = create(export(flat, tmp_path / "b")), create(export(select(flat, "frozen"), tmp_path / "f"))
-    one = {"x": np.ones((1, 3), np.float32), "labels": np.zeros(1, np.int64)}
-    two = {"x": np.eye(3, dtype=np.float32)[:2], "labels": np.zeros(2, np.int64)}
+    one: dict[str, Array] = {"x": np.ones((1, 3), np.float32), "labels": np.zeros(1, np.int64)}
+    two: dict[str, Array] = {"x": np.eye(3, dtype=np.float32)[:2], "labels": np.zeros(2, np.int64)}
     before = engine.parameters()
     with pytest.raises(EngineError, match=r"one value a channel there, .* with --batch-norm frozen"):
         engine.step(one)
