@@ -185,6 +185,9 @@ class NodeConfig(RunConfig):
     """device; or server, coordinator: the centre of a protocol that has one"""
     fleet: str = "murmur"
     """the fleet's name in topics"""
+    run: str | None = None
+    """a name for this run of the fleet, the same on every device and another one for every run; without it, the devices
+    agree on a number when they start (docs/reliability.md)"""
     broker: str = "mqtt://127.0.0.1:1883"
     """mqtt://HOST:PORT, or mqtts://HOST:PORT with `tls`"""
     tls: Tls | None = None

@@ -214,7 +214,7 @@ BAD = [
     (["--topology", "moebius"], "topology 'moebius' is neither a file nor one of: ring"),
     (["--topology", "torus", "--devices", "7"], "7 devices make no torus"),
     (["--data", "npz:none.npz"], "npz:none.npz cannot be read"),
-    (["--data", "mnist"], "there are: cartpole, digits, idx"),
+    (["--data", "mnist"], "there are: cartpole, csv, diabetes, digit-attributes, digits, idx"),
     (["--split", "classes:99"], "only 10 classes"),
     (["--reference", "5000"], "a number of rows from 1 to 1346"),
     (["--model", "zoo:vgg"], "unknown zoo 'vgg'; there are: ds-cnn"),
