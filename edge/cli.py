@@ -24,8 +24,11 @@ from edge.interfaces import Trial
 from edge.node import Row
 from edge.operations import rollout, systemd
 from edge.operations.rollout import NewBundleError
+from edge.storage import checkpoint_files
 from edge.task import METRICS
 
+SKIPPED = 3
+"""exit code of a device that went to the last round over others, because its neighbours were there"""
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +45,7 @@ def _perform() -> int:
         raise ConfigError("--input SOURCE goes with predict: edge-node predict --config node.toml --input npz:x.npz")
     if args.what == "predict":
         return _predict(node, args.input, args.json)
-    return (_tune if args.what == "tune" else _serve)(node, args.json)
+    return _tune(node, args.json) if args.what == "tune" else _serve(node, args.json, args.fresh)
 
 
 def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -57,6 +60,11 @@ def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml", help="the node's settings")
     parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
     parser.add_argument("--input", metavar="SOURCE", help="samples to predict, as in npz:PATH")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin anew: set the checkpoints aside, and let the broker forget what it has kept for this device",
+    )
     plugin_flag(parser)
     parser.add_settings(NodeConfig)
     args = parser.parse_args()
@@ -113,25 +121,34 @@ def _options(trial: Trial) -> str:
     return "".join(f"{name} {str(value).lower():<7}" for name, value in trial.options.items())
 
 
-def _serve(node: Installation, as_json: bool) -> int:
+def _serve(node: Installation, as_json: bool, fresh: bool) -> int:
+    if fresh and node.home:
+        checkpoint_files.set_aside(node.home)
     while True:
         rollout.finish(node.bundle, node.home)
         try:
-            _work(node, as_json)
+            return _work(node, as_json, fresh)
         except NewBundleError as name:
             _log.warning("the operator has installed %s: beginning anew with it", name)
-        else:
-            return 0
+            fresh = False
 
 
-def _work(node: Installation, as_json: bool) -> None:
-    """Play from where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
+def _work(node: Installation, as_json: bool, fresh: bool) -> int:
+    """Play from where the checkpoint says to the last round. Raises NewBundleError: to be begun again.
+
+    Returns the exit code: SKIPPED if the last rounds but one were not played.
+    """
     config = node.config
     store = samples.store(node) if config.store else None
-    session = sessions.start(node, store)
+    session = sessions.start(node, store, fresh=fresh)
+    skipped, previous = False, session.first - 1
     try:
         for row in session.rows(alive=lambda: systemd.notify("WATCHDOG=1")):
+            skipped, previous = int(row["round"]) > previous + 1, int(row["round"])
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
+        if skipped:
+            _log.error("the neighbours were in the last round already: %d rounds were skipped", row["skipped"])
+        return SKIPPED if skipped else 0
     finally:
         session.close()
 
@@ -139,11 +156,12 @@ def _work(node: Installation, as_json: bool) -> None:
 def _line(me: str, row: Row) -> str:
     measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
+    refused = f"  of another run {row['refused_run']:.0f}" if "refused_run" in row else ""
     words = ", ".join(outcome.sentences(row, row.get("accuracy_all"), outcome.supervised_loss(row)))
     end = f"  it has learnt nothing: {words}" if words else ""
     return (
         f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
-        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{end}"
+        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{refused}{end}"
     )
 
 

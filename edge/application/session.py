@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from edge import checkpoint, outcome
 from edge.application import saved_model
 from edge.application.shared_engine import SharedEngine
+from edge.checkpoint import Owner
 from edge.device import Device
 from edge.errors import ConfigError
 from edge.installation import Installation, Parts
@@ -54,6 +55,7 @@ class Session:
         parts: what it is made of.
         device: protocol, engine and mailbox; its engine may be used from other threads.
         first: number of the first round to play.
+        owner: whose state its checkpoints hold.
         store: samples that arrive; None for a node that has all from the start.
     """
 
@@ -61,6 +63,7 @@ class Session:
     parts: Parts
     device: Device
     first: int
+    owner: Owner
     store: "SampleStore | None" = None
     failures: int = 0
     best: float | None = None
@@ -126,7 +129,8 @@ class Session:
         if home is None:
             return
         try:
-            checkpoint.write(home, int(row["round"]), self.device.engine, self.device.protocol, self.device.mailbox)
+            device, number = self.device, int(row["round"])
+            checkpoint.write(home, number, device.engine, device.protocol, device.mailbox, self.owner)
         except ConfigError as reason:
             if int(row["round"]) == 1:
                 raise  # nothing is lost yet, and somebody is there to put it right
@@ -153,6 +157,7 @@ class Session:
             row |= outcome.judge(row.get("accuracy_all"), test.y_test, test.classes, losses)
         row |= telemetry(device.transport.traffic, device.inbox.refusals)
         row |= health.read(self.node.folder)
+        row["run"] = float(device.mailbox.identity.run)
 
     def _save(self) -> None:
         """Write the model; a full card is no reason to stop learning."""
@@ -174,12 +179,13 @@ class Session:
         self.device.transport.close()
 
 
-def start(node: Installation, store: "SampleStore | None" = None) -> Session:
+def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool = False) -> Session:
     """Connect a node, and resume it where its checkpoint says.
 
     Args:
         node: its settings.
         store: samples that arrive; None for a node that reads all of its data now.
+        fresh: let the broker forget what it has kept for this node.
 
     Returns:
         The node before its next round.
@@ -191,13 +197,15 @@ def start(node: Installation, store: "SampleStore | None" = None) -> Session:
     parts = node.parts(samples=None if store is None else store.arrays())
     require_savable(node, parts)
     engine = SharedEngine(node.engine(parts))
-    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials)
+    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials, fresh=fresh)
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _administered(broker, node)
     try:
         device = node.device(parts, engine, transport)
-        first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox) if home else 0)
+        owner = Owner(config.id, config.fleet, device.context.model_digest.hex())
+        first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox, owner) if home else 0)
+        broker.watch(name for name, _ in device.inbox.neighbours())
         best = _best(metrics_log.read(home), parts) if home and config.save == "best" and first > 1 else None
         if home:
             metrics_log.log_to(home)
@@ -205,7 +213,7 @@ def start(node: Installation, store: "SampleStore | None" = None) -> Session:
     except BaseException:
         transport.close()
         raise
-    return Session(node, parts, device, first, store, best=best)
+    return Session(node, parts, device, first, owner, store, best=best)
 
 
 def require_savable(node: Installation, parts: Parts) -> None:
