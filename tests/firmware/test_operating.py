@@ -6,7 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import paho.mqtt.client as paho  # noqa: TID251 - a message as it arrives
+import paho.mqtt.client as paho
 import pytest
 
 from broker import probe, reports
