@@ -15,7 +15,7 @@ from broker.rules import MONITOR
 from edge.errors import TransportError
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Credentials, new_client
+from edge.transports.mqtt import Credentials, new_client, refuse_plain
 
 TIMEOUT = 10.0
 """Seconds to wait for the broker when connecting."""
@@ -68,6 +68,7 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
     """
     topics.name(fleet, "fleet")
     address = parse(url)
+    refuse_plain(address, credentials)
     tls = Credentials.of_folder(credentials) if credentials else Credentials()
     # A name of its own for every process: of two clients with one name the broker throws one out.
     client = new_client(f"{fleet}-{MONITOR}-{secrets.token_hex(4)}", tls=tls if address.tls else None)

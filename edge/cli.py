@@ -27,6 +27,7 @@ from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
 from edge.storage import checkpoint_files, metrics_log
+from edge.task import METRICS
 from edge.transports import mqtt
 
 SKIPPED = 3
@@ -199,13 +200,13 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path, losses: Sequ
 
 
 def _line(me: str, row: Row) -> str:
-    accuracy = f"  accuracy {row['accuracy_all']:.3f}" if "accuracy_all" in row else ""
+    measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
     refused = f"  of another run {row['refused_run']:.0f}" if "refused_run" in row else ""
     words = ", ".join(outcome.sentences(row, row.get("accuracy_all"), outcome.supervised_loss(row)))
     end = f"  it has learnt nothing: {words}" if words else ""
     return (
-        f"{me}  round {row['round']:.0f}{loss}{accuracy}  timeouts {row['timeouts']:.0f}  "
+        f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
         f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{refused}{end}"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge import plugins, renames
-from edge.errors import ConfigError, MurmurError
+from edge.errors import ConfigError, FallbackWarning, MurmurError
 from edge.renames import RenamedWarning
 
 
@@ -65,6 +65,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", RenamedWarning)
+            warnings.simplefilter("default", FallbackWarning)
             warnings.showwarning = _one_line(name, warnings.showwarning)
             return body()
     except MurmurError as reason:
@@ -81,7 +82,7 @@ def guarded(name: str, body: Callable[[], int]) -> int:
 
 def _one_line(name: str, show: Callable[..., None]) -> Callable[..., None]:
     def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, RenamedWarning):
+        if issubclass(category, RenamedWarning | FallbackWarning):
             print(f"{name}: note: {message}", file=sys.stderr)
         else:
             show(message, category, *rest, **more)

@@ -61,7 +61,7 @@ class Coding(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, str] = Field(init=False)
-    soft_labels: Annotated[str, Flag("--coding")] = "simplex:8"
+    soft_labels: Annotated[str, Flag("--coding")] = "delta:3"
     """simplex:1|2|4|8, cuberoot:4|5|6, log:4|6|8, topk:1|3, delta:3|7|15|24, float16, float32 (docs/wire.md)"""
     weights: Annotated[str, Flag("--weight-coding")] = "float32"
     """float32, float16, int8-delta"""

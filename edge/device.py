@@ -36,6 +36,7 @@ from edge.messaging.run_identity import RunIdentity
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
+from edge.task import Task
 
 
 @dataclass(frozen=True)
@@ -165,13 +166,21 @@ class Device:
         """Seconds it waits for silent neighbours in a round: a centre less than its devices."""
         return node.round_timeout(self.context, self.config.round_timeout)
 
+    def accuracy(self, x: Array, y: Array) -> float:
+        """Return the score of the task, its first metric; see `scores`."""
+        return self.context.task.score(self.protocol.heads(self.engine, x, None)[-1], y)
+
     def scores(self, x: Array, y: Array) -> dict[str, float]:
         """Return the metrics of the task, by key, for what the protocol's last head gives samples x (n, ...)."""
         return self.context.task.scores(self.protocol.heads(self.engine, x, None)[-1], y)
 
 
 def read_fleet(
-    config: RunConfig, names: Sequence[NodeId], rows: int | None = None, classes: Classes | None = None
+    config: RunConfig,
+    names: Sequence[NodeId],
+    rows: int | None = None,
+    classes: Classes | None = None,
+    task: Task | None = None,
 ) -> FleetData:
     """Read the data, divide it, and build the graph: everything a fleet's nodes have to agree on.
 
@@ -180,18 +189,20 @@ def read_fleet(
         names: of the devices, in the order that all agree on.
         rows: of the training and of the test part, at most; all if absent.
         classes: what labels are read against (`edge.data.load`).
+        task: what labels are for, likewise.
 
     Raises:
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed, classes, config.holdout)
+    whole = data.load(config.data, config.seed, classes, config.holdout, task)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)
     shares = [np.arange(len(private.y_train))] * len(names)
     if config.split is not None:
-        shares = split.divide(config.split, private.y_train, private.columns, len(names), config.seed)
+        strata = whole.task.strata(private.y_train, private.y_train)
+        shares = split.divide(config.split, strata, private.columns, len(names), config.seed)
     return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, tuple(shares))
 
 

@@ -36,3 +36,7 @@ class MessageError(Exception):
 
 class BaseMissing(MessageError):
     """A message coded as the change since one that is not here: to be asked for whole."""
+
+
+class FallbackWarning(RuntimeWarning):
+    """Something works, but not as well as it could. A command prints it as one line (`edge.command.guarded`)."""

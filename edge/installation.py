@@ -14,7 +14,7 @@ from edge.bundle import Bundle
 from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
-from edge.interfaces import DEVICE, Engine, NodeId, ProtocolContext, Transport
+from edge.interfaces import DEVICE, Engine, NodeId, PrivacyClass, ProtocolContext, Transport
 from edge.labels import Classes
 from edge.messaging import run_identity
 from edge.messaging.run_identity import RunIdentity
@@ -108,6 +108,12 @@ class Installation:
             )
         own = bundles.read(self.folder / config.centre_bundle)
         own.require(objective, f"the {config.role} of {algorithm.name}")
+        theirs, ours = devices.manifest.class_names, own.manifest.class_names
+        if (devices.manifest.classes, theirs) != (own.manifest.classes, ours):
+            raise ConfigError(
+                f"centre_bundle: {config.centre_bundle} has the classes {_named(own)}, the devices' bundle "
+                f"{config.bundle} has {_named(devices)}; export both with the same --classes"
+            )
         return own
 
     def parts(self, path: Path | None = None) -> Parts:
@@ -120,10 +126,11 @@ class Installation:
             MurmurError: what does not fit, and with what.
         """
         config = self.config
+        self._require_shared_reference()
         bundle = bundles.read(path or self.bundle)
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
-        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}")
+        classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
         fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
@@ -156,6 +163,21 @@ class Installation:
             config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key, identity=identity
         )
 
+    def _require_shared_reference(self) -> None:
+        """Refuse a reference set of this device's own rows, which no neighbour would have.
+
+        Raises ConfigError.
+        """
+        config = self.config
+        own = data.path(config.data) is not None or config.data.startswith("python:")
+        needed = any(kind.privacy is not PrivacyClass.WEIGHTS for kind in self.algorithm.sends)
+        if config.role == DEVICE and own and config.split is None and config.reference.isdecimal() and needed:
+            raise ConfigError(
+                f"reference '{config.reference}' takes rows of {config.data}, which is this device's own: every device "
+                "would have another reference set. Name a file that all devices have, as in reference = "
+                '"npz:reference.npz"; if all have this data, divide it with split'
+            )
+
     def _placed(self) -> NodeConfig:
         """The settings with paths that are relative to the file made absolute."""
 
@@ -169,6 +191,11 @@ class Installation:
         if self.config.role != DEVICE:
             specs["split"] = None  # a centre has no share, so its data need not be enough for one each
         return self.config.model_copy(update=specs)
+
+
+def _named(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    return ", ".join(manifest.class_names or (f"0 to {manifest.classes - 1}, without names",))
 
 
 def _name(config: NodeConfig, centre: NodeId | None) -> NodeId:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
+from edge.task import CLASSIFICATION, Task
 
 LEAST = 2
 """Classes that a model tells apart, at least."""
@@ -24,11 +25,13 @@ class Classes:
         count: the number of classes, K.
         names: of the K classes; none if the bundle declares none.
         origin: who says so, for error messages, e.g. "the bundle my-bundle".
+        task: what the bundle is for; the classes of other tasks than classification are its outputs.
     """
 
     count: int
     names: tuple[str, ...]
     origin: str
+    task: Task = CLASSIFICATION
 
     def numbers(self, y: Array, origin: str, row: Callable[[int], str] = "row {}".format) -> Array:
         """Turn labels into class numbers. Integers are class numbers already; text is looked up among the names.
@@ -66,11 +69,12 @@ class Classes:
         return f"{numbers}: {', '.join(self.names)}" if self.names else numbers
 
 
-def declared(text: str) -> tuple[int, tuple[str, ...]]:
+def declared(text: str, least: int = LEAST) -> tuple[int, tuple[str, ...]]:
     """Read how somebody declares classes.
 
     Args:
         text: a number K, or the names of the classes in the order of their numbers, as in "cat,dog,owl".
+        least: how many there have to be; the outputs of a regression, or labels, may be one.
 
     Returns:
         The number of classes, and their names if there are any.
@@ -79,12 +83,12 @@ def declared(text: str) -> tuple[int, tuple[str, ...]]:
         ConfigError: fewer than two classes, or a name that is empty, a number, or there twice.
     """
     if text.strip().isdecimal():
-        if int(text) < LEAST:
-            raise ConfigError(f"--classes {text}: expected {LEAST} or more classes")
+        if int(text) < least:
+            raise ConfigError(f"--classes {text}: expected {least} or more {'classes' if least > 1 else 'outputs'}")
         return int(text), ()
     names = tuple(name.strip() for name in text.split(","))
-    if len(names) < LEAST or not all(names) or len(set(names)) < len(names):
-        raise ConfigError(f"--classes {text}: expected a number, or {LEAST} or more different names as in cat,dog,owl")
+    if len(names) < least or not all(names) or len(set(names)) < len(names):
+        raise ConfigError(f"--classes {text}: expected a number, or {least} or more different names as in cat,dog,owl")
     if numerals := [name for name in names if name.lstrip("+-").isdecimal()]:
         raise ConfigError(
             f"--classes {text}: '{numerals[0]}' is no name; integer labels are class numbers already, "

@@ -58,10 +58,10 @@ def judge(accuracy: float | None, y: Array, classes: int, losses: Sequence[float
         AT_CHANCE, with the accuracy of chance, if the accuracy is at most CLOSE above it; NOT_FALLEN, with the loss of
         the first round, if the median of the last third of the losses is not below it. Empty if all is well.
     """
-    outcome = {}
-    classified = len(y) > 0 and y.ndim == 1 and y.dtype.kind in "iu"
-    if accuracy is not None and classified and accuracy <= (level := chance(y, classes)) + CLOSE:
-        outcome[AT_CHANCE] = level
+    outcome: dict[str, float] = {}
+    if accuracy is not None and len(y) and y.ndim == 1 and y.dtype.kind in "iu":
+        level = chance(y, classes)
+        outcome |= {AT_CHANCE: level} if accuracy <= level + CLOSE else {}
     if len(losses) >= LEAST_ROUNDS:
         last = median(losses[-(len(losses) // 3) :])
         if isfinite(losses[0]) and not last < losses[0]:

@@ -16,6 +16,7 @@ import numpy as np
 from edge.errors import DataError
 from edge.interfaces import Array
 from edge.standardization import CHANNELS_LAST
+from edge.task import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Samples:
 
     Attributes:
         x: (n, ...) numbers, as `standard` takes them.
-        y: (n,) labels, integers or text; None for samples without labels.
+        y: (n,) labels, integers or text, or those of another task (`edge.task`); None for samples without labels.
         columns: further arrays (n,) about the rows, e.g. which user each came from.
         places: (n,) text, where each row is, for messages, as in "line 17" or "cat/3.png"; its number if absent.
     """
@@ -71,6 +72,7 @@ class Dataset:
         names: of the K classes; empty until the labels are numbered.
         columns: further arrays (n,) about the training rows, e.g. which user each came from.
         rows: where the training and the test rows are in the file, as text, if the source says; for messages.
+        task: what the labels are for; of other tasks than classification `names` are those of the outputs.
     """
 
     x_train: Array
@@ -80,10 +82,11 @@ class Dataset:
     names: tuple[str, ...]
     columns: Mapping[str, Array] = field(default_factory=dict)
     rows: tuple[Array, Array] | None = None
+    task: Task = CLASSIFICATION
 
     @property
     def classes(self) -> int:
-        """The number of classes, K."""
+        """The number of classes, or of outputs, K."""
         return len(self.names)
 
 
@@ -123,7 +126,7 @@ def standard(x: Array, origin: str) -> Array:
 
 
 def labels(y: Array, origin: str) -> Array:
-    """Check that labels are one integer or text per row.
+    """Check that labels are one integer or text per row, or in the form that `for_task` gives them.
 
     Args:
         y: the labels.
@@ -135,9 +138,50 @@ def labels(y: Array, origin: str) -> Array:
     Raises:
         DataError: another type or shape.
     """
+    if y.ndim > 1 and y.dtype in (np.float32, np.int64):
+        return y
     if y.ndim != 1 or y.dtype.kind not in "iuUSb":
-        raise DataError(f"{origin}: labels must be integers or text, one a row; got {y.dtype} {list(y.shape)}")
+        raise DataError(
+            f"{origin}: labels must be integers or text, one a row; got {y.dtype} {list(y.shape)}. Other labels are "
+            "for another task: docs/objectives.md"
+        )
     try:
         return np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
     except UnicodeDecodeError as reason:
         raise DataError(f"{origin}: labels must be UTF-8: {reason}") from None
+
+
+def for_task(y: Array, task: Task, origin: str) -> Array:
+    """Bring labels as they came to the form that a task trains with.
+
+    Args:
+        y: (n,) or (n, ...).
+        task: what they are for.
+        origin: of the array, for error messages.
+
+    Returns:
+        Of a classification, what `labels` gives; of a multi-label task or a regression, (n, K) float32; of a task by
+        position, (n, ...) int64.
+
+    Raises:
+        DataError: another type or shape, or values that cannot be; names the first such row.
+    """
+    if task.simplex:
+        if y.ndim > 1:
+            y = y.astype(np.float64) if y.dtype.kind in "iufb" else y  # never of the form that another task has
+        return labels(y, origin)
+    if task.positions:
+        if y.ndim < 2 or y.dtype.kind not in "iu":
+            raise DataError(f"{origin}: labels of positions must be integers (n, ...), got {y.dtype} {list(y.shape)}")
+        return y.astype(np.int64)
+    if y.ndim not in (1, 2) or y.dtype.kind not in "iufb":
+        raise DataError(
+            f"{origin}: labels of {task.name} must be numbers (n,) or (n, K), got {y.dtype} {list(y.shape)}"
+        )
+    numbers: Array = y.reshape(len(y), -1).astype(np.float32)
+    fits = np.isfinite(numbers) if not task.bounded else (numbers == 0) | (numbers == 1)
+    if not fits.all():
+        row, column = np.argwhere(~fits)[0]
+        wanted = "0 or 1" if task.bounded else "finite numbers"
+        raise DataError(f"{origin}: row {row} has the label {y.reshape(len(y), -1)[row, column]}; expected {wanted}")
+    return numbers

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from edge import outcome
+from edge.task import CLASSIFICATION
 from edge_report.document import size
 from edge_sim.convergence import window
 from edge_sim.result import Accuracy, DeviceResult, Result, Summary
@@ -114,7 +115,8 @@ class Display:
 def report(console: Console, result: Result) -> None:
     """Print the comparison, or the one line there is."""
     summaries = result.comparison or [result.summary()]
-    table = Table(title="Test accuracy over all classes, and what each device sent", title_justify="left")
+    over = "over all classes" if result.metric == CLASSIFICATION.metric else "over all labels"
+    table = Table(title=f"Test {result.metric} {over}, and what each device sent", title_justify="left")
     table.add_column("protocol", no_wrap=True)
     for heading in ("mean", "worst", "own classes", "payload", "messages", "seconds"):
         table.add_column(heading, justify="right")
@@ -124,7 +126,8 @@ def report(console: Console, result: Result) -> None:
     if result.interrupted:
         console.print(f"Interrupted after round {len(result.rounds)} of {result.scenario['rounds']}.", style="bold")
     unlearnt = _not_learnt(summaries, result)
-    for line in (_against_weights(summaries, result.protocol), _by_head(result), _convergence(result), *unlearnt):
+    against = _against_weights(summaries, result.protocol, result.metric)
+    for line in (against, _by_head(result), _convergence(result), *unlearnt):
         if line:
             console.print(line, highlight=False, soft_wrap=True)
 
@@ -141,7 +144,7 @@ def _cells(line: Summary) -> tuple[str, ...]:
     )
 
 
-def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
+def _against_weights(summaries: Sequence[Summary], protocol: str, metric: str) -> str:
     """Compare a protocol with the costliest of the table in a sentence, if that is another one."""
     ours = next(s for s in summaries if s.protocol == protocol)
     costly = max(summaries, key=lambda s: s.payload_bytes_per_device)
@@ -151,7 +154,7 @@ def _against_weights(summaries: Sequence[Summary], protocol: str) -> str:
     points = 100 * (ours.mean_accuracy - costly.mean_accuracy)
     side = "above" if points >= 0 else "below"
     return (
-        f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its accuracy."
+        f"{protocol} sent {ratio:.1f} times less than {costly.protocol}, {abs(points):.1f} points {side} its {metric}."
     )
 
 

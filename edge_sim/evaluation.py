@@ -13,12 +13,13 @@ from edge_sim.world import World
 class Evaluation:
     """Of device number `index`.
 
-    accuracies: by head. table: class probabilities of the last head for the test set, (rows, classes) float32; None if
-    the device has no head.
+    accuracies: by head, in the task's metric. scores: all metrics of the last head. table: outputs of the last head for
+    the test set, (rows, K, ...) float32; None if the device has no head.
     """
 
     index: int
     accuracies: list[Accuracy]
+    scores: dict[str, float]
     table: Array | None
 
 
@@ -35,7 +36,9 @@ def evaluate(index: int, device: EmulatedNode, centre: EmulatedNode | None, worl
         Its accuracies by head. Its engine's count of work is as it was: an evaluation is no work of the device's.
     """
     tables = _answers(device, centre, world.dataset.x_test)
-    return Evaluation(index, _accuracies(tables, world, device), tables[-1] if tables else None)
+    last, dataset = tables[-1] if tables else None, world.dataset
+    scores = {} if last is None else dataset.task.scores(last, dataset.y_test)
+    return Evaluation(index, _accuracies(tables, world, device), scores, last)
 
 
 def _answers(device: EmulatedNode, centre: EmulatedNode | None, x: Array) -> list[Floats]:
@@ -49,6 +52,6 @@ def _answers(device: EmulatedNode, centre: EmulatedNode | None, x: Array) -> lis
 
 
 def _accuracies(tables: Sequence[Array], world: World, device: EmulatedNode) -> list[Accuracy]:
-    """By head: (fraction of the test set that is right, the same weighted as the device's own classes)."""
-    hits = [table.argmax(axis=1) == world.dataset.y_test for table in tables]
-    return [(float(hit.mean()), float(hit @ device.own)) for hit in hits]
+    """By head: (score on the test set, the same weighted as the device's own labels)."""
+    score, y = world.dataset.task.score, world.dataset.y_test
+    return [(score(table, y), score(table, y, device.own)) for table in tables]

@@ -65,7 +65,7 @@ class RealTimeFleet:
                 for i, device in enumerate(self.nodes[: scenario.devices]):
                     yield (evaluation := evaluate(i, device, centre, self.world))
                     accuracies = evaluation.accuracies
-                    device.row["accuracy_all"] = accuracies[-1][0] if accuracies else 0.0
+                    device.row[f"{self.world.dataset.task.key}_all"] = accuracies[-1][0] if accuracies else 0.0
             for one in self.nodes:
                 one.transport.report({**one.row, **node.telemetry(one.traffic, one.counts)})
             yield RoundClosed(number, 0.0, sum(one.traffic.payload_bytes_sent for one in self.nodes))

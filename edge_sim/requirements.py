@@ -26,6 +26,8 @@ from edge.specs import ProtocolSpec
 from edge_sim import attacks, boards, replay
 from edge_sim.conditions import Absence, Link, choose
 from edge_sim.scenario import Scenario
+from export.errors import ExportError
+from export.objectives import parse, supervision
 
 T = TypeVar("T")
 Load = Callable[[], object]
@@ -184,6 +186,9 @@ def _loads(scenario: Scenario) -> Iterator[Load]:
     names = [f"device-{i}" for i in range(scenario.devices)]
     yield partial(topology.build, scenario.topology, names, scenario.seed)
     yield scenario.coding.by_kind
+    yield lambda: scenario.labels
+    if scenario.supervision is not None:
+        yield partial(_supervises, scenario.supervision)
     yield partial(robust.load, scenario.aggregation)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
@@ -260,6 +265,16 @@ def _there(source: str) -> bool:
     """Whether the file that a source reads exists, if it reads one."""
     path = data.path(source)
     return path is None or path.exists()
+
+
+def _supervises(term: str) -> None:
+    """Raise ConfigError unless a term learns from labels."""
+    try:
+        terms = parse(term)
+    except ExportError as reason:
+        raise ConfigError(f"supervision: {reason}") from None
+    if len(terms) > 1 or supervision(terms) is None:
+        raise ConfigError(f"supervision: '{term}' does not learn from labels, or is more than one term")
 
 
 def _count(byzantine: str) -> int:

@@ -7,13 +7,15 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, Field
 
 from edge.errors import ConfigError
+from edge.task import CLASSIFICATION
 
 Accuracy = tuple[float, float]
 """(on the whole test set, on it with its classes as frequent as on the device)"""
 
 
 class DeviceResult(BaseModel):
-    """One device after the last round. Accuracies are fractions of the test set.
+    """One device after the last round. Accuracies are fractions of the test set; of another task than classification,
+    values of its metric (`Result.metric`).
 
     accuracy_own: of the head for the device's own distribution, with the test classes as frequent as there;
     accuracy_all: of the head for the global distribution, on the whole test set. accuracy_by_head: both of every head.
@@ -82,6 +84,10 @@ class Result(BaseModel):
 
     scenario: dict[str, Any]
     protocol: str
+    metric: str = CLASSIFICATION.metric
+    """what all accuracies of this result are values of: the metric of the task"""
+    scores: dict[str, float] = {}
+    """all metrics of the task, means over the devices, of the head for the global distribution on the test set"""
     parameters: int
     """P, of the largest device's model"""
     spectral_gap: float

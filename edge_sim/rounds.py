@@ -61,12 +61,14 @@ class Rounds:
         timed: whether virtual seconds mean anything.
         evaluations: the latest of every device, as accuracies by head.
         losses: of every node that trains, by round.
+        scores: the latest of every device, by metric.
     """
 
     nodes: Sequence[ReportedNode]
     timed: bool
     evaluations: dict[int, list[Accuracy]] = field(default_factory=dict)
     losses: dict[int, list[float]] = field(default_factory=dict)
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
     _rows: dict[int, dict[int, Row]] = field(default_factory=dict)
     _evaluations: dict[int, dict[int, list[Accuracy]]] = field(default_factory=dict)
     _spread: dict[int, "Spread"] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Rounds:
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take in the evaluation of a device after the round that it finished last."""
         self.evaluations[evaluation.index] = evaluation.accuracies
+        self.scores[evaluation.index] = evaluation.scores
         number = int(self.nodes[evaluation.index].row["round"])
         self._evaluations.setdefault(number, {})[evaluation.index] = evaluation.accuracies
         if evaluation.table is not None:
@@ -128,6 +131,12 @@ class Rounds:
             messages_sent=traffic.messages_sent,
             loss=outcome.supervised_loss(node.row),
         )
+
+    @property
+    def mean_scores(self) -> dict[str, float]:
+        """Means over the devices of all metrics."""
+        keys = dict.fromkeys(key for scores in self.scores.values() for key in scores)
+        return {key: float(np.mean([scores[key] for scores in self.scores.values()])) for key in keys}
 
     @property
     def payload_bytes(self) -> int:

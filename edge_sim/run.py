@@ -14,6 +14,7 @@ from broker import embedded
 from edge import outcome
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
+from edge.task import CLASSIFICATION
 from edge_sim import requirements
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
@@ -38,6 +39,7 @@ class Frame:
         latest: the round that is over.
         rounds: how many there will be.
         accuracies: of each device's latest evaluation, by head; None for a device that has had none.
+        metric: key of the metric that these are values of.
     """
 
     protocol: str
@@ -46,6 +48,7 @@ class Frame:
     latest: RoundResult
     rounds: int
     accuracies: Sequence[list[Accuracy] | None]
+    metric: str = CLASSIFICATION.key
 
 
 Watch = Callable[[Frame], None]
@@ -136,7 +139,8 @@ def _collect(world: World, algorithm: Algorithm, bundles: Bundles, stage: Stage,
                 if probe and latest.round % scenario.convergence == 0:
                     latest.metrics.update(probe.measure([one for one in members if isinstance(one, EmulatedNode)]))
                 accuracies = [rounds.evaluations.get(i) for i in range(len(members))]
-                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies))
+                key = world.dataset.task.key
+                watch(Frame(algorithm.name, stage.place, members, latest, scenario.rounds, accuracies, key))
     except KeyboardInterrupt:
         interrupted = True
     result = _result(world, algorithm, bundles, rounds, kept)
@@ -152,6 +156,8 @@ def _result(world: World, algorithm: Algorithm, bundles: Bundles, rounds: Rounds
     return Result(
         scenario=scenario.model_dump(mode="json"),
         protocol=algorithm.name,
+        metric=world.dataset.task.metric,
+        scores=rounds.mean_scores,
         parameters=max(bundles.device(algorithm, i).manifest.size for i in range(len(scenario.models))),
         spectral_gap=world.spectral_gap,
         devices=devices,

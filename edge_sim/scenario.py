@@ -10,6 +10,7 @@ from edge import algorithm
 from edge.algorithm import Algorithm
 from edge.config import RunConfig
 from edge.errors import ConfigError
+from edge.task import Task, task
 from edge_sim import attacks
 from edge_sim.conditions import Absence, Link, On, Partition, choose
 
@@ -34,13 +35,19 @@ class Scenario(RunConfig):
     """zoo:NAME[:ARGUMENT], a bundle's folder, or an ONNX file; the zoo has for anything mlp, linear, for images
     small-cnn, lenet, resnet8, resnet20, resnet56, resnet110, gkt-edge, mobilenet-v2, tiny-transformer, for spectrograms
     ds-cnn, for sensor windows tcn, gru, tiny-transformer; of a list, device i has the (i mod length)-th"""
+    task: str | None = None
+    """what the labels of a file are for: classification, multi-label, regression, per-position; if absent, what a
+    bundle or the data set says, or classification (docs/objectives.md)"""
+    supervision: str | None = None
+    """the term that learns from labels, e.g. huber[0.5], focal, smoothed_cross_entropy; if absent the task's own:
+    cross_entropy, binary_cross_entropy, mean_squared_error, position_cross_entropy"""
     split_at: str | None = None
     """the value of the graph at which `fedgkt` cuts the model in two"""
     edge_model: str | None = None
     """with `split_at`: the devices' model, if it is not the first part of `model`"""
     standardize: Literal["auto", "always", "never"] = "auto"
-    """scale the input inside the model, as the reference set needs it (docs/data.md): auto does where its spread is
-    outside 0.2 to 5; bundles are trained as they were exported"""
+    """scale the input inside the model, by the reference set (docs/data.md): auto does, but for models that take token
+    numbers and for bundles, which are trained as they were exported"""
     optimizer: str = "sgd"
     """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"
@@ -133,6 +140,11 @@ class Scenario(RunConfig):
     def evaluated(self, number: int) -> bool:
         """Whether devices are evaluated after that round."""
         return number % self.evaluate_every == 0 or number in (1, self.rounds)
+
+    @property
+    def labels(self) -> Task | None:
+        """The task, if one is named. Raises ConfigError."""
+        return None if self.task is None else task(self.task)
 
     @property
     def protocols(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Page:
                 continue
             row = {**device.row, **node.telemetry(device.traffic, device.counts)}
             if heads:
-                row["accuracy_all"] = heads[-1][0]
+                row[f"{frame.metric}_all"] = heads[-1][0]
             self.state.report(device.id, row, now)
             self._rows[device.id] = row
 

@@ -24,8 +24,10 @@ from edge.standardization import HOW, ill_scaled
 from edge_sim.scenario import Scenario
 from export import load as loading
 from export import zoo
+from export.errors import ExportError
 from export.model import Model
-from export.transforms import heads
+from export.objectives import parse, task_of
+from export.transforms import heads, outputs
 from export.transforms import split as splits
 from export.transforms.standardize import standardize, takes_tokens
 from export.write import export
@@ -60,9 +62,11 @@ class World(FleetData):
 
     def own(self, index: int) -> Array:
         """Weights of the test rows (n,), summing to 1, that make their classes as frequent as on device `index`."""
-        y, test = self.dataset.y_train[self.shares[index]], self.dataset.y_test
-        held = np.bincount(y, minlength=self.dataset.classes)
-        weights = (held / np.maximum(np.bincount(test, minlength=self.dataset.classes), 1))[test]
+        strata, labels = self.dataset.task.strata, self.dataset.y_train
+        y, test = strata(labels[self.shares[index]], labels), strata(self.dataset.y_test, labels)
+        groups = 1 + max(y.max(), test.max())
+        held = np.bincount(y, minlength=groups)
+        weights = (held / np.maximum(np.bincount(test, minlength=groups), 1))[test]
         shares: Array = weights / max(weights.sum(), np.finfo(float).tiny)
         return shares
 
@@ -77,9 +81,11 @@ def build(scenario: Scenario) -> World:
     specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
     if scenario.edge_model is not None:
         specs[None] = scenario.edge_model
-    fleet = device.read_fleet(scenario, names, scenario.rows, _classes(specs.values()))
+    fleet = device.read_fleet(scenario, names, scenario.rows, _classes(specs.values()), scenario.labels)
     if not len(fleet.dataset.y_test):
         raise DataError(f"{scenario.data} has no test part, which the emulator measures accuracy on; add one")
+    for protocol in scenario.protocols:
+        scenario.algorithm(protocol).require_task(fleet.dataset.task)
     models = {key: _model(spec, scenario, fleet.dataset) for key, spec in specs.items()}
     shapes = {spec: m.manifest.sample if isinstance(m, Bundle) else m.shape for spec, m in models.items()}
     if len(set(shapes.values())) > 1:
@@ -126,25 +132,36 @@ class Bundles:
         return self.exported[key]
 
     def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
-        world, model = self.world, self.world.models[spec]
+        world, model, scenario = self.world, self.world.models[spec], self.world.scenario
+        task = world.dataset.task
         if isinstance(model, Bundle):
             if part:
                 raise ConfigError(f"{who} cuts a model in two, which a bundle no longer is; name the model itself")
             model.require(objective, who)
+            if scenario.supervision is not None:
+                raise ConfigError(f"supervision: {spec} is a bundle, which learns from labels as it was exported")
             bundle = model
         else:
+            terms = " + ".join(task.objective(objective, scenario.supervision))
+            if (learnt := task_of(parse(terms), task.name)) != task:
+                raise ExportError(
+                    f"supervision: {scenario.supervision} learns from labels of {learnt.name}, not {task.name}"
+                )
             bundle = export(
                 fitted(self._part(model, part) if part else model, objective),
                 self.folder / f"bundle-{len(self.exported)}",
-                objective=" + ".join(objective),
+                objective=terms,
                 optimizer=world.scenario.optimizer,
                 rows=rows,
                 official=ENGINES.load(world.scenario.runtime).official,
             )
+        if bundle.manifest.job != task:
+            raise ConfigError(f"{spec} is for {bundle.manifest.task}, and {scenario.data} for {task.name}")
+        things = "classes" if task.classes else "outputs"
         if bundle.manifest.classes != world.dataset.classes:
             raise ConfigError(
-                f"the model gives {bundle.manifest.classes} classes, the data has {world.dataset.classes}; "
-                "choose another model, or export this one with as many outputs as the data has classes"
+                f"the model gives {bundle.manifest.classes} {things}, the data has {world.dataset.classes}; "
+                f"choose another model, or export this one with as many outputs as the data has {things}"
             )
         return bundle
 
@@ -171,23 +188,26 @@ def _classes(specs: Iterable[str]) -> Classes | None:
     for spec in specs:
         if (Path(spec) / MANIFEST).is_file():
             manifest = edge.bundle.read(Path(spec)).manifest
-            declared[manifest.class_names] = Classes(manifest.classes, manifest.class_names or (), f"the bundle {spec}")
+            declared[manifest.class_names] = Classes(
+                manifest.classes, manifest.class_names or (), f"the bundle {spec}", manifest.job
+            )
     if len(declared) > 1:
         both = "; ".join(f"{classes.origin} has {classes}" for classes in declared.values())
         raise ConfigError(f"model: all models of a scenario need the same class names; {both}")
-    return next((classes for names, classes in declared.items() if names), None)
+    return next((classes for names, classes in declared.items() if names or not classes.task.simplex), None)
 
 
 def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bundle:
     kind, _, rest = spec.partition(":")
     if kind == "zoo":
         shape = dataset.x_train.shape[1:]
-        return zoo.build(rest, shape=shape, classes=dataset.classes, seed=scenario.seed)
+        model = zoo.build(rest, shape=shape, classes=dataset.classes, seed=scenario.seed)
+        return replace(model, task=dataset.task.name)
     path = Path(spec)
     if path.is_dir():
         return edge.bundle.read(path)
     if path.suffix == ".onnx":
-        return loading.load(path)
+        return outputs.meant(loading.load(path), "isolated", dataset.task.name, dataset.classes)[0]
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
 
 
@@ -196,7 +216,7 @@ def _standardized(
 ) -> tuple[dict[str | None, Model | Bundle], tuple[str, ...]]:
     """The models, their input scaled as the scenario says, and notes of that."""
     wrong = ill_scaled(reference)
-    wanted = scenario.standardize == "always" or (scenario.standardize == "auto" and bool(wrong))
+    auto, floats = scenario.standardize == "auto", reference.dtype.kind == "f"
     origin = f"the reference set ({scenario.reference} of {scenario.data})"
     scaled, notes = dict(models), list[str]()
     for key, model in models.items():
@@ -204,7 +224,7 @@ def _standardized(
             plain = model.manifest.standardization is None and model.manifest.backbone is None
             if wrong and plain:
                 notes.append(f"{scenario.data} has {wrong}, and {key} does not scale it: {HOW}")
-        elif wanted and not (scenario.standardize == "auto" and takes_tokens(model)):
+        elif scenario.standardize == "always" or (auto and floats and not takes_tokens(model)):
             scaled[key] = chosen = standardize(model, reference, origin)
             notes += chosen.notes[len(model.notes) :]
         elif wrong:

@@ -18,9 +18,9 @@ from edge import data
 from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
-from edge.labels import declared
+from edge.labels import LEAST, declared
 from edge.plugins import names
-from edge.protocols import PROTOCOLS
+from edge.task import TASKS
 from export import load as loading
 from export import trained, zoo
 from export.errors import ExportError
@@ -30,7 +30,7 @@ from export.report.show import facts, plot, show
 from export.training.assemble import Training
 from export.training.placement import sample_shape
 from export.training.update import Update
-from export.transforms import backbone, batch_norm, heads
+from export.transforms import backbone, batch_norm, heads, outputs
 from export.transforms.split import split
 from export.transforms.standardize import standardize
 from export.transforms.trainable import select
@@ -100,10 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder to write")
     add(
         "--objective",
-        default="cross_entropy",
+        default="isolated",
         metavar="TERMS|PROTOCOL",
-        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation",
+        help="e.g. 'cross_entropy + 1.0*squared_error(reference)', or the protocol it is for: d-distillation; default: "
+        "the task's loss alone",
     )
+    add("--task", metavar="|".join(TASKS), help="what the model is for; default: as --objective or the graph says")
     add("--logits", metavar="NAME", help="the output to train, where a model has several")
     add("--keep-ties", action="store_true", help="a weight that several nodes read is one parameter (ONNX files)")
     add("--train", default="all", metavar="all|last:N|bias-only|lora:R|PATTERN,...", help="which to train; !X: not X")
@@ -153,32 +155,32 @@ class Prepared:
     whole: Model
     """the same with everything trained"""
     training: Training
+    objective: str
 
 
 def _export(args: argparse.Namespace) -> int:
     update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
-    objective = _objective(args.objective)
     # Everything is computed before anything is written, so that a split is there as a whole or not at all.
-    ready = _prepare(args, objective, update)
+    ready = _prepare(args, update)
     reports = []
     for folder, prepared in ready.items():
         written = save(prepared.training, prepared.model, folder)
-        whole = _costs(prepared.whole, objective, update) if _selection(args) != "all" else None
+        whole = _costs(prepared.whole, prepared.objective, update) if _selection(args) != "all" else None
         if args.json:
-            reports.append(
-                facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
-            )
+            reports.append(facts(written) | ({} if whole is None else {"if_all_were_trained": whole}))
         else:
-            show(written, prepared.model.notes, whole=whole)
+            show(written, whole=whole)
     if args.json:
         one = reports[0] if len(reports) == 1 else dict(zip(("edge", "server"), reports, strict=True))
         print(json.dumps(one, indent=1))
     return 0
 
 
-def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[Path, Prepared]:
+def _prepare(args: argparse.Namespace, update: Update) -> dict[Path, Prepared]:
     """Everything that is to be written, by folder."""
-    args.classes, class_names = declared(args.classes) if args.classes is not None else (None, ())
+    kind = outputs.named(args.objective, args.task)
+    least = LEAST if kind is None or kind.classes else 1
+    args.classes, class_names = declared(args.classes, least) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:
         if args.standardize:
@@ -190,6 +192,7 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
     rows = _rows(args.tflite)
     ready = {}
     for folder, model in models.items():
+        model, objective = outputs.meant(model, args.objective, args.task, args.classes)
         chosen, whole = _transformed(args, model)
         training = prepare(
             chosen,
@@ -201,7 +204,7 @@ def _prepare(args: argparse.Namespace, objective: str, update: Update) -> dict[P
             backbone=frozen,
             class_names=class_names,
         )
-        ready[folder] = Prepared(chosen, whole, training)
+        ready[folder] = Prepared(chosen, whole, training, objective)
     return ready
 
 
@@ -267,14 +270,6 @@ def _costs(model: Model, objective: str, update: Update) -> dict[str, Any]:
     return {k: report[k] for k in ("macs", "activation_bytes", "state_bytes")}
 
 
-def _objective(text: str) -> str:
-    """The terms; the name of a protocol stands for those it needs."""
-    if text in PROTOCOLS.names():
-        spec = PROTOCOLS.load(text)
-        return " + ".join(spec.objective(spec.settings()))
-    return text
-
-
 def _model(args: argparse.Namespace, spec: str) -> Model:
     model = _loaded(args, spec)
     return (
@@ -293,7 +288,7 @@ def _loaded(args: argparse.Namespace, spec: str) -> Model:
         shape = tuple(int(d) for d in text.split("x"))
     except ValueError:
         shape = ()
-    if not shape or min(shape) < 1 or classes < 2:
+    if not shape or min(shape) < 1:
         raise ConfigError(f"--shape {text} --classes {classes}: expected sizes as in {SHAPE}, and 2 or more classes")
     return zoo.build(rest, shape=shape, classes=classes, seed=args.seed)
 

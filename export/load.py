@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
+from edge.task import CLASSIFICATION, MULTI_LABEL
 from export.errors import ExportError
 from export.graph.builder import Array, Value
 from export.graph.prune import prune
@@ -48,6 +49,8 @@ class Draft:
     """the value to train, once it is known"""
     keep_ties: bool = False
     """whether an initializer that several nodes read is one parameter"""
+    task: str | None = None
+    """what the model is for, where its last node shows that"""
     notes: tuple[str, ...] = ()
     """what was changed, one sentence each"""
 
@@ -251,7 +254,12 @@ def remove_softmax(draft: Draft) -> Draft:
         node = producers.get(node.input[0])
     if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return draft
-    return draft.noted(f"the final {node.op_type} was removed: the losses want logits", logits=node.input[0])
+    labels = node.op_type == "Sigmoid"
+    meaning = (
+        "; its labels do not exclude one another: --task multi-label, unless --task says otherwise" if labels else ""
+    )
+    draft = replace(draft, task=(MULTI_LABEL if labels else CLASSIFICATION).name)
+    return draft.noted(f"the final {node.op_type} was removed: the losses want logits{meaning}", logits=node.input[0])
 
 
 def flatten_logits(draft: Draft) -> Draft:
@@ -338,6 +346,7 @@ def _model(draft: Draft) -> Model:
         output=logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},
+        task=draft.task,
         notes=notes,
     )
 

@@ -34,8 +34,9 @@ from edge.interfaces import Array
 from edge.labels import Classes
 from edge.plugins import Family
 from edge.reference import ReferenceSet, of
-from edge.source import Dataset, DataSource, Samples, labels, standard
+from edge.source import Dataset, DataSource, Samples, for_task, labels, standard
 from edge.specs import DataSpec
+from edge.task import CLASSIFICATION, Task
 
 __all__ = ["DATA", "DataSource", "Dataset", "Samples", "assemble", "hold_out", "labels", "load", "path", "samples"]
 __all__ += ["standard", "subsample", "take_reference"]
@@ -47,7 +48,9 @@ LISTED = 10
 """Labels that a note lists."""
 
 
-def load(source: str, seed: int, classes: Classes | None = None, holdout: str | None = None) -> Dataset:
+def load(
+    source: str, seed: int, classes: Classes | None = None, holdout: str | None = None, task: Task | None = None
+) -> Dataset:
     """Load a data set.
 
     Args:
@@ -56,6 +59,7 @@ def load(source: str, seed: int, classes: Classes | None = None, holdout: str | 
         classes: what the labels are read against. If absent, the data's own labels are numbered in their order, and a
             note is logged where integers change by that.
         holdout: which rows are for testing (`edge.data._holdout`); if absent, those that the source says.
+        task: what the labels are for; if absent, what `classes`, or the data set itself, says.
 
     Returns:
         The data set in standard form.
@@ -65,14 +69,20 @@ def load(source: str, seed: int, classes: Classes | None = None, holdout: str | 
         DataError: what is wrong with the data, and where; a label that is none of `classes`.
     """
     spec, argument = _spec(source)
+    task = classes.task if classes else task
     if spec.read is not None:
-        dataset = _divided(spec.read(argument), holdout, seed, source)
+        meant = task or CLASSIFICATION
+        dataset = replace(_divided(_for_task(spec.read(argument), meant, source), holdout, seed, source), task=meant)
     elif spec.load is None:
         raise ConfigError(f"data '{source}': its SPEC has neither `read` nor `load`")
     elif holdout is not None:
         raise ConfigError(f"holdout '{holdout}': {source} comes with a test part of its own; leave holdout out")
     else:
         dataset = spec.load(argument, seed)
+        if task not in (None, dataset.task):
+            raise DataError(f"{source} is for {dataset.task.name}, not for {task.name if task else ''}")
+    if not dataset.task.simplex:
+        return _outputs(dataset, classes, source)
     return _numbered(dataset, source) if classes is None else _against(dataset, classes, source)
 
 
@@ -250,6 +260,26 @@ def _divided(source: DataSource, holdout: str | None, seed: int, origin: str) ->
         return _parted(rows, held_out(holdout, rows, seed, origin), origin)
     assert source.held_out is not None
     return _parted(rows, stratified(rows, source.held_out, seed, origin), origin)
+
+
+def _for_task(source: DataSource, task: Task, origin: str) -> DataSource:
+    """A source with its labels in the form that a task has them in."""
+    rows, test = (
+        part if part is None or part.y is None else replace(part, y=for_task(part.y, task, origin))
+        for part in (source.rows, source.test)
+    )
+    assert rows is not None
+    return replace(source, rows=rows, test=test)
+
+
+def _outputs(dataset: Dataset, classes: Classes | None, source: str) -> Dataset:
+    """The data set with names for its outputs, which are as many as the bundle says."""
+    y, names = dataset.y_train, dataset.names
+    count = int(y.max()) + 1 if dataset.task.positions else y.shape[1]
+    if classes and (count > classes.count if dataset.task.positions else count != classes.count):
+        raise DataError(f"{source} has {count} outputs to learn; {classes.origin} has {classes.count}")
+    count = classes.count if classes else count
+    return replace(dataset, names=(classes.names if classes else ()) or names or tuple(map(str, range(count))))
 
 
 def _places(rows: Samples, test: Samples | None) -> tuple[Array, Array] | None:

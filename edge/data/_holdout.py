@@ -39,12 +39,16 @@ def held_out(holdout: str, rows: Samples, seed: int, origin: str) -> Array:
 
 
 def stratified(rows: Samples, count: int, seed: int, origin: str) -> Array:
-    """Choose rows so that each class has its share. Returns (n,) bool; raises DataError: too few rows."""
+    """Choose rows so that each class, or each range of numbers, has its share.
+
+    Returns (n,) bool; raises DataError: too few rows.
+    """
     assert rows.y is not None
     n = len(rows)
     order = np.random.default_rng(seed).permutation(n)
     # Samples of one class stand together, in random order; every n/count-th then holds each class's share.
-    ranked = order[np.argsort(labels(rows.y, origin)[order], kind="stable")]
+    y = labels(rows.y, origin)[order]
+    ranked = order[np.argsort(y, kind="stable") if y.ndim == 1 else np.lexsort(y.reshape(n, -1).T[::-1])]
     if not 0 < count < n:
         raise DataError(f"{origin}: {n} rows are too few to hold out {count} for testing")
     chosen = np.zeros(n, bool)

@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -53,7 +54,13 @@ class Base(ABC):
 
     def predict(self, x: Array) -> Floats:
         """See `Engine.predict`."""
-        return self.outputs(x, self._manifest.prediction)[0]
+        outputs = self.outputs(x, self._manifest.prediction)[0]
+        if not (self._manifest.job.bounded or np.isfinite(outputs).all()):
+            raise EngineError(
+                "the model's outputs are beyond all numbers: it has diverged. Lower learning_rate, or "
+                "distillation_weight where there is one"
+            )
+        return outputs
 
     def load_parameters(self, values: Mapping[str, Array]) -> None:
         """See `Engine.load_parameters`."""
@@ -63,10 +70,10 @@ class Base(ABC):
         """Of the next step."""
         return check.masks(self._manifest, batch, self._seed, self._noise_step)
 
-    def _stepped(self, batch: Mapping[str, Array]) -> None:
-        """Note that a step was taken."""
+    def _stepped(self, rows: tuple[int, int]) -> None:
+        """Note that a step was taken, on so many private and reference rows."""
         self._noise_step += 1
-        self.work["train", len(batch["x"]), len(batch.get("reference_x", ()))] += 1
+        self.work["train", *rows] += 1
 
     def _sound(self, metrics: Metrics, *, finite: bool, rate: float | None) -> bool:
         """Whether a step is to be kept: its loss and its update are finite.
@@ -75,7 +82,7 @@ class Base(ABC):
         where the next step would fail, too.
         """
         loss = metrics[names.TOTAL]
-        if finite and np.isfinite(loss):
+        if finite and isfinite(loss):
             self._skipped = 0
             return True
         self._skipped += 1

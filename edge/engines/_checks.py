@@ -13,20 +13,36 @@ from edge.ranges import complaint
 
 def batch(manifest: Manifest, given: Mapping[str, Array]) -> None:
     """A batch is whole, of the right shapes and types, and its labels are classes. Raises EngineError."""
+    layout(manifest, given)
+    content(manifest, given)
+
+
+def layout(manifest: Manifest, given: Mapping[str, Array]) -> None:
+    """A batch is whole, of the right shapes and types. Raises EngineError."""
     inputs = {i.name: i for i in manifest.inputs}
     if given.keys() != inputs.keys():
         raise EngineError(f"a step needs {', '.join(inputs)}; it was given {', '.join(given) or 'nothing'}")
-    rows: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for name, value in given.items():
         wanted = inputs[name]
         tensor(name, value, wanted.shape, wanted.dtype)
         free = str(wanted.shape[0])
-        if rows.setdefault(free, len(value)) != len(value):
-            raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {rows[free]}")
+        if lengths.setdefault(free, len(value)) != len(value):
+            raise EngineError(f"'{name}' has {len(value)} rows, other inputs of its batch have {lengths[free]}")
         if not len(value):
             raise EngineError(f"'{name}' has no rows")
+
+
+def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
+    """The numbers of a batch are finite, and its labels are classes. Raises EngineError."""
+    for name, value in given.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
+    if sum(rows(given)) < manifest.least_rows:
+        raise EngineError(
+            "a step of one row: a normalization by the batch sees one value a channel there, and its variance is 0; "
+            "train with larger batches, or export with --batch-norm frozen"
+        )
     if (y := given.get("labels")) is not None:
         labels(manifest, y)
 
@@ -41,6 +57,11 @@ def labels(manifest: Manifest, y: Array) -> None:
     lowest, highest = 0, manifest.classes - 1 if task.classes else 1
     if not lowest <= y.min() <= y.max() <= highest:
         raise EngineError(f"labels must be {lowest} to {highest}; they go from {y.min()} to {y.max()}")
+
+
+def rows(batch: Mapping[str, Array]) -> tuple[int, int]:
+    """Private and reference rows of a batch."""
+    return len(batch["x"]), len(batch.get("reference_x", ()))
 
 
 def _odd(value: Array) -> int:
@@ -88,9 +109,9 @@ def masks(manifest: Manifest, given: Mapping[str, Array], seed: int, step: int) 
     if not manifest.noise:
         return {}
     random = np.random.default_rng([seed, step])
-    rows = sum(len(given[name]) for name in ("x", "reference_x") if name in given)
+    total = sum(rows(given))
     return {
-        n.name: (random.random((rows, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
+        n.name: (random.random((total, *n.shape), np.float32) < n.keep).astype(np.float32) / np.float32(n.keep)
         for n in manifest.noise
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime as ort  # noqa: TID251 - shared by this runtime's engines
 
 from edge.bundle import Bundle
+from edge.engines import _kernels
 from edge.errors import BundleError
 
 
@@ -18,12 +19,15 @@ class Options:
     threads: of one operator. spinning: idle threads wait busily: made small batches three times slower with two
     threads, and steals the core from others. arena, pattern: keep freed memory, and preallocate one slab a shape: peak
     84 MB with both, 74 without the pattern, 97 to 103 without the arena (small CNN, batch 32).
+    kernels: use the compiled operators where they are installed (`_kernels`); they run on one thread, and with more the
+    runtime's own operators are used.
     """
 
     threads: int = 1
     spinning: bool = False
     arena: bool = True
     pattern: bool = False
+    kernels: bool = True
 
 
 def session(bundle: Bundle, file: str, options: Options, cache: Path | None = None) -> ort.InferenceSession:
@@ -38,14 +42,16 @@ def session(bundle: Bundle, file: str, options: Options, cache: Path | None = No
 
 @lru_cache(maxsize=64)
 def _session(path: Path, digest: str, options: Options, cache: Path | None) -> ort.InferenceSession:
+    library = _kernels.library() if options.kernels and options.threads == 1 else None
     if cache is None:
-        return _opened(path, settings(options))
-    ready = cache / f"{path.stem}-{digest[:16]}-{ort.__version__}.onnx"
+        return _opened(path, settings(options), library)
+    version = f"{ort.__version__}-kernels{_kernels.VERSION}" if library else ort.__version__
+    ready = cache / f"{path.stem}-{digest[:16]}-{version}.onnx"
     if ready.is_file():
         chosen = settings(options)
         chosen.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return _opened(ready, chosen)
+            return _opened(ready, chosen, library, rewrite=False)
         except BundleError:  # cut short by a power failure, or of another machine: made again
             ready.unlink(missing_ok=True)
     chosen, aside = settings(options), ready.with_suffix(f".{os.getpid()}.part")
@@ -54,10 +60,10 @@ def _session(path: Path, digest: str, options: Options, cache: Path | None) -> o
         for old in cache.glob(f"{path.stem}-*"):
             old.unlink(missing_ok=True)
         chosen.optimized_model_filepath = str(aside)
-        opened = _opened(path, chosen)
+        opened = _opened(path, chosen, library)
         aside.replace(ready)
     except (OSError, BundleError):  # a full or read-only disk is no reason not to train
-        return _opened(path, settings(options))
+        return _opened(path, settings(options), library)
     return opened
 
 
@@ -83,9 +89,15 @@ def _one_arena() -> None:
     ort.create_and_register_allocator(info, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
-def _opened(path: Path, chosen: ort.SessionOptions) -> ort.InferenceSession:
+def _opened(
+    path: Path, chosen: ort.SessionOptions, library: Path | None, *, rewrite: bool = True
+) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
+        model: str | bytes = str(path)
+        if library is not None:
+            chosen.register_custom_ops_library(str(library))
+            model = _kernels.rewritten(path.read_bytes()) if rewrite else model
+        return ort.InferenceSession(model, chosen, providers=["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's exceptions have no public base class
         brief = str(reason).splitlines()[0]
         raise BundleError(f"onnxruntime {ort.__version__} cannot load {path}: {brief}") from None

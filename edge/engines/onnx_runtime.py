@@ -1,13 +1,15 @@
 """The training step on stock ONNX Runtime.
 
 Parameters and state live in two sets of buffers that the runtime owns: a step reads one set and
-writes the other, then they change places (frozen parameters are in both). Nothing is allocated that
-the last step did not.
+writes the other, then they change places (frozen parameters are in both). A batch is copied into
+buffers that stay where they are (`_feed`), so all is bound once, and again only when a batch has
+other shapes. Nothing is allocated that the last step did not.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import edge.bundle as names
 from edge.bundle import Bundle
 from edge.engines import _checks as check
 from edge.engines._base import Base
+from edge.engines._feed import Feed
 from edge.engines._session import Options, session
 from edge.engines._tuning import tune, tuned
 from edge.interfaces import Array, Engine, Floats, Metrics
@@ -66,12 +69,15 @@ class OnnxRuntime(Base):
         self._now = 0
         self._hyper = {k: _owned(np.float32(v)) for k, v in manifest.hyper.items()}
         self._hyper_values = dict(manifest.hyper)
-        self._results = {
-            output.name: _owned(np.zeros((), np.float32))
-            for output in self._train.get_outputs()
-            if not output.name.startswith(names.NEXT)
-        }
-        self._bindings = [self._bound(old, new) for old, new in ((0, 1), (1, 0))]
+        self._hyper_given: dict[str, float] = {}
+        outputs = [o.name for o in self._train.get_outputs() if not o.name.startswith(names.NEXT)]
+        self._scalars = np.zeros(len(outputs), np.float32)
+        self._results = tuple(outputs)
+        # The runtime writes into these numbers; reading them all is one call.
+        results = {name: _shared(self._scalars[i : i + 1].reshape(())) for i, name in enumerate(outputs)}
+        self._feed, self._noisy = Feed(manifest), bool(manifest.noise)
+        self._rows = 0, 0
+        self._bindings = [self._bound(old, new, results) for old, new in ((0, 1), (1, 0))]
 
     @cached_property
     def _predict(self) -> ort.InferenceSession:
@@ -80,20 +86,19 @@ class OnnxRuntime(Base):
 
     def step(self, batch: Mapping[str, Array], **hyper: float) -> Metrics:
         """See `Engine.step`. Buffers change places only after a step whose loss and update are finite."""
-        check.batch(self._manifest, batch)
-        self._set_hyper(hyper)
-        binding = self._bindings[self._now]
-        for name, value in batch.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(value))
-        for name, mask in self._masks(batch).items():
-            binding.bind_cpu_input(name, mask)
-        self._train.run_with_iobinding(binding)
-        metrics = {name: float(value.numpy()) for name, value in self._results.items()}
+        if self._feed.fill(batch):
+            self._bind_feed()
+        if self._noisy:
+            self._feed.add(self._masks(batch))
+        if hyper != self._hyper_given:
+            self._set_hyper(hyper)
+        self._train.run_with_iobinding(self._bindings[self._now])
+        metrics = dict(zip(self._results, self._scalars.tolist()))  # noqa: B905 - as long as each other
         # Bundles of before 0.9 do not give the norm.
-        finite = bool(np.isfinite(metrics.pop(names.SQUARED_NORM, 0.0)))
+        finite = isfinite(metrics.pop(names.SQUARED_NORM, 0.0))
         if self._sound(metrics, finite=finite, rate=self._hyper_values.get("learning_rate")):
             self._now = 1 - self._now
-        self._stepped(batch)
+        self._stepped(self._rows)
         return metrics
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:
@@ -133,22 +138,35 @@ class OnnxRuntime(Base):
         for name, value in given.items():
             buffers[name].update_inplace(np.ascontiguousarray(value))
 
-    def _bound(self, old: int, new: int) -> ort.IOBinding:
+    def _bound(self, old: int, new: int, results: Mapping[str, ort.OrtValue]) -> ort.IOBinding:
         binding = self._train.io_binding()
         for name, buffer in {**self._buffers[old], **self._hyper}.items():
             binding.bind_ortvalue_input(name, buffer)
-        for name, buffer in self._results.items():
+        for name, buffer in results.items():
             binding.bind_ortvalue_output(name, buffer)
         for name, buffer in self._buffers[new].items():
             if name not in self._frozen:
                 binding.bind_ortvalue_output(names.NEXT + name, buffer)
         return binding
 
+    def _bind_feed(self) -> None:
+        self._rows = check.rows(self._feed.arrays)
+        for name, array in {**self._feed.arrays, **self._feed.masks}.items():
+            value = _shared(array)
+            for binding in self._bindings:
+                binding.bind_ortvalue_input(name, value)
+
     def _set_hyper(self, given: Mapping[str, float]) -> None:
         for name, value in check.hyper(self._manifest, given).items():
             if value != self._hyper_values[name]:
                 self._hyper[name].update_inplace(np.array(value, np.float32))
                 self._hyper_values[name] = value
+        self._hyper_given = dict(given)
+
+
+def _shared(array: Array) -> ort.OrtValue:
+    """The same memory; valid as long as the array."""
+    return ort.OrtValue.ortvalue_from_numpy(array)
 
 
 def _owned(value: Array | np.generic) -> ort.OrtValue:

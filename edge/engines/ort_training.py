@@ -69,7 +69,7 @@ class OrtTraining(Base):
                 self._optimizer.step()
         finally:
             self._module.lazy_reset_grad()
-        self._stepped(batch)
+        self._stepped(check.rows(batch))
         return metrics
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:

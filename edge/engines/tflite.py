@@ -75,7 +75,7 @@ class Tflite(Base):
         finite = all(np.isfinite(value).all() for value in moved.values())
         if self._sound(metrics, finite=finite, rate=scalars.get("learning_rate")):
             self._values |= moved
-        self._stepped(batch)
+        self._stepped(check.rows(batch))
         return metrics
 
     def outputs(self, x: Array, *wanted: str) -> list[Floats]:

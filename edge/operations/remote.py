@@ -22,13 +22,14 @@ from edge.messaging import chunked
 from edge.operations import health
 from edge.operations.rollout import Installer, NewBundleError, RolloutInfo, fingerprint, read_info
 from edge.storage import archive
+from edge.task import SCORES
 
 __all__ = ["OPERATOR", "AdministeredTransport", "NewBundleError", "Request", "parse_request"]
 
 OPERATOR = "operator"
 ASK, ROLLOUT, REPORT, FILES = "ask", "rollout", "report", "files"
 """kinds of message"""
-REPORTED = ("round", "loss", "accuracy_all", "timeouts")
+REPORTED = ("round", "loss", *(f"{key}_all" for key in SCORES), "timeouts")
 """keys of the last row of telemetry that a report repeats"""
 _log = logging.getLogger(__name__)
 

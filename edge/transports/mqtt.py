@@ -41,6 +41,12 @@ RETRY = (1, 30)
 """Seconds between attempts to reconnect: at first, at most."""
 ANSWER_TIMEOUT = 10.0
 """Seconds to wait for the broker's answers when connecting and when closing."""
+CIPHERS = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+)
+"""of TLS 1.2: forward secret and authenticated (AEAD), as all of TLS 1.3 are"""
 LONGEST_STATUS = 16
 """Bytes of a status that are looked at."""
 MAX_PAYLOAD = 512_000
@@ -74,6 +80,8 @@ class Credentials:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = self.check_hostname
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CIPHERS)
         try:
             if self.ca is None:
                 context.load_default_certs()
@@ -137,6 +145,7 @@ def create(
     topics.name(fleet, "fleet")
     topics.name(me, "device")
     address = parse(url)
+    refuse_plain(address, credentials)
     if fresh:  # a client that keeps no session, which ends the one that is there
         create(url=url, fleet=fleet, me=me, lasting=False, credentials=credentials, version=version).close()
     if version:
@@ -145,6 +154,15 @@ def create(
         return MqttTransport(address, fleet, me, lasting, credentials, 5)
     except _WrongVersion:
         return MqttTransport(address, fleet, me, lasting, credentials, 3)
+
+
+def refuse_plain(address: Url, credentials: object) -> None:
+    """Refuse an address that would leave credentials unused. Raises ConfigError."""
+    if credentials is not None and not address.tls:
+        raise ConfigError(
+            f"{address.shown} is not encrypted, and certificates are given: write mqtts://{address.host}, or leave "
+            "them out ([tls] in node.toml, --credentials)"
+        )
 
 
 class _WrongVersion(TransportError):
@@ -330,6 +348,8 @@ class MqttTransport:
             address, own = topics.parse(message.topic), topics.parse_device(message.topic)
             if own and own.device in self._watched and own.channel == topics.STATUS:
                 self._queue.note(Delivery(own.device, topics.PRESENCE, bytes(message.payload)[:LONGEST_STATUS]))
+            elif message.retain:  # what a broker has kept for newcomers: no message between neighbours is meant to be
+                return
             elif address and address.fleet == self._fleet and address.receiver == self._me:
                 # A payload too large to look at is not kept either, only counted.
                 payload = bytes(message.payload) if len(message.payload) <= LARGEST else bytes(LARGEST + 1)
