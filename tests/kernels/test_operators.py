@@ -1,6 +1,7 @@
 """Each compiled operator against the standard ones that it replaces."""
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,8 +46,8 @@ def test_depthwise(kernels: ModuleType, name: str) -> None:
     random, C = np.random.default_rng(0), 5
     x = random.standard_normal((3, C, h, w), np.float32)
     filters = random.standard_normal((C, 1, *window), np.float32)
-    standard = {"group": C, "strides": strides, "pads": pads, "dilations": dilations}
-    ours = dict(zip(("top", "left", "bottom", "right"), pads, strict=True))
+    standard: dict[str, Any] = {"group": C, "strides": strides, "pads": pads, "dilations": dilations}
+    ours: dict[str, Any] = dict(zip(("top", "left", "bottom", "right"), pads, strict=True))
     for axis, i in (("h", 0), ("w", 1)):
         ours |= {f"stride_{axis}": strides[i], f"dilation_{axis}": dilations[i], f"kernel_{axis}": window[i]}
     conv = helper.make_node("Conv", ["x", "w"], ["y"], **standard)
@@ -88,7 +89,7 @@ def test_batch_norm_gradient(kernels: ModuleType, mask: str, image: tuple[int, .
     axes = (0, *range(2, len(shape)))
     mean, variance = x.mean(axes), x.var(axes)
     kind = ["none", "above", "between"].index(mask)
-    bounds = {"low": 0.0, "high": 1.0}
+    bounds: dict[str, Any] = {"low": 0.0, "high": 1.0}
     node = helper.make_node(
         "BatchNormGradient",
         ["dy", "judge", "x", "scale", "mean", "variance"],
@@ -99,7 +100,8 @@ def test_batch_norm_gradient(kernels: ModuleType, mask: str, image: tuple[int, .
         **bounds,
     )
     inputs = {"dy": dy, "judge": judge, "x": x, "scale": scale, "mean": mean, "variance": variance}
-    dz = dy * [np.ones(shape), judge > 0, (judge >= 0) & (judge <= 1)][kind]
+    masks: list[Array] = [np.ones(shape), judge > 0, (judge >= 0) & (judge <= 1)]
+    dz: Array = dy * masks[kind]
     per = (1, C, *(1 for _ in image))
     deviation = np.sqrt(variance + epsilon).reshape(per)
     xhat = (x - mean.reshape(per)) / deviation
