@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernels chaos seeds image-packages image-test oldest ort-training tflite-runtime sources format reproduce bench-step bench-record bench-check clean docs
+.PHONY: help demo test check unit kernels chaos seeds image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -137,6 +137,16 @@ sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## mo
 	$(SOURCES)/keras/bin/python benchmarks/exporters/keras_models.py $(SOURCES)/models >/dev/null 2>&1
 	$(SOURCES)/keras/bin/python benchmarks/exporters/int8_backbone.py $(SOURCES)/models >/dev/null 2>&1
 	$(RUN)/python -m benchmarks.sources $(SOURCES)/models
+
+$(SOURCES)/classifiers.stamp:
+	$(PYTHON) -m venv $(SOURCES)/classifiers
+	$(SOURCES)/classifiers/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 timm==1.0.31 onnx onnxscript
+	@touch $@
+
+classifiers: $(VENV)/test.stamp $(SOURCES)/classifiers.stamp  ## classifiers of torchvision, timm, onnx against PyTorch (3 GB)
+	$(SOURCES)/classifiers/bin/python benchmarks/exporters/torch_classifiers.py $(SOURCES)/classifiers/models
+	$(RUN)/python -m benchmarks.light
+	$(RUN)/python -m benchmarks.classifiers $(SOURCES)/classifiers/models
 
 format: $(VENV)/test.stamp  ## put the code in shape
 	$(RUN)/ruff check --fix . ; $(RUN)/ruff format .

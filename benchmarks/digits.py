@@ -3,7 +3,7 @@
     python -m benchmarks.digits [--seeds 0,1,2] [--json]
 
 Eight devices on a ring, four digits each, 300 reference samples, MLP 64-256-128-10 (50,826 parameters),
-200 rounds of 10 local steps (`scenarios/demo.toml`), memory transport, one thread.
+30 rounds with default settings (`scenarios/demo.toml`), memory transport, one thread.
 """
 
 import argparse

@@ -45,7 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.add_argument("--port", type=int, default=8883, help="default 8883")
     init.add_argument("--at", type=Path, metavar="DIR", help="where FLEET/broker will lie on the broker's machine")
-    init.add_argument("--devices", default="", metavar="ID,ID", help="enrol these, and write them into FLEET/node.toml")
+    init.add_argument(
+        "--devices",
+        default="",
+        metavar="N|ID,ID",
+        help="size the broker for N devices; or enrol these, and write them into FLEET/node.toml",
+    )
+    init.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of message, of another protocol (repeatable)",
+    )
     init.set_defaults(run=_init)
 
     enrol = commands.add_parser("enrol", help="admit a device: key, certificate and node.toml for its boot partition")
@@ -69,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     provision.set_defaults(run=_provision)
     renew = commands.add_parser("renew-signer", help="replace the key that signs rollouts, and revoke the old one")
     renew.set_defaults(run=_renew_signer)
-    for command in (enrol, revoke, renew, provision):
+    configure = commands.add_parser("configure", help="write the broker's configuration and rules of this release anew")
+    configure.add_argument("--devices", type=int, metavar="N", help="size it for so many; default as before")
+    configure.set_defaults(run=_configure)
+    for command in (enrol, revoke, renew, configure, provision):
         command.add_argument("--fleet", type=Path, required=True, metavar="FLEET", help="the folder that init made")
 
     check = commands.add_parser("check", help="prove that what must be refused is refused")
@@ -104,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--text", action="store_true", help="in this terminal instead of on a page")
     dashboard.set_defaults(run=_dashboard)
 
-    for command in (dev, init, enrol, provision, revoke, renew, check, monitor, dashboard):
+    for command in (dev, init, enrol, provision, revoke, renew, configure, check, monitor, dashboard):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -200,8 +215,10 @@ def _dev(args: argparse.Namespace) -> int:
 def _init(args: argparse.Namespace) -> int:
     from broker import fleet as fleets  # only now: certificates need the cryptography package
 
-    devices = [d for d in args.devices.split(",") if d]
-    fleet = fleets.init(args.folder, args.folder.name, args.host, args.port, args.at, devices)
+    devices = [d for d in args.devices.split(",") if d and not args.devices.isdigit()]
+    count = _count(int(args.devices)) if args.devices.isdigit() else None
+    name = args.folder.name
+    fleet = fleets.init(args.folder, name, args.host, args.port, args.at, devices, devices=count, kinds=args.kind)
     for device in devices:
         fleets.enrol(fleet, device, DEVICE_DAYS)
     _say(
@@ -222,8 +239,27 @@ def _enrol(args: argparse.Namespace) -> int:
 
     if args.days < 1:
         raise ConfigError(f"--days {args.days}: expected 1 or more")
-    folder = fleet.enrol(fleet.read(args.fleet), args.device, args.days)
-    _say(args.json, f"{folder}: copy it to the device", device=args.device, folder=str(folder))
+    known = fleet.read(args.fleet)
+    folder = fleet.enrol(known, args.device, args.days)
+    rest = "" if fleet.reload(known) else f"; copy {known.broker}/acl to a broker that runs, and send it SIGHUP"
+    _say(args.json, f"{folder}: copy it to the device{rest}", device=args.device, folder=str(folder))
+    return 0
+
+
+def _count(devices: int) -> int:
+    """Check a number of devices. Raises ConfigError."""
+    if not 1 <= devices <= 10_000:
+        raise ConfigError(f"--devices {devices}: expected 1 to 10,000, or their names")
+    return devices
+
+
+def _configure(args: argparse.Namespace) -> int:
+    from broker import fleet
+
+    count = None if args.devices is None else _count(args.devices)
+    known = fleet.write_configuration(fleet.read(args.fleet), count)
+    line = f"{known.broker}: mosquitto.conf and acl for {known.devices} devices; copy them to the broker and restart it"
+    _say(args.json, line, folder=str(known.broker), devices=known.devices)
     return 0
 
 

@@ -19,13 +19,13 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from cryptography import x509
 
 from broker import certificates, rules
-from broker.rules import BRIDGE, MONITOR, OPERATOR
+from broker.rules import BRIDGE, DASHBOARD, MONITOR, OPERATOR
 from edge.errors import ConfigError
 from edge.messaging import topics
 from edge.operations.rollout import COUNTER, REVOKED
@@ -50,13 +50,19 @@ checkpoint = "state"
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet's folder. hosts: what the broker is called; at: where FLEET/broker lies on the broker's machine."""
+    """A fleet's folder.
+
+    hosts: what the broker is called. at: where FLEET/broker lies on the broker's machine. devices: for how many the
+    broker's memory is sized. kinds: of message, of protocols from elsewhere.
+    """
 
     folder: Path
     name: str
     hosts: tuple[str, ...]
     port: int
     at: Path
+    devices: int = rules.Limits.devices
+    kinds: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -79,7 +85,15 @@ class Fleet:
 
 
 def init(
-    folder: Path, name: str, hosts: Sequence[str], port: int, at: Path | None = None, peers: Sequence[str] = ()
+    folder: Path,
+    name: str,
+    hosts: Sequence[str],
+    port: int,
+    at: Path | None = None,
+    peers: Sequence[str] = (),
+    *,
+    devices: int | None = None,
+    kinds: Sequence[str] = (),
 ) -> Fleet:
     """Make the folder, all of it or nothing.
 
@@ -90,6 +104,8 @@ def init(
         port: the broker's.
         at: where FLEET/broker will lie on the broker's machine; where it is if absent.
         peers: the devices that FLEET/node.toml names; none are enrolled yet.
+        devices: for how many the broker's memory is sized; for the peers, or `rules.Limits`' default without any.
+        kinds: of message, of protocols from elsewhere.
 
     Returns:
         The fleet.
@@ -100,14 +116,19 @@ def init(
     topics.name(name, "fleet")
     for peer in peers:
         topics.name(peer, "device")
+    for kind in kinds:
+        topics.name(kind, "kind of message")
     if not hosts:
         raise ConfigError("name the broker's host at least once, as devices will reach it (--host)")
-    fleet = Fleet(folder, name, tuple(hosts), port, (at or folder / "broker").absolute())
+    count = devices or len(peers) or rules.Limits.devices
+    fleet = Fleet(folder, name, tuple(hosts), port, (at or folder / "broker").absolute(), count, tuple(kinds))
     with _whole(folder) as part:
+        part.chmod(0o700)
         authority = certificates.authority(name, 365 * YEARS)
         authority.write(part / "authority")
         certificates.signer(authority, "signer", 365 * YEARS).write(part / "signer")
         (part / "broker" / "data").mkdir(parents=True)
+        (part / "broker").chmod(0o700)
         (part / "broker" / "data").chmod(0o700)
         certificates.server(authority, hosts, 365 * YEARS).write(part / "broker" / "server")
         shutil.copy(part / "authority.crt", part / "broker")
@@ -116,12 +137,13 @@ def init(
         never.write(part / "proof" / "revoked")
         revoked = certificates.revocations(authority, None, [never.certificate.serial_number])
         (part / "broker" / "revoked.pem").write_bytes(revoked)
-        (part / "broker" / "mosquitto.conf").write_text(rules.configuration(fleet.at, port))
-        (part / "broker" / "acl").write_text(rules.access_rules(name))
+        (part / "broker" / "mosquitto.conf").write_text(rules.configuration(fleet.at, port, limits=rules.Limits(count)))
+        (part / "broker" / "acl").write_text(rules.access_rules(name, more_kinds=kinds))
         (part / "node.toml").write_text(_TEMPLATE.format(peers=json.dumps(list(peers))))
         (part / "devices").mkdir()
         (part / "revoked").mkdir()
         about = {"fleet": name, "hosts": list(hosts), "port": port, "at": str(fleet.at)}
+        about |= {"devices": count, "kinds": list(kinds)}
         (part / "fleet.json").write_text(json.dumps(about, indent=1) + "\n")
     return fleet
 
@@ -131,7 +153,9 @@ def read(folder: Path) -> Fleet:
     path = folder / "fleet.json"
     try:
         about = json.loads(path.read_text())
-        return Fleet(folder, about["fleet"], tuple(about["hosts"]), int(about["port"]), Path(about["at"]))
+        where = about["fleet"], tuple(about["hosts"]), int(about["port"]), Path(about["at"])
+        devices = int(about.get("devices", rules.Limits.devices))
+        return Fleet(folder, *where, devices, tuple(about.get("kinds", ())))
     except OSError as reason:
         raise ConfigError(
             f"{folder} is no fleet's folder ({path.name}: {reason.strerror}); make one with edge-broker init"
@@ -143,7 +167,7 @@ def read(folder: Path) -> Fleet:
 def enrol(fleet: Fleet, device: str, days: int) -> Path:
     """Make everything a device needs to be let in: all of it or nothing.
 
-    Where a device of that name was revoked before, the broker has to read FLEET/broker/acl again.
+    The broker has to read FLEET/broker/acl again: messages go to those who are in it only.
 
     Args:
         fleet: to enrol it in.
@@ -162,6 +186,7 @@ def enrol(fleet: Fleet, device: str, days: int) -> Path:
         raise ConfigError(f"{device} is enrolled already ({target}); edge-broker revoke it first, or use another name")
     text = _configuration(fleet, device)
     with _whole(target) as part:
+        part.chmod(0o700)
         certificates.device(fleet.authority(), device, days).write(part / "device")
         shutil.copy(fleet.folder / "authority.crt", part)
         (part / "node.toml").write_text(text)
@@ -265,11 +290,32 @@ def _revoke_serial(fleet: Fleet, serial: int) -> None:
     atomic.write_text(fleet.revoked, certificates.revocations(fleet.authority(), before, [serial]).decode())
 
 
+def write_configuration(fleet: Fleet, devices: int | None = None) -> Fleet:
+    """Write the broker's configuration and access rules anew, as this release has them.
+
+    Args:
+        fleet: whose folder.
+        devices: for how many the broker's memory is sized from now on; as before if absent.
+
+    Returns:
+        The fleet.
+    """
+    path = fleet.folder / "fleet.json"
+    fleet = replace(fleet, devices=devices or fleet.devices)
+    atomic.write_text(path, json.dumps({**json.loads(path.read_text()), "devices": fleet.devices}, indent=1) + "\n")
+    text = rules.configuration(fleet.at, fleet.port, limits=rules.Limits(fleet.devices))
+    atomic.write_text(fleet.broker / "mosquitto.conf", text)
+    _write_rules(fleet)
+    return fleet
+
+
 def _write_rules(fleet: Fleet) -> None:
     """Write the access rules that follow from who is enrolled and who is revoked."""
-    enrolled = {path.name for path in (fleet.folder / "devices").iterdir()}
+    enrolled = {path.name for path in (fleet.folder / "devices").iterdir() if topics.is_name(path.name)}
     revoked = {path.name.rpartition("-")[0] for path in (fleet.folder / "revoked").iterdir()}
-    atomic.write_text(fleet.broker / "acl", rules.access_rules(fleet.name, sorted(revoked - enrolled)))
+    atomic.write_text(
+        fleet.broker / "acl", rules.access_rules(fleet.name, sorted(enrolled), sorted(revoked - enrolled), fleet.kinds)
+    )
 
 
 def reload(fleet: Fleet) -> bool:
@@ -291,7 +337,7 @@ def _configuration(fleet: Fleet, device: str) -> str:
     except (OSError, tomllib.TOMLDecodeError) as reason:
         raise ConfigError(f"cannot read {path}: {reason}") from None
     peers = values.get("peers") or []
-    if peers and device not in (*peers, *CENTRES, MONITOR, OPERATOR, BRIDGE):
+    if peers and device not in (*peers, *CENTRES, MONITOR, DASHBOARD, OPERATOR, BRIDGE):
         raise ConfigError(
             f"{device} is not one of the peers in {path}: {', '.join(map(str, peers))}; add it there first "
             "(all devices read the same list)"

@@ -1,5 +1,6 @@
 """A client that only reads: it follows the status and the telemetry of a fleet's devices."""
 
+import secrets
 import ssl
 import threading
 import time
@@ -10,10 +11,11 @@ from pathlib import Path
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.rules import MONITOR
 from edge.errors import TransportError
 from edge.messaging import topics
 from edge.messaging.broker_url import parse
-from edge.transports.mqtt import Credentials, new_client
+from edge.transports.mqtt import Credentials, new_client, refuse_plain
 
 TIMEOUT = 10.0
 """Seconds to wait for the broker when connecting."""
@@ -66,8 +68,10 @@ def subscribed(url: str, fleet: str, credentials: Path | None, take: Take) -> It
     """
     topics.name(fleet, "fleet")
     address = parse(url)
+    refuse_plain(address, credentials)
     tls = Credentials.of_folder(credentials) if credentials else Credentials()
-    client = new_client(f"{fleet}-monitor", tls=tls if address.tls else None)
+    # A name of its own for every process: of two clients with one name the broker throws one out.
+    client = new_client(f"{fleet}-{MONITOR}-{secrets.token_hex(4)}", tls=tls if address.tls else None)
     client.username_pw_set(address.user, address.password)
     settled, refusals = threading.Event(), [""]
 

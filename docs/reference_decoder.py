@@ -1,4 +1,4 @@
-"""Messages of the wire, version 1, in plain Python; changes (codings 17 to 20) are in reference_delta_decoder.py.
+"""Messages of the wire, versions 1 and 2, in plain Python; changes (codings 17 to 20): reference_delta_decoder.py.
 
 decode([payload, ...]) -> (kind, round, digest, rows)    ValueError for anything that is not a message
 """
@@ -25,7 +25,7 @@ def decode(payloads: list[bytes]) -> tuple[str, int, bytes, list[list[float]]]:
     count, *same = chunks[0][1:-1]
     must([c[0] for c in chunks] == list(range(count)), "a chunk is missing")
     must(all(list(c[1:-1]) == [count, *same] for c in chunks), "chunks of different messages")
-    kind, coding, number, digest, rows, columns = same
+    _run, kind, coding, number, digest, rows, columns = same
     values = body_values(coding, b"".join(c[-1] for c in chunks), rows, columns)
     return KINDS[kind], number, digest, [values[r * columns : (r + 1) * columns] for r in range(rows)]
 
@@ -33,13 +33,14 @@ def decode(payloads: list[bytes]) -> tuple[str, int, bytes, list[list[float]]]:
 def header(payload: bytes) -> tuple:
     must(40 <= len(payload) <= 512_000, "40 to 512000 bytes")
     fields = struct.unpack("<2sBBBBHHHI8sIIII", payload[:40])
-    magic, version, kind, coding, zero, index, count, zeros, number, digest, rows, columns, size, checksum = fields
-    must(magic == b"Mu" and version == 1 and kind in KINDS and coding > 0 and zero == zeros == 0, "not ours")
-    must(len(payload) == 40 + size, "length")
+    magic, version, kind, coding, zero, index, count, zeros, number, digest, rows, columns, last, checksum = fields
+    must(magic == b"Mu" and version in (1, 2) and kind in KINDS and coding > 0 and zero == zeros == 0, "not ours")
+    must(version == 2 or len(payload) == 40 + last, "length")
+    run = last if version == 2 else None
     must(checksum == zlib.crc32(payload[40:], zlib.crc32(payload[:36])), "checksum")
     must(1 <= rows * columns <= 2**26 and number > 0, "size or round")
     must(index < count <= 1 + 4 * rows * columns // 511_960, "chunks")
-    return index, count, kind, coding, number, digest, rows, columns, payload[40:]
+    return index, count, run, kind, coding, number, digest, rows, columns, payload[40:]
 
 
 def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float]:

@@ -40,7 +40,7 @@ from edge.storage.digests import sha256
 from edge.task import CLASSIFICATION, IGNORED, SUPERVISION, TASKS, Task, task
 
 MANIFEST = "manifest.json"
-UNSAID = ("class_names", "standardization", "task", "supervision", "arguments")
+UNSAID = ("class_names", "standardization", "task", "supervision", "arguments", "least_rows", "notes")
 """keys that are in a manifest only where they differ from their defaults"""
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
@@ -145,6 +145,10 @@ class Manifest(BaseModel):
     """masks of one step, for all its rows: private rows first, then reference rows"""
     hyper: dict[str, float]
     """scalars that a step accepts, and their defaults"""
+    least_rows: int = 1
+    """rows that a step must have; 2 where a normalization by the batch sees one value a row; not in the file if 1"""
+    notes: tuple[str, ...] = ()
+    """what the exporter changed in the model, one sentence each; not in the file if nothing"""
     tflite: dict[str, int] | None = None
     """rows of the private batch "N" and of the reference batch "R" of model.tflite; None without that file"""
     backbone: Backbone | None = None

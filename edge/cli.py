@@ -13,6 +13,7 @@ from typing import Any
 
 from edge import bundle as bundles
 from edge import checkpoint, outcome
+from edge.checkpoint import Owner
 from edge.command import add_plugins, guarded, plugin_flag
 from edge.config import NodeConfig
 from edge.device import Device
@@ -25,10 +26,12 @@ from edge.node import Row, run, telemetry
 from edge.operations import health, home_assistant, rollout, systemd
 from edge.operations.remote import AdministeredTransport
 from edge.operations.rollout import Installer, NewBundleError
-from edge.storage import metrics_log
+from edge.storage import checkpoint_files, metrics_log
 from edge.task import METRICS
 from edge.transports import mqtt
 
+SKIPPED = 3
+"""exit code of a device that went to the last round over others, because its neighbours were there"""
 _log = logging.getLogger(__name__)
 
 
@@ -40,8 +43,8 @@ def main() -> int:
 def _perform() -> int:
     args, flags = _arguments()
     add_plugins(args)
-    action = _tune if args.what == "tune" else _serve
-    return action(Installation.read(args.config, flags), args.json)
+    node = Installation.read(args.config, flags)
+    return _tune(node, args.json) if args.what == "tune" else _serve(node, args.json, args.fresh)
 
 
 def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -55,6 +58,11 @@ def _arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("what", nargs="?", choices=("run", "tune"), default="run", help="default: run")
     parser.add_argument("--config", type=Path, required=True, metavar="node.toml", help="the node's settings")
     parser.add_argument("--json", action="store_true", help="one JSON object a round, or for all of tuning")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin anew: set the checkpoints aside, and let the broker forget what it has kept for this device",
+    )
     plugin_flag(parser)
     parser.add_settings(NodeConfig)
     args = parser.parse_args()
@@ -98,37 +106,44 @@ def _options(trial: Trial) -> str:
     return "".join(f"{name} {str(value).lower():<7}" for name, value in trial.options.items())
 
 
-def _serve(node: Installation, as_json: bool) -> int:
+def _serve(node: Installation, as_json: bool, fresh: bool) -> int:
+    if fresh and node.home:
+        checkpoint_files.set_aside(node.home)
     while True:
         rollout.finish(node.bundle, node.home)
         try:
-            _work(node, as_json)
+            return _work(node, as_json, fresh)
         except NewBundleError as name:
             _log.warning("the operator has installed %s: beginning anew with it", name)
-        else:
-            return 0
+            fresh = False
 
 
-def _work(node: Installation, as_json: bool) -> None:
-    """Play from where the checkpoint says to the last round. Raises NewBundleError: to be begun again."""
+def _work(node: Installation, as_json: bool, fresh: bool) -> int:
+    """Play from where the checkpoint says to the last round. Raises NewBundleError: to be begun again.
+
+    Returns the exit code: SKIPPED if the last rounds but one were not played.
+    """
     config, home = node.config, node.home
     parts = node.parts()
     engine = node.engine(parts)
-    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials)
+    broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials, fresh=fresh)
     if config.home_assistant:
         broker.retain(home_assistant.discovery(config.fleet, config.id))
     transport = _administered(broker, node)
     try:
         device = node.device(parts, engine, transport)
-        first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox) if home else 0)
+        owner = checkpoint.Owner(config.id, config.fleet, device.context.model_digest.hex())
+        first = 1 + (checkpoint.resume(home, engine, device.protocol, device.mailbox, owner) if home else 0)
+        broker.watch(name for name, _ in device.inbox.neighbours())
         steps = device.rounds(first, linger=config.round_timeout)
         if home:
             metrics_log.log_to(home)
         systemd.notify("READY=1")
-        failures = 0
+        failures, skipped, previous = 0, False, first - 1
         losses: list[float] = []
         for row in run(steps, transport, time.monotonic, alive=lambda: systemd.notify("WATCHDOG=1")):
-            if home and not _kept(device, home, int(row["round"]), failures):
+            skipped, previous = int(row["round"]) > previous + 1, int(row["round"])
+            if home and not _kept(device, home, owner, previous, failures):
                 failures += 1
             losses += [loss] if (loss := outcome.supervised_loss(row)) is not None else []
             _complete(row, device, parts, node.folder, losses if first == 1 else ())
@@ -139,6 +154,9 @@ def _work(node: Installation, as_json: bool) -> None:
                 metrics_log.append(home, row)
             systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds}")
             print(json.dumps({"id": config.id, **row}) if as_json else _line(config.id, row), flush=True)
+        if skipped:
+            _log.error("the neighbours were in the last round already: %d rounds were skipped", row["skipped"])
+        return SKIPPED if skipped else 0
     finally:
         transport.close()
 
@@ -152,10 +170,10 @@ def _administered(inner: Transport, node: Installation) -> Transport:
     return AdministeredTransport(inner, config.id, files, installer)
 
 
-def _kept(device: Device, home: Path, number: int, failures: int) -> bool:
+def _kept(device: Device, home: Path, owner: Owner, number: int, failures: int) -> bool:
     """Whether the state after a round could be written. Raises ConfigError: not even after the first."""
     try:
-        checkpoint.write(home, number, device.engine, device.protocol, device.mailbox)
+        checkpoint.write(home, number, device.engine, device.protocol, device.mailbox, owner)
     except ConfigError as reason:
         if number == 1:
             raise  # nothing is lost yet, and somebody is there to put it right
@@ -178,16 +196,18 @@ def _complete(row: Row, device: Device, parts: Parts, folder: Path, losses: Sequ
         row |= outcome.judge(row.get("accuracy_all"), test.y_test, test.classes, losses)
     row |= telemetry(device.transport.traffic, device.inbox.refusals)
     row |= health.read(folder)
+    row["run"] = float(device.mailbox.identity.run)
 
 
 def _line(me: str, row: Row) -> str:
     measured = [f"  {metric.title} {row[f'{key}_all']:.3f}" for key, metric in METRICS.items() if f"{key}_all" in row]
     loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
+    refused = f"  of another run {row['refused_run']:.0f}" if "refused_run" in row else ""
     words = ", ".join(outcome.sentences(row, row.get("accuracy_all"), outcome.supervised_loss(row)))
     end = f"  it has learnt nothing: {words}" if words else ""
     return (
         f"{me}  round {row['round']:.0f}{loss}{''.join(measured)}  timeouts {row['timeouts']:.0f}  "
-        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{end}"
+        f"sent {row['payload_bytes_sent'] / 1000:.1f} kB{refused}{end}"
     )
 
 

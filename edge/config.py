@@ -61,7 +61,7 @@ class Coding(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, str] = Field(init=False)
-    soft_labels: Annotated[str, Flag("--coding")] = "simplex:8"
+    soft_labels: Annotated[str, Flag("--coding")] = "delta:3"
     """simplex:1|2|4|8, cuberoot:4|5|6, log:4|6|8, topk:1|3, delta:3|7|15|24, float16, float32 (docs/wire.md)"""
     weights: Annotated[str, Flag("--weight-coding")] = "float32"
     """float32, float16, int8-delta"""
@@ -185,6 +185,9 @@ class NodeConfig(RunConfig):
     """device; or server, coordinator: the centre of a protocol that has one"""
     fleet: str = "murmur"
     """the fleet's name in topics"""
+    run: str | None = None
+    """a name for this run of the fleet, the same on every device and another one for every run; without it, the devices
+    agree on a number when they start (docs/reliability.md)"""
     broker: str = "mqtt://127.0.0.1:1883"
     """mqtt://HOST:PORT, or mqtts://HOST:PORT with `tls`"""
     tls: Tls | None = None

@@ -32,6 +32,7 @@ from edge.interfaces import Aggregation, Array, Engine, NodeId, Protocol, Protoc
 from edge.labels import Classes
 from edge.messaging.inbox import Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
+from edge.messaging.run_identity import RunIdentity
 from edge.node import Row
 from edge.privacy import Publish, perturbation
 from edge.reference import ReferenceSet
@@ -140,6 +141,7 @@ class Device:
         Yields:
             A `Waiting` where it cannot go on without a neighbour; a row of metrics after each round.
         """
+        join = self.mailbox.join(self._position, self.round_timeout)
         steps = node.rounds(
             self.protocol,
             self.engine,
@@ -150,7 +152,14 @@ class Device:
             aggregate=self.aggregate,
             publish=self.publish,
         )
-        return chain(steps, self.mailbox.linger(self.config.rounds, linger)) if linger else steps
+        end = self.mailbox.linger(self.config.rounds, linger) if linger else iter(())
+        return chain(join, steps, end) if self.mailbox.identity.run == 0 else chain(steps, end)
+
+    @property
+    def _position(self) -> int:
+        """In the fleet's order: a centre, which is everybody's neighbour, comes before all devices."""
+        fleet = self.context.fleet
+        return fleet.index(self.id) if self.id in fleet else 0
 
     @property
     def round_timeout(self) -> float:
@@ -223,6 +232,7 @@ def build(
     now: Callable[[], float],
     *,
     noise_key: int = 0,
+    identity: RunIdentity | None = None,
 ) -> Device:
     """Put a node together.
 
@@ -234,6 +244,7 @@ def build(
         transport: connected.
         now: the node's clock, in seconds: `time.monotonic`, or virtual time.
         noise_key: what noise is drawn from (`edge.privacy.secret`).
+        identity: the run that it takes part in; that of an emulated fleet if absent.
 
     Returns:
         The node before its first round. Nothing has been sent or computed.
@@ -246,7 +257,7 @@ def build(
     aggregate = robust.load(config.aggregation)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
-    mailbox = Mailbox(transport, Inbox(protocol.accepts()), config.coding.by_kind(), now)
+    mailbox = Mailbox(transport, Inbox(protocol.accepts(), identity), config.coding.by_kind(), now)
     return Device(config, context, engine, transport, protocol, mailbox, aggregate, publish)
 
 

@@ -88,7 +88,7 @@ class Parser(CommandParser):
         self._renamed = set(model.RENAMED)
         if "settings" in model.model_fields:
             help = "a setting of the protocol (repeatable); docs/protocols.md has them"
-            self.add_argument("--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", help=help)
+            self.add_argument("--set", action="append", default=[], type=setting, metavar="KEY=VALUE", help=help)
 
     def given(self, args: argparse.Namespace) -> dict[str, Any]:
         """Return the values that were given, as nested tables: what goes over a file."""
@@ -193,7 +193,7 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE, the value read as a number where it is one. Raises ConfigError."""
     key, equals, value = text.partition("=")
     if not equals:

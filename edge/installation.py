@@ -16,6 +16,8 @@ from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
 from edge.interfaces import DEVICE, Engine, NodeId, PrivacyClass, ProtocolContext, Transport
 from edge.labels import Classes
+from edge.messaging import run_identity
+from edge.messaging.run_identity import RunIdentity
 from edge.operations.remote import OPERATOR
 from edge.standardization import HOW, ill_scaled
 from edge.transports import mqtt
@@ -155,7 +157,11 @@ class Installation:
     ) -> Device:
         """Put the node together. Raises ConfigError."""
         key = privacy.secret(self.home) if self.config.privacy.noise else 0
-        return device.build(self.config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key)
+        config = self.config
+        identity = RunIdentity(run_identity.named(config.fleet, config.run) if config.run else 0)
+        return device.build(
+            config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key, identity=identity
+        )
 
     def _require_shared_reference(self) -> None:
         """Refuse a reference set of this device's own rows, which no neighbour would have.

@@ -289,6 +289,11 @@ class Delivery:
     payload: bytes
 
 
+PRESENCE = "$presence"
+"""The kind of a delivery by which a transport that knows says that its sender is online or offline (the payload, as in
+`edge.messaging.topics`); no topic has it, so that no neighbour can send it."""
+
+
 @dataclass
 class Traffic:
     """What one device has sent and received so far.
@@ -304,6 +309,10 @@ class Traffic:
     payload_bytes_received: int = 0
     overflowed: int = 0
     """deliveries dropped because there were too many or too large ones"""
+    dropped: int = 0
+    """messages dropped before they left because too many bytes waited to; a neighbour that needs one asks for it"""
+    taken_over: int = 0
+    """times that the broker has ended the connection because another client has this device's name"""
     sent_to: dict[NodeId, int] = field(default_factory=dict)
     """payload bytes by receiver"""
 
@@ -326,6 +335,9 @@ class Transport(Interface):
 
     def receive(self) -> list[Delivery]:
         """Return everything that arrived since the last call, oldest first."""
+
+    def backlog(self, receiver: NodeId) -> int:
+        """Return the bytes handed over for a receiver that have not left yet: to repeat them would not help."""
 
     def wait(self, seconds: float) -> bool:
         """Block until something has arrived (True) or `seconds` have passed (False)."""

@@ -5,7 +5,7 @@ import re
 from edge.errors import ConfigError
 from edge.interfaces import MessageKind, PrivacyClass
 
-SOFT_LABELS = MessageKind("soft-labels", 1, PrivacyClass.DISTRIBUTION, "simplex:8")
+SOFT_LABELS = MessageKind("soft-labels", 1, PrivacyClass.DISTRIBUTION, "delta:3")
 """distributions on reference samples: (R, K), of several heads one below the other"""
 WEIGHTS = MessageKind("weights", 2, PrivacyClass.WEIGHTS)
 """all parameters: (1, P)"""

@@ -26,7 +26,7 @@ from edge.interfaces import (
     Transport,
     everybody,
 )
-from edge.messaging.inbox import CAUSES
+from edge.messaging.inbox import CAUSES, Inbox
 from edge.messaging.mailbox import Mailbox, Waiting
 from edge.privacy import Publish, as_it_is
 
@@ -51,7 +51,13 @@ def telemetry(traffic: Traffic, refused: Mapping[str, int]) -> Row:
         "payload_bytes_sent": float(traffic.payload_bytes_sent),
         **{f"sent_to/{neighbour}": float(size) for neighbour, size in neighbours},
         **{f"refused_{cause}": float(count) for cause, count in few if count},
+        **{key: float(count) for key in ("dropped", "taken_over") if (count := getattr(traffic, key))},
     }
+
+
+def next_round(number: int, last: int, inbox: Inbox) -> int:
+    """The round after `number`: the next one, or that of most neighbours, if they are further; at most the last."""
+    return max(number + 1, min(inbox.majority_round(), last))
 
 
 def rounds(
@@ -77,12 +83,13 @@ def rounds(
         aggregate: the aggregation rule (`edge.robust`).
         publish: what is done to what this device sends (`edge.privacy`).
 
-    A device that was away and finds most of its neighbours more than a round ahead jumps to their round. It learns
-    where they are from what they say or, where they have nothing to say to it, from their answer to its request.
+    A device that was away and finds most of its neighbours more than a round ahead jumps to their round, which is that
+    of the last message that they have sent it. Where they have sent it nothing, it learns from the answers to its
+    requests that it need not wait, and plays the rounds in between alone.
     """
     now, inbox = mailbox.now, mailbox.inbox
     kinds = set() if aggregate is everybody else _distributions(protocol)
-    number = first
+    number, skipped = first, 0
     while number <= last:
         started = now()
         inbox.open(number)
@@ -108,8 +115,12 @@ def rounds(
         if aggregate is not everybody:
             metrics["rejected_by_aggregator"] = metrics.get("rejected_by_aggregator", 0.0) + rejected
         times = {"seconds": now() - started, "wait_seconds": wait_seconds}
-        yield {"round": float(number), **metrics, "timeouts": float(timeouts), **times}
-        number = max(number + 1, inbox.majority_round())
+        unusual = {"skipped": skipped, "offline": len(mailbox.offline)}
+        counts = {key: float(count) for key, count in unusual.items() if count}
+        yield {"round": float(number), **metrics, "timeouts": float(timeouts), **counts, **times}
+        following = next_round(number, last, inbox)
+        skipped += following - number - 1
+        number = following
 
 
 def _published(exchange: Exchange, publish: Publish) -> Exchange:

@@ -46,8 +46,8 @@ class Scenario(RunConfig):
     edge_model: str | None = None
     """with `split_at`: the devices' model, if it is not the first part of `model`"""
     standardize: Literal["auto", "always", "never"] = "auto"
-    """scale the input inside the model, as the reference set needs it (docs/data.md): auto does where its spread is
-    outside 0.2 to 5; bundles are trained as they were exported"""
+    """scale the input inside the model, by the reference set (docs/data.md): auto does, but for models that take token
+    numbers and for bundles, which are trained as they were exported"""
     optimizer: str = "sgd"
     """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
     transport: Literal["memory", "mqtt"] = "memory"

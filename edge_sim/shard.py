@@ -17,7 +17,7 @@ from edge import checkpoint
 from edge.interfaces import Array, Delivery, Engine, NodeId, Traffic
 from edge.messaging.mailbox import MailboxSnapshot, Waiting
 from edge.messaging.topics import publish_size
-from edge.node import Row
+from edge.node import Row, next_round
 from edge.transports.memory import Network
 from edge_sim import boards, replay, work
 from edge_sim.boards import Board
@@ -142,7 +142,7 @@ class Shard:
         device.mailbox.restore(node.mailbox)
         device.traffic.restore(node.traffic)
         device.row, host.kept = node.row, node.kept
-        self.make.resume(device, max(int(device.row["round"]) + 1, device.inbox.majority_round()))
+        self.make.resume(device, next_round(int(device.row["round"]), device.node.config.rounds, device.inbox))
 
     def conclude(self, unread: Mapping[int, Sequence[Delivery]]) -> None:
         """End the run: what has arrived for nodes since their last turn counts as received, though nobody reads it."""

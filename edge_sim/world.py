@@ -216,7 +216,7 @@ def _standardized(
 ) -> tuple[dict[str | None, Model | Bundle], tuple[str, ...]]:
     """The models, their input scaled as the scenario says, and notes of that."""
     wrong = ill_scaled(reference)
-    wanted = scenario.standardize == "always" or (scenario.standardize == "auto" and bool(wrong))
+    auto, floats = scenario.standardize == "auto", reference.dtype.kind == "f"
     origin = f"the reference set ({scenario.reference} of {scenario.data})"
     scaled, notes = dict(models), list[str]()
     for key, model in models.items():
@@ -224,7 +224,7 @@ def _standardized(
             plain = model.manifest.standardization is None and model.manifest.backbone is None
             if wrong and plain:
                 notes.append(f"{scenario.data} has {wrong}, and {key} does not scale it: {HOW}")
-        elif wanted and not (scenario.standardize == "auto" and takes_tokens(model)):
+        elif scenario.standardize == "always" or (auto and floats and not takes_tokens(model)):
             scaled[key] = chosen = standardize(model, reference, origin)
             notes += chosen.notes[len(model.notes) :]
         elif wrong:

@@ -20,7 +20,7 @@ from edge.command import guarded
 from edge.errors import ConfigError
 from edge.labels import LEAST, declared
 from edge.plugins import names
-from edge.task import TASKS, task
+from edge.task import TASKS
 from export import load as loading
 from export import trained, zoo
 from export.errors import ExportError
@@ -167,11 +167,9 @@ def _export(args: argparse.Namespace) -> int:
         written = save(prepared.training, prepared.model, folder)
         whole = _costs(prepared.whole, prepared.objective, update) if _selection(args) != "all" else None
         if args.json:
-            reports.append(
-                facts(written, prepared.model.notes) | ({} if whole is None else {"if_all_were_trained": whole})
-            )
+            reports.append(facts(written) | ({} if whole is None else {"if_all_were_trained": whole}))
         else:
-            show(written, prepared.model.notes, whole=whole)
+            show(written, whole=whole)
     if args.json:
         one = reports[0] if len(reports) == 1 else dict(zip(("edge", "server"), reports, strict=True))
         print(json.dumps(one, indent=1))
@@ -180,7 +178,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _prepare(args: argparse.Namespace, update: Update) -> dict[Path, Prepared]:
     """Everything that is to be written, by folder."""
-    least = 1 if args.task and not task(args.task).classes else LEAST
+    kind = outputs.named(args.objective, args.task)
+    least = LEAST if kind is None or kind.classes else 1
     args.classes, class_names = declared(args.classes, least) if args.classes is not None else (None, ())
     frozen = _backbone(args) if args.backbone else None
     if frozen:

@@ -39,7 +39,7 @@ SHOWN = (
 CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "memory_mb", "temperature")
 """of a device that are kept"""
 OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
-REFUSALS = ("refused_malformed", "refused_foreign", "rejected_invalid", "rejected_by_aggregator")
+REFUSALS = ("refused_malformed", "refused_foreign", "refused_run", "rejected_invalid", "rejected_by_aggregator")
 DIGESTS = f"refused_{OTHER_DIGEST}"
 NAMED = 3
 """neighbours that an alarm names"""

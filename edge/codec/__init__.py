@@ -13,16 +13,20 @@
 (`edge.specs`).
 """
 
-from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, Request, decode, request, requested
+from edge.codec._header import CHUNK, HEADER, RETRANSMIT, Chunk, decode
 from edge.codec._message import bases_of, encode, join, payload_size
 from edge.codec._registry import CODECS, canonical, carried, find, names
+from edge.codec._request import NOTHING, SESSION, Greeting, Request, greeting, parse, request, requested
 
 __all__ = [
     "CHUNK",
     "CODECS",
     "HEADER",
+    "NOTHING",
     "RETRANSMIT",
+    "SESSION",
     "Chunk",
+    "Greeting",
     "Request",
     "bases_of",
     "canonical",
@@ -30,8 +34,10 @@ __all__ = [
     "decode",
     "encode",
     "find",
+    "greeting",
     "join",
     "names",
+    "parse",
     "payload_size",
     "request",
     "requested",

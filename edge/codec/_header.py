@@ -2,7 +2,7 @@
 
     at  size  field
      0     2  "Mu"
-     2     1  version of this format, 1
+     2     1  version of this format, 2 or 1
      3     1  kind of message (`edge.kinds`)
      4     1  coding of the body: the ID of a file in this folder; 0 for a request
      5     1  reserved, 0
@@ -13,8 +13,10 @@
     16     8  digest: what the values are about
     24     4  rows of the whole message, from 1; 0 in a request
     28     4  columns of the whole message, from 1; 0 in a request
-    32     4  length of this chunk's body, in bytes
+    32     4  version 2: the run that it belongs to; version 1: length of this chunk's body, in bytes
     36     4  CRC-32 (IEEE 802.3) of bytes 0..35 followed by the body
+
+A transport delivers whole payloads, so that version 2 needs no length; the checksum finds one that was cut short.
 
 Every chunk carries the whole header, so that any of them explains the message it belongs to. The
 checksum finds every single flipped bit; it is no protection against malice, which the broker's
@@ -23,13 +25,13 @@ access rules and the receiver's checks of every value are for.
 
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge import kinds
 from edge.errors import MessageError
 
-VERSION = 1
+VERSION = 2
+"""of what is written for a run; what is of no run is written, and read, in version 1"""
 RETRANSMIT = kinds.RESERVED
 """Topic kind of a request: send your message of that kind and round again."""
 CHUNK = 512_000
@@ -46,7 +48,7 @@ HEADER = _FORMAT.size + 4
 
 @dataclass(frozen=True)
 class Chunk:
-    """One payload, checked. rows, columns: of the whole message."""
+    """One payload, checked. rows, columns: of the whole message. run: None in version 1, which knows of none."""
 
     kind: str
     coding: int
@@ -57,6 +59,7 @@ class Chunk:
     rows: int
     columns: int
     body: bytes
+    run: int | None = None
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -65,7 +68,7 @@ def pack(chunk: Chunk) -> bytes:
         raise ValueError(f"message kind '{chunk.kind}' is not declared; there are: {', '.join(kinds.declared())}")
     head = _FORMAT.pack(
         _MAGIC,
-        VERSION,
+        1 if chunk.run is None else VERSION,
         kind.number,
         chunk.coding,
         0,
@@ -76,7 +79,7 @@ def pack(chunk: Chunk) -> bytes:
         chunk.digest,
         chunk.rows,
         chunk.columns,
-        len(chunk.body),
+        len(chunk.body) if chunk.run is None else chunk.run,
     )
     return head + zlib.crc32(chunk.body, zlib.crc32(head)).to_bytes(4, "little") + chunk.body
 
@@ -90,64 +93,24 @@ def decode(payload: bytes) -> Chunk:
     if not HEADER <= len(payload) <= CHUNK:
         raise MessageError(f"a payload has {HEADER} to {CHUNK} bytes, this one has {len(payload)}")
     head, body = payload[: _FORMAT.size], payload[HEADER:]
-    magic, version, kind, coding, zero, index, count, zeros, number, digest, rows, columns, length = _FORMAT.unpack(
-        head
-    )
+    magic, version, kind, coding, zero, index, count, zeros, number, digest, rows, columns, last = _FORMAT.unpack(head)
     if magic != _MAGIC:
         raise MessageError("not a Murmur message: it does not begin with 'Mu'")
-    if version != VERSION:
-        raise MessageError(f"the message has format version {version}, this device reads version {VERSION}")
-    if length != len(body):
-        raise MessageError(f"the header announces a body of {length} bytes, there are {len(body)}")
+    if version not in (1, VERSION):
+        raise MessageError(f"the message has format version {version}, this device reads versions 1 and {VERSION}")
+    if version == 1 and last != len(body):
+        raise MessageError(f"the header announces a body of {last} bytes, there are {len(body)}")
     if zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") != payload[_FORMAT.size : HEADER]:
         raise MessageError("the checksum does not fit: the message was altered on its way")
     declared = kinds.numbered(kind)
     if declared is None:
-        raise MessageError(f"message kind {kind} is not known to version {VERSION}")
+        raise MessageError(f"message kind {kind} is not known to version {version}")
     if zero or zeros:
-        raise MessageError(f"the reserved bytes of a version {VERSION} header are 0, here {zero} and {zeros}")
+        raise MessageError(f"the reserved bytes of a version {version} header are 0, here {zero} and {zeros}")
     most = 1 + WIDEST * rows * columns // (CHUNK - HEADER)
     # 2^32 - 1 rows of no columns have no values and no body, and still ask for 32 GB of row sums
     empty = coding != 0 and rows * columns == 0
     if not index < count <= most or number == 0 or empty or rows * columns > LARGEST:
         raise MessageError(f"impossible header: chunk {index} of {count}, round {number}, {rows} x {columns} values")
-    return Chunk(declared.name, coding, index, count, number, digest, rows, columns, body)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for again. missing: only these chunks, of a message of `count`; all of it if there are none."""
-
-    kind: str
-    round: int
-    missing: tuple[int, ...] = ()
-    count: int = 0
-
-
-def request(kind: str, number: int, digest: bytes, missing: Sequence[int] = (), count: int = 0) -> bytes:
-    """Write a request for a message.
-
-    Args:
-        kind: of the message.
-        number: its round.
-        digest: its digest.
-        missing: indices of the chunks that are wanted, ascending; all if there are none.
-        count: chunks of the whole message, with `missing`.
-
-    Returns:
-        The payload.
-    """
-    body = struct.pack(f"<{1 + len(missing)}H", count, *missing) if missing else b""
-    return pack(Chunk(kind, 0, 0, 1, number, digest, 0, 0, body))
-
-
-def requested(payload: bytes) -> Request:
-    """Read a request. Raises MessageError."""
-    chunk = decode(payload)
-    numbers = struct.unpack(f"<{len(chunk.body) // 2}H", chunk.body[: len(chunk.body) // 2 * 2])
-    if chunk.coding or chunk.rows or chunk.columns or len(chunk.body) % 2:
-        raise MessageError("a request has no values")
-    count, missing = (numbers[0], numbers[1:]) if numbers else (0, ())
-    if numbers and not (missing and sorted(set(missing)) == list(missing) and missing[-1] < count):
-        raise MessageError(f"a request for chunks {missing} of {count}")
-    return Request(chunk.kind, chunk.round, missing, count)
+    run = None if version == 1 else last
+    return Chunk(declared.name, coding, index, count, number, digest, rows, columns, body, run)

@@ -13,7 +13,7 @@ from edge.interfaces import Message
 _PIECE = CHUNK - HEADER
 
 
-def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list[bytes]:
+def encode(message: Message, coding: str, bases: Sequence[Message] = (), run: int | None = None) -> list[bytes]:
     """Code a message: header and body, in as few payloads as fit.
 
     Args:
@@ -21,6 +21,7 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
         coding: name of a coding, e.g. "simplex:8".
         bases: what was sent before to the same receiver, as it decodes it, the newest first; a coding may send the
             difference.
+        run: the one that the message belongs to; without it, the payloads are of version 1.
 
     Returns:
         Payloads of at most CHUNK bytes.
@@ -45,7 +46,7 @@ def encode(message: Message, coding: str, bases: Sequence[Message] = ()) -> list
     body: bytes = form.encode(message.values, known) if form.bases else form.encode(message.values)
     pieces = [body[at : at + _PIECE] for at in range(0, len(body), _PIECE)] or [b""]
     return [
-        pack(Chunk(message.kind, form.id, i, len(pieces), message.round, message.digest, rows, columns, piece))
+        pack(Chunk(message.kind, form.id, i, len(pieces), message.round, message.digest, rows, columns, piece, run))
         for i, piece in enumerate(pieces)
     ]
 
@@ -110,4 +111,4 @@ def payload_size(rows: int, columns: int, coding: str) -> int:
 
 
 def _identity(chunk: Chunk) -> tuple[object, ...]:
-    return chunk.kind, chunk.coding, chunk.count, chunk.round, chunk.digest, chunk.rows, chunk.columns
+    return chunk.kind, chunk.coding, chunk.count, chunk.round, chunk.digest, chunk.rows, chunk.columns, chunk.run

@@ -38,6 +38,11 @@ def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
     for name, value in given.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise EngineError(f"'{name}' holds NaN or infinite values in row {_odd(value)}; no step was taken")
+    if sum(rows(given)) < manifest.least_rows:
+        raise EngineError(
+            "a step of one row: a normalization by the batch sees one value a channel there, and its variance is 0; "
+            "train with larger batches, or export with --batch-norm frozen"
+        )
     if (y := given.get("labels")) is not None:
         labels(manifest, y)
 

@@ -8,6 +8,9 @@ from edge.messaging.inbox import Inbox
 from edge.messaging.outbox import KEPT_ROUNDS
 from edge.messaging.retransmission import RequestSchedule, Retransmitter
 
+OFFLINE_PATIENCE = 2
+"""How many times as long as in a round it waits for a neighbour that the broker says is offline: time to start again,
+so that its process may end and come back without anybody missing a message."""
 Received = dict[NodeId, dict[str, Message]]
 """sender -> kind -> message"""
 
@@ -27,12 +30,14 @@ class Collector:
     retransmitter: sends requests.
     read: sorts what the transport has received into the inbox.
     now: the device's clock, in seconds.
+    offline: neighbours that the broker says are gone, and since when by this clock.
     """
 
     inbox: Inbox
     retransmitter: Retransmitter
     read: Callable[[], None]
     now: Callable[[], float]
+    offline: Mapping[NodeId, float]
 
     def collect(
         self, wait_for: Mapping[NodeId, Sequence[str]], number: int, deadline: float
@@ -40,14 +45,22 @@ class Collector:
         """See `edge.messaging.mailbox.Mailbox.collect`."""
         wanted = [(sender, kind) for sender, kinds in wait_for.items() for kind in kinds]
         received: Received = {}
-        schedule = RequestSchedule(self.now())
+        begin = self.now()
+        schedule = RequestSchedule(begin)
         while True:
             self.read()
             missing = self._take(wanted, received)
-            if not missing or self.now() >= deadline or self._passed_by(missing, number):
+            end = self._end(missing, deadline, deadline - begin)
+            if not missing or self.now() >= end or self._passed_by(missing, number):
                 return received
             self._request(missing, schedule)
-            yield Waiting(tuple(dict.fromkeys(sender for sender, _ in missing)), min(deadline, schedule.next))
+            yield Waiting(tuple(dict.fromkeys(sender for sender, _ in missing)), min(end, schedule.next))
+
+    def _end(self, missing: Sequence[tuple[NodeId, str]], deadline: float, patience: float) -> float:
+        """Until when it waits: the deadline, or sooner if all that are missing have been offline for a while."""
+        grace = OFFLINE_PATIENCE * patience
+        ends = (min(deadline, self.offline.get(sender, deadline) + grace) for sender, _ in missing)
+        return max(ends, default=deadline)
 
     def _take(self, wanted: Sequence[tuple[NodeId, str]], received: Received) -> list[tuple[NodeId, str]]:
         """Move what the inbox has of `wanted` into `received`; returns what is still missing."""
@@ -62,8 +75,11 @@ class Collector:
         return missing
 
     def _passed_by(self, missing: Sequence[tuple[NodeId, str]], number: int) -> bool:
-        """Whether all senders are so far ahead that they no longer keep their messages of round `number`."""
-        return all(self.inbox.newest(sender) > number + KEPT_ROUNDS for sender, _ in missing)
+        """Whether nothing can come: all senders are too far ahead to keep messages of round `number`, or have none."""
+        return all(
+            self.inbox.newest(sender) > number + KEPT_ROUNDS or not self.inbox.is_expected(sender, kind)
+            for sender, kind in missing
+        )
 
     def _request(self, missing: Sequence[tuple[NodeId, str]], schedule: RequestSchedule) -> None:
         """Request what is due, and at once what can only have been lost."""

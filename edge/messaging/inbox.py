@@ -4,6 +4,7 @@ Counts, by cause of refusal:
     malformed     not a message, or altered on its way
     foreign       from a device that is no neighbour, or not what that neighbour is expected to send
     duplicate     received before
+    run           of another run of the fleet (`edge.messaging.run_identity`)
     late          of a round that is over
     early         of a round more than `MAX_EARLY` rounds after the open one
     missing_base  coded as the change since a message that is not here; to be requested whole
@@ -20,11 +21,15 @@ from dataclasses import dataclass, field
 from edge.codec import CHUNK, HEADER, Chunk, bases_of, decode, join, request
 from edge.errors import BaseMissing, MessageError
 from edge.interfaces import Delivery, Format, Message, NodeId
+from edge.messaging.run_identity import RunIdentity
 
 MAX_EARLY = 3
 """Rounds after the open one whose messages are kept. Neighbours in step are at most one round apart; the others are
 for a device that was away for a moment, and bound the memory that a neighbour can take."""
-CAUSES = ("malformed", "foreign", "duplicate", "late", "early", "missing_base")
+MAX_MALFORMED = 4
+"""Bodies of one neighbour in one round that do not decode, at most: further ones of that round are not looked at. Only
+malice makes them, as the checksum finds damage; and some bodies take long to refuse."""
+CAUSES = ("malformed", "foreign", "run", "duplicate", "late", "early", "missing_base")
 OTHER_DIGEST = "other_digest/"
 
 _log = logging.getLogger(__name__)
@@ -41,6 +46,9 @@ class NeighbourSnapshot:
     taken: frozenset[_Key]
     bases: Mapping[str, Sequence[Message]]
     missing_base: frozenset[_Key]
+    checked: int = 0
+    has_run: bool = False
+    malformed: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,15 @@ class InboxSnapshot:
 class _Neighbour:
     formats: Mapping[str, Format]
     newest: int = 0
+    """the latest round that anything it has sent is of, requests included"""
+    checked: int = 0
+    """the latest round that a message of its is of, which had the run, digest and size that were expected"""
+    has_run: bool = False
+    """whether its messages have a run: none without one is accepted from then on"""
+    malformed: int = 0
+    """bodies in the open round that did not decode"""
+    nothing: set[str] = field(default_factory=set)
+    """kinds of which it has said that it has sent none in the open round"""
     partial: dict[_Key, dict[int, Chunk]] = field(default_factory=dict)
     whole: dict[_Key, Message] = field(default_factory=dict)
     taken: set[_Key] = field(default_factory=set)
@@ -101,6 +118,9 @@ class _Neighbour:
             frozenset(self.taken),
             {kind: tuple(messages) for kind, messages in self.bases.items()},
             frozenset(self.missing_base),
+            self.checked,
+            self.has_run,
+            self.malformed,
         )
 
     def restore(self, snapshot: NeighbourSnapshot) -> None:
@@ -110,6 +130,7 @@ class _Neighbour:
         self.taken = set(snapshot.taken)
         self.bases = {kind: list(messages) for kind, messages in snapshot.bases.items()}
         self.missing_base = set(snapshot.missing_base)
+        self.checked, self.has_run, self.malformed = snapshot.checked, snapshot.has_run, snapshot.malformed
 
 
 class Inbox:
@@ -121,9 +142,11 @@ class Inbox:
 
     Args:
         accepts: sender -> the formats of the messages it may send; anything else is foreign.
+        identity: the run whose messages are accepted; that of an emulated fleet if absent.
     """
 
-    def __init__(self, accepts: Mapping[NodeId, Sequence[Format]]) -> None:
+    def __init__(self, accepts: Mapping[NodeId, Sequence[Format]], identity: RunIdentity | None = None) -> None:
+        self.identity = identity or RunIdentity()
         self.counts = dict.fromkeys(CAUSES, 0)
         """messages refused so far, by cause"""
         self.other_digests: dict[NodeId, int] = {}
@@ -132,12 +155,39 @@ class Inbox:
         """the round that is open"""
         self._neighbours = {name: _Neighbour({f.kind: f for f in formats}) for name, formats in accepts.items()}
         self._logged: set[NodeId] = set()
+        self._strangers: set[NodeId] = set()
 
     def open(self, number: int) -> None:
         """From now on keep messages of this round and of the next few, and forget older ones."""
         self.round = number
         for neighbour in self._neighbours.values():
             neighbour.forget(before=number)
+            neighbour.malformed = 0
+            neighbour.nothing.clear()
+
+    def admits(self, sender: NodeId, run: int | None) -> bool:
+        """Whether something of that run (None: of version 1 of the format) belongs to this device's; counts if not."""
+        neighbour = self._neighbours.get(sender)
+        if run is None:
+            belongs = neighbour is None or not neighbour.has_run
+        else:
+            belongs = run == self.identity.run
+            if neighbour is not None:
+                neighbour.has_run |= belongs
+        if not belongs:
+            self.counts["run"] += 1
+            self._strangers |= {sender} & self._neighbours.keys()
+        return belongs
+
+    def take_strangers(self) -> list[NodeId]:
+        """Neighbours that have sent something of another run since the last call, sorted."""
+        strangers = sorted(self._strangers)
+        self._strangers.clear()
+        return strangers
+
+    def knows(self, sender: NodeId) -> bool:
+        """Whether it is a neighbour."""
+        return sender in self._neighbours
 
     def put(self, delivery: Delivery) -> None:
         """Keep what arrived, or count why not."""
@@ -149,11 +199,13 @@ class Inbox:
             chunk = decode(delivery.payload)
             if chunk.kind != delivery.kind:
                 raise MessageError(f"its topic says {delivery.kind}, its header {chunk.kind}")
+            if not self.admits(delivery.sender, chunk.run):
+                return
             if cause := self._refusal(neighbour, chunk):
                 self.counts[cause] += 1
                 self._note_digest(delivery.sender, chunk)
             else:
-                neighbour.keep(chunk)
+                self._keep(neighbour, chunk)
         except BaseMissing:
             self.counts["missing_base"] += 1
             neighbour.missing_base.add((chunk.kind, chunk.round))
@@ -182,7 +234,7 @@ class Inbox:
         chunks = neighbour.partial.get((kind, self.round), {})
         count = next((chunk.count for chunk in chunks.values()), 0)
         missing = [i for i in range(count) if i not in chunks]
-        return request(kind, self.round, neighbour.formats[kind].digest, missing, count)
+        return request(kind, self.round, neighbour.formats[kind].digest, missing, count, self.identity.run)
 
     def is_chunked(self, sender: NodeId, kind: str) -> bool:
         """Whether the sender's messages of this kind may take several payloads."""
@@ -198,13 +250,25 @@ class Inbox:
             neighbour = self._neighbours[sender]
             neighbour.newest = max(neighbour.newest, number)
 
+    def note_nothing(self, sender: NodeId, kind: str, number: int) -> None:
+        """Note that the sender has sent no message of this kind in round `number`, and will not."""
+        if number == self.round and sender in self._neighbours:
+            self._neighbours[sender].nothing.add(kind)
+
+    def is_expected(self, sender: NodeId, kind: str) -> bool:
+        """Whether a message of this kind and of the open round may still come."""
+        return kind not in self._neighbours[sender].nothing
+
     def newest(self, sender: NodeId) -> int:
         """The highest round of which the sender has sent something; 0 if it has sent nothing."""
         return self._neighbours[sender].newest
 
     def majority_round(self) -> int:
-        """The lowest round that most neighbours have reached, which no minority can pretend; 0 without neighbours."""
-        reached = sorted((n.newest for n in self._neighbours.values()), reverse=True)
+        """The lowest round of which most neighbours have sent a message, which no minority can pretend; 0 without any.
+
+        A request does not count, nor does what its sender says in it.
+        """
+        reached = sorted((n.checked for n in self._neighbours.values()), reverse=True)
         return reached[len(reached) // 2] if reached else 0
 
     @property
@@ -230,6 +294,19 @@ class Inbox:
         for name, neighbour in snapshot.neighbours.items():
             self._neighbours[name].restore(neighbour)
 
+    def _keep(self, neighbour: _Neighbour, chunk: Chunk) -> None:
+        """Raises MessageError: it completes a message that does not decode."""
+        if neighbour.malformed >= MAX_MALFORMED:
+            self.counts["malformed"] += 1
+            return
+        try:
+            neighbour.keep(chunk)
+        except BaseMissing:
+            raise
+        except MessageError:
+            neighbour.malformed += 1
+            raise
+
     def _note_digest(self, sender: NodeId, chunk: Chunk) -> None:
         """Count a refused message whose digest is all that is wrong with it; log the first of each neighbour."""
         expected = self._neighbours[sender].formats.get(chunk.kind)
@@ -252,6 +329,7 @@ class Inbox:
         if expected is None or not expected.fits(chunk.digest, chunk.rows, chunk.columns):
             return "foreign"
         neighbour.newest = max(neighbour.newest, chunk.round)
+        neighbour.checked = max(neighbour.checked, chunk.round)
         if chunk.round < self.round:
             return "late"
         if chunk.round > self.round + MAX_EARLY:

@@ -4,12 +4,13 @@ It knows neither the clock nor the transport, and not who is still there: see `e
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edge.codec import Request, bases_of, decode, encode, join
 from edge.interfaces import Array, Exchange, Message, NodeId
+from edge.messaging.run_identity import EMULATED, RunIdentity
 
 KEPT_ROUNDS = 2
 """Rounds whose messages can be asked for again. A neighbour that is further behind gives its round up and joins the
@@ -21,13 +22,15 @@ class SentMessage:
     """One message to one receiver.
 
     message: as the receiver decodes it. payloads: as they were sent, where there are several and coding the message
-    again would give others (deltas); else empty. quiet_until: seconds of the device's clock before which it is not
-    sent again; the retransmitter's note.
+    again would give others (deltas); else empty. run: the one that they name. quiet_until: seconds of the device's
+    clock before which it is not sent again, and answers: how often it was; the retransmitter's notes.
     """
 
     message: Message
     payloads: tuple[bytes, ...] = ()
+    run: int = EMULATED
     quiet_until: float = 0.0
+    answers: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class Outbox:
 
     Args:
         coding: kind of message -> how its body is coded (`edge.codec`).
+        identity: the run that messages are sent for.
     """
 
     coding: Mapping[str, str]
+    identity: RunIdentity = field(default_factory=RunIdentity)
     _sent: dict[tuple[str, int], dict[NodeId, SentMessage]] = field(default_factory=dict)
     _bases: dict[tuple[NodeId, str], list[Message]] = field(default_factory=dict)
     """what the next message to a receiver can be coded against, the newest first"""
@@ -71,7 +76,7 @@ class Outbox:
                 bases = self._bases.get((receiver, message.kind), [])
                 key = tuple(map(id, (message, *bases)))
                 if key not in coded:
-                    payloads = tuple(encode(message, self.coding[message.kind], bases))
+                    payloads = tuple(encode(message, self.coding[message.kind], bases, self.identity.run))
                     coded[key] = payloads, join([decode(payload) for payload in payloads], bases)
                 payloads, decoded = coded[key]
                 self._remember(decoded, receiver, payloads)
@@ -87,10 +92,11 @@ class Outbox:
         Chunks are repeated as they were sent. The whole message is coded without a delta base, which the receiver may
         not have; it decodes to the same values (`edge.codec`).
         """
-        sent = record.payloads or self._whole(record.message)
+        kept = record.payloads if record.run == self.identity.run else ()
+        sent = kept or self._whole(record.message)
         if request.missing and request.count == len(sent):
             return [sent[index] for index in request.missing]
-        return self._whole(record.message) if record.payloads else sent
+        return self._whole(record.message) if kept else sent
 
     def state(self) -> dict[str, Array]:
         """Everything that can still be asked for, as arrays by name: KIND/ROUND/DIGEST/RECEIVER,RECEIVER,...
@@ -122,34 +128,24 @@ class Outbox:
 
     def snapshot(self) -> OutboxSnapshot:
         """A copy of all it holds, for `restore`; messages and payloads, which never change, are shared."""
-        sent = {
-            key: {
-                receiver: SentMessage(record.message, record.payloads, record.quiet_until)
-                for receiver, record in by_receiver.items()
-            }
-            for key, by_receiver in self._sent.items()
-        }
+        sent = {key: {who: replace(record) for who, record in records.items()} for key, records in self._sent.items()}
         return OutboxSnapshot(sent, {key: tuple(bases) for key, bases in self._bases.items()})
 
     def restore(self, snapshot: OutboxSnapshot) -> None:
         """Put back what `snapshot` gave."""
         self._sent = {
-            key: {
-                receiver: SentMessage(record.message, record.payloads, record.quiet_until)
-                for receiver, record in by_receiver.items()
-            }
-            for key, by_receiver in snapshot.sent.items()
+            key: {who: replace(record) for who, record in records.items()} for key, records in snapshot.sent.items()
         }
         self._bases = {key: list(bases) for key, bases in snapshot.bases.items()}
 
     def _whole(self, message: Message) -> list[bytes]:
-        return encode(message, self.coding[message.kind])
+        return encode(message, self.coding[message.kind], run=self.identity.run)
 
     def _remember(self, message: Message, receiver: NodeId, payloads: tuple[bytes, ...]) -> None:
         if kept := bases_of(self.coding[message.kind]):
             bases = self._bases.setdefault((receiver, message.kind), [])
             bases[:] = [message, *bases][:kept]
-        record = SentMessage(message, payloads if kept and len(payloads) > 1 else ())
+        record = SentMessage(message, payloads if kept and len(payloads) > 1 else (), self.identity.run)
         self._sent.setdefault((message.kind, message.round), {})[receiver] = record
         for key in [key for key in self._sent if key[1] <= message.round - KEPT_ROUNDS]:
             del self._sent[key]

@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge.codec import RETRANSMIT, request, requested
-from edge.errors import MessageError
-from edge.interfaces import Delivery, NodeId, Transport
+from edge.codec import NOTHING, RETRANSMIT, Request, request
+from edge.interfaces import NodeId, Transport
 from edge.messaging.inbox import Inbox
 from edge.messaging.outbox import KEPT_ROUNDS, Outbox
 
@@ -23,6 +22,10 @@ instead: on a slow link the answers queue up behind what is still on its way."""
 ANSWER_INTERVAL = REQUEST_INTERVAL / 2
 """Seconds between two answers for the same message to the same neighbour, at least. Who asks often costs little power
 then, and an honest neighbour, which asks every REQUEST_INTERVAL, is always answered."""
+ANSWERS = 16
+"""Answers for the same message to the same neighbour, after which it gets one in LATER_ANSWER_INTERVAL only: where half
+of all messages are lost, one neighbour in 65,000 needs more."""
+LATER_ANSWER_INTERVAL = 60.0
 
 
 class RequestSchedule:
@@ -74,15 +77,12 @@ class Retransmitter:
 
     def announce(self, neighbour: NodeId, kind: str, number: int) -> None:
         """Tell a neighbour that this device is in round `number`: a request with no digest, which nothing answers."""
-        self.transport.send(neighbour, RETRANSMIT, request(kind, number, bytes(8)))
+        self.transport.send(neighbour, RETRANSMIT, request(kind, number, bytes(8), run=self.inbox.identity.run))
 
-    def answer(self, delivery: Delivery) -> None:
-        """Send a neighbour again what it asks for, at most once in ANSWER_INTERVAL; count a malformed request."""
-        requester = delivery.sender
-        try:
-            wanted = requested(delivery.payload)
-        except MessageError as reason:
-            self.inbox.reject_malformed(requester, reason)
+    def answer(self, requester: NodeId, wanted: Request) -> None:
+        """Send a neighbour again what it asks for, unless it was sent just now, or has not even left yet."""
+        if wanted.nothing:
+            self.inbox.note_nothing(requester, wanted.kind, wanted.round)
             return
         self.inbox.reached(requester, wanted.round)
         if self.inbox.round < wanted.round <= self.inbox.round + KEPT_ROUNDS:
@@ -94,11 +94,17 @@ class Retransmitter:
             return
         record = self.outbox.find(requester, wanted.kind, wanted.round)
         if record is None:
+            if wanted.round < self.inbox.round:  # it need not wait, as nothing will come
+                words = request(wanted.kind, wanted.round, NOTHING, run=self.inbox.identity.run)
+                self.transport.send(requester, RETRANSMIT, words)
             return
         self.last_request = self.now()
-        if self.last_request < record.quiet_until:
+        if self.last_request < record.quiet_until or self.transport.backlog(requester):
             return
-        record.quiet_until = self.last_request + ANSWER_INTERVAL
+        record.answers += 1
+        record.quiet_until = self.last_request + (
+            ANSWER_INTERVAL if record.answers < ANSWERS else LATER_ANSWER_INTERVAL
+        )
         for payload in self.outbox.payloads(record, wanted):
             self.transport.send(requester, wanted.kind, payload)
 

@@ -21,6 +21,8 @@ EXPIRY = 24 * 3600
 """Seconds after which the broker may forget an undelivered message (MQTT 5)."""
 STATUS, TELEMETRY = "status", "telemetry"
 """channels of a device's own topics"""
+ONLINE, OFFLINE = b"online", b"offline"
+"""what a status says"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """of a fleet, a device, a kind: `name` is the one check. A name is also that of a folder, so none is ".." or hidden."""
 

@@ -120,6 +120,10 @@ class AdministeredTransport:
                 self._answer(delivery)
         return [delivery for delivery in deliveries if delivery.sender != OPERATOR]
 
+    def backlog(self, receiver: NodeId) -> int:
+        """See `Transport.backlog`."""
+        return self.inner.backlog(receiver)
+
     def wait(self, seconds: float) -> bool:
         """See `Transport.wait`."""
         return self.inner.wait(seconds)

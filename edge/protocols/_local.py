@@ -28,7 +28,7 @@ class LocalSettings:
     schedule: by which factor the rate is multiplied as rounds go by, instead of decay_after (`edge.schedules`).
     """
 
-    local_steps: int = 5
+    local_steps: int = 10
     batch_size: int = 32
     order: Literal["shuffled", "stream"] = "shuffled"
     learning_rate: float = 0.1

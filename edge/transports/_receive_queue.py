@@ -46,6 +46,7 @@ class ReceiveQueue:
         self._waiting: deque[Delivery] = deque()
         self._of: dict[str, int] = {}
         self._bytes = 0
+        self._woken = False
         self._changed = threading.Condition()
 
     def put(self, delivery: Delivery) -> None:
@@ -67,6 +68,24 @@ class ReceiveQueue:
             self._bytes += size
             self._changed.notify_all()
 
+    def note(self, delivery: Delivery) -> None:
+        """Keep what the transport itself says, of which at most the newest per sender waits; it is no traffic."""
+        with self._changed:
+            for older in [d for d in self._waiting if (d.sender, d.kind) == (delivery.sender, delivery.kind)]:
+                self._waiting.remove(older)
+                self._of[older.sender] -= 1
+                self._bytes -= len(older.payload)
+            self._waiting.append(delivery)
+            self._of[delivery.sender] = self._of.get(delivery.sender, 0) + 1
+            self._bytes += len(delivery.payload)
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let `wait` return now, once: something else has happened."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
     def take(self) -> list[Delivery]:
         """Remove and return everything, oldest first."""
         with self._changed:
@@ -74,12 +93,13 @@ class ReceiveQueue:
             self._waiting.clear()
             self._of.clear()
             self._bytes = 0
+            self._woken = False
             return deliveries
 
     def wait(self, seconds: float) -> bool:
         """Wait until something has arrived (True), or for `seconds` (False)."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self._waiting), timeout=seconds)
+            return self._changed.wait_for(lambda: bool(self._waiting) or self._woken, timeout=seconds)
 
     def _drop(self, delivery: Delivery) -> None:
         self._waiting.remove(delivery)

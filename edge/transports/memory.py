@@ -70,6 +70,10 @@ class MemoryTransport:
         """See `Transport.receive`."""
         return self.queue.take()
 
+    def backlog(self, receiver: NodeId) -> int:
+        """Nothing: what is sent has left."""
+        return 0
+
     def wait(self, seconds: float) -> bool:
         """Return at once whether something has arrived: nothing can arrive while the only thread waits."""
         return self.queue.wait(0)

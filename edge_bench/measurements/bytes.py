@@ -12,7 +12,7 @@ With TLS the same job is run again, and the difference is what TLS costs, its ha
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,16 +110,17 @@ def measure(scenario: Scenario, *, tls: bool, progress: Progress = lambda *_: No
     runs: list[TrafficRun] = []
     edges: list[EdgeTraffic] = []
     for secure in (False, True) if tls else (False,):
-        with _broker(secure) as (url, credentials):
-            recorders = _play(scenario, url, credentials, progress)
+        world = worlds.build(scenario)
+        with _broker(secure, [*world.names, *fleet.CENTRES]) as (url, credentials):
+            recorders = _play(world, url, credentials, progress)
         runs.append(TrafficRun(tls=secure, devices=[_line(recorder, recorders) for recorder in recorders]))
         edges = edges or _edges(scenario, recorders)
     return Bytes(scenario=scenario.model_dump(mode="json"), edges=edges, runs=runs)
 
 
 @contextmanager
-def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Credentials | None]]]:
-    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, a device's credentials)."""
+def _broker(secure: bool, names: Sequence[NodeId]) -> Iterator[tuple[str, Callable[[NodeId], Credentials | None]]]:
+    """Start a broker, with TLS as `edge-broker init` sets it up; yield (its URL, the credentials of these names)."""
     if not secure:
         with embedded.running() as broker:
             yield broker.url, lambda _: None
@@ -127,18 +128,20 @@ def _broker(secure: bool) -> Iterator[tuple[str, Callable[[NodeId], Credentials 
     with TemporaryDirectory() as folder:
         port = free_port(None)
         home = fleet.init(Path(folder) / FLEET, FLEET, ["127.0.0.1"], port)
+        folders = {name: fleet.enrol(home, name, DAYS) for name in names}
         with mosquitto.run(rules.configuration(home.broker, port, "127.0.0.1"), home.broker, port):
-            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(fleet.enrol(home, me, DAYS))
+            yield f"mqtts://127.0.0.1:{port}", lambda me: Credentials.of_folder(folders[me])
 
 
 def _play(
-    scenario: Scenario,
+    world: worlds.World,
     url: str,
     credentials: Callable[[NodeId], Credentials | None],
     progress: Progress,
 ) -> list[Recorder]:
     """Play all rounds, and wait until nothing has moved for QUIET seconds."""
-    world, algorithm = worlds.build(scenario), scenario.algorithm(scenario.protocol)
+    scenario = world.scenario
+    algorithm = scenario.algorithm(scenario.protocol)
     recorders: list[Recorder] = []
 
     def connect(me: NodeId) -> Transport:

@@ -17,12 +17,11 @@ WIDEST = 24
 """layers that a chart shows"""
 
 
-def facts(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dict[str, Any]:
+def facts(bundle: Bundle, *, batch: int = 1) -> dict[str, Any]:
     """List everything about a bundle as plain values.
 
     Args:
         bundle: a bundle that was read.
-        notes: what the exporter changed in the model.
         batch: rows of each batch that a step takes, for the costs.
 
     Returns:
@@ -38,7 +37,7 @@ def facts(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1) -> dic
     return {
         "bundle": str(bundle.path),
         "name": manifest.name,
-        "notes": list(notes),
+        "notes": list(manifest.notes),
         "shape": list(manifest.sample),
         "features": manifest.shape[0] if manifest.backbone else None,
         "tflite": manifest.tflite,
@@ -106,19 +105,18 @@ def distillation_macs(bundle: Bundle, graph: onnx.ModelProto, batch: int) -> int
     return batch * (two - one)
 
 
-def show(bundle: Bundle, notes: tuple[str, ...] = (), *, batch: int = 1, whole: dict[str, Any] | None = None) -> None:
+def show(bundle: Bundle, *, batch: int = 1, whole: dict[str, Any] | None = None) -> None:
     """Print a summary and the parameter table.
 
     Args:
         bundle: the bundle.
-        notes: what the exporter changed in the model.
         batch: rows of each batch that a step takes, for the costs.
         whole: the costs of the same bundle with everything trained.
     """
-    report = facts(bundle, notes, batch=batch)
+    report = facts(bundle, batch=batch)
     console = Console()
     console.print(f"[bold]{report['name']}[/] in {report['bundle']}: checksums OK", highlight=False)
-    for note in notes:
+    for note in report["notes"]:
         console.print(f"  note: {note}", highlight=False)
     summary = Table(show_header=False, box=None)
     stages = ["x".join(map(str, report["shape"])), str(report["classes"])]

@@ -135,6 +135,8 @@ def _manifest(op: GraphBuilder, model: Model, losses: Losses) -> dict[str, Any]:
             {"name": k, "shape": v.shape, "trainable": model.trains(k), "statistic": k in model.statistics}
             for k, v in model.parameters.items()
         ],
+        "least_rows": placement.least_rows,
+        "notes": model.notes,
         "opset": op.opset,
         "ir_version": IR_VERSION,
     }

@@ -21,6 +21,8 @@ class Mode:
     """parameter -> its next value, for running statistics"""
     noise: dict[Value, float] = field(default_factory=dict)
     """mask input -> probability that it keeps an element"""
+    least_rows: int = 1
+    """rows without which a normalization by the batch has nothing to normalize by"""
 
 
 def append_node(op: GraphBuilder, node: onnx.NodeProto, mode: Mode) -> None:
@@ -49,6 +51,8 @@ def _batch_normalization(op: GraphBuilder, node: onnx.NodeProto, mode: Mode) -> 
     if not mode.training:
         op.append(node)
         return
+    if all(size == 1 for size in op.shape(node.input[0])[2:]):
+        mode.least_rows = 2
     node.attribute.append(helper.make_attribute("training_mode", 1))
     node.attribute.append(helper.make_attribute("momentum", 0.0))
     statistics = list(node.input[3:5])

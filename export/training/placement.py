@@ -26,6 +26,8 @@ class Placement:
     """parameter -> its next value, for what the forward pass itself moves"""
     noise: dict[Value, float]
     """mask input -> probability that it keeps an element"""
+    least_rows: int = 1
+    """rows without which a normalization by the batch has nothing to normalize by"""
 
 
 def declare(op: GraphBuilder, model: Model) -> None:
@@ -71,7 +73,8 @@ def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False
         _check_logits(op, model, head)
     embedding = None if model.embedding is None else rename[model.embedding]
     updates = {parameter: moved.get(after, after) for parameter, after in mode.updates.items()}
-    return Placement(heads, None if embedding is None else moved.get(embedding, embedding), updates, mode.noise)
+    embedding = None if embedding is None else moved.get(embedding, embedding)
+    return Placement(heads, embedding, updates, mode.noise, mode.least_rows)
 
 
 def sample_shape(model: Model, value: Value) -> tuple[int, ...]:

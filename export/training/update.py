@@ -83,7 +83,7 @@ def squared_bound(op: GraphBuilder, values: Iterable[Value]) -> Value:
     """Append an upper bound of `squared_norm`, not finite where a value is not.
 
     |A B| <= |A| |B| (Frobenius), so that the gradient of a linear layer need not be read, nor even be in memory: the
-    batch's activations and adjoints are smaller. Measured on mlp:200 at batch 1: 3 % of a step instead of 17 %.
+    batch's activations and adjoints are smaller. Measured on mlp:200 at batch 1: 8 % of a step instead of 17 %.
     """
     squares = []
     for value in values:

@@ -35,6 +35,12 @@ def select(model: Model, mode: str) -> Model:
     """
     if mode not in MODES:
         raise ExportError(f"--batch-norm {mode}: expected one of {', '.join(MODES)}")
+    if mode == "train" and not any(node.op_type == "BatchNormalization" for node in model.nodes):
+        raise ExportError(
+            f"--batch-norm train: '{model.name}' has no batch normalization; if it had, its exporter folded it into "
+            "the layer before: export it in training mode (PyTorch: dynamo=False, training=TrainingMode.TRAINING), or "
+            "leave the flag out"
+        )
     nodes = [_set(model, node, mode) if node.op_type == "BatchNormalization" else node for node in model.nodes]
     moving = {s for n in nodes if _moves(n) for s in n.input[3:5]}
     values = {**model.parameters, **model.constants}

@@ -7,6 +7,7 @@
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from onnx import helper
@@ -35,20 +36,32 @@ def meant(model: Model, objective: str, name: str | None = None, classes: int | 
         ExportError: a protocol or an objective that is not for the task, or logits that fit no task.
         ConfigError: there is no such task.
     """
-    named = None if name is None else task(name)
     terms = None if objective in PROTOCOLS.names() else parse(objective)
-    if terms is not None and any(t.spec.supervises for t in terms):
-        learnt = task_of(terms, name or model.task)
-        if named not in (None, learnt):
-            raise ExportError(f"--task {name}: the objective '{objective}' learns from labels of {learnt.name}")
-        named = learnt
-    model, chosen = _shaped(model, named, classes)
+    named_task = named(objective, name, model.task)
+    model, chosen = _shaped(model, named_task, classes)
     if terms is None:
         spec = PROTOCOLS.load(objective)
         if chosen.name not in spec.tasks:
             raise ExportError(f"{objective} runs on {' or '.join(spec.tasks)}, and this model is for {chosen.name}")
         objective = " + ".join(chosen.objective(spec.objective(spec.settings())))
     return model, objective
+
+
+def named(objective: str, name: str | None, recognised: str | None = None) -> Task | None:
+    """Return the task that somebody named, by its name or by a term that learns from labels; None if nobody did.
+
+    Raises:
+        ExportError: name and term disagree, or there is no such term.
+        ConfigError: there is no such task.
+    """
+    by_name = None if name is None else task(name)
+    terms = [] if objective in PROTOCOLS.names() else parse(objective)
+    if not any(t.spec.supervises for t in terms):
+        return by_name
+    learnt = task_of(terms, name or recognised)
+    if by_name not in (None, learnt):
+        raise ExportError(f"--task {name}: the objective '{objective}' learns from labels of {learnt.name}")
+    return learnt
 
 
 def _shaped(model: Model, named: Task | None, classes: int | None) -> tuple[Model, Task]:
@@ -74,9 +87,7 @@ def _shaped(model: Model, named: Task | None, classes: int | None) -> tuple[Mode
     return replace(model, task=known.name), known
 
 
-def _appended(
-    model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: object
-) -> Model:
+def _appended(model: Model, op_type: str, note: str, shape: tuple[int, ...] | None = None, **attributes: Any) -> Model:
     """The model with one more node behind its logits. shape: a constant that the node reads."""
     result = f"{model.output}/{op_type.lower()}"
     constants = {} if shape is None else {f"{result}/shape": np.array(shape, np.int64)}

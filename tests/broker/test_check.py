@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,26 +29,66 @@ WITHOUT = {
         "a device cannot speak as another",
         "a device cannot speak to another fleet",
         "a device cannot forge another's status",
+        "a device cannot send kinds that nobody knows",
+        "a device cannot send to who is not enrolled",
+        "a device cannot ask as the operator does",
+        "a device cannot leave what nobody looks for",
+        "the monitor cannot publish",
         "a device cannot read another's inbox",
         "a device cannot read all by wildcards",
         "a device cannot read by a shared subscription",
     },
     "crlfile": {"a revoked certificate is refused"},
     "use_username_as_clientid": {"a device cannot take over another's session"},
-    "max_packet_size": {"a packet that is too large is refused"},
+    "max_packet_size": {"a packet that is too large is refused", "what the broker holds is bounded"},
+    "ciphers": {"a cipher without authentication is refused"},
 }
+BOUNDED = [setting for setting in check.BOUNDS if setting != "max_packet_size"]
 
 
 @pytest.mark.parametrize("setting", WITHOUT)
 def test_without_a_setting_its_checks_fail(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rules.configuration
 
-    def without(at: Path, port: int, address: str = "") -> str:
-        lines = whole(at, port, address).splitlines(keepends=True)
+    def without(at: Path, port: int, address: str = "", **more: rules.Limits) -> str:
+        lines = whole(at, port, address, **more).splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith(setting))
 
     monkeypatch.setattr(rules, "configuration", without)
     assert failing() == WITHOUT[setting]
+
+
+@pytest.mark.parametrize("setting", BOUNDED)
+def test_without_a_bound_its_check_fails(setting: str) -> None:
+    with check.target(None, None) as target:
+        lines = target.settings.splitlines(keepends=True)
+        without = replace(target, settings="".join(line for line in lines if not line.startswith(setting)))
+        assert check.CHECKS["what the broker holds is bounded"](target)[0]
+        assert check.CHECKS["what the broker holds is bounded"](without) == (False, f"without a bound: {setting}")
+
+
+RULES = {
+    "topic deny fleet": "the monitor cannot publish",
+    "soft-labels\n": "a device cannot send kinds that nobody knows",
+    "/to/check-b/": "a device cannot send to who is not enrolled",
+    "/round/config": "a device cannot leave what nobody looks for",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_wider_rule_makes_its_check_fail(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was before: a `+` where there are names now."""
+    whole = rules.access_rules
+    wider = {
+        "topic deny fleet": "# ",
+        "soft-labels\n": "+\n",
+        "/to/check-b/": "/to/+/",
+        "/round/config": "/+/config",
+    }
+    monkeypatch.setattr(rules, "access_rules", lambda *words, **more: whole(*words, **more).replace(rule, wider[rule]))
+    with check.target(None, None) as target:
+        ok, answer = check.CHECKS[RULES[rule]](target)
+    assert not ok, answer
 
 
 def test_without_certificates_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +96,8 @@ def test_without_certificates_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         rules,
         "configuration",
-        lambda *words: (
-            whole(*words)
+        lambda *words, **more: (
+            whole(*words, **more)
             .replace("require_certificate true", "require_certificate false")
             .replace("use_identity_as_username true", "use_identity_as_username false")
             .replace("allow_anonymous false", "allow_anonymous true")
@@ -78,8 +119,12 @@ def test_an_open_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with check.target(None, None) as target:
         (target.fleet.folder / "authority.key").chmod(0o644)
         outcome = {one.name: one for one in check.run(target)}["private keys are their owner's alone"]
+        (target.fleet.folder / "authority.key").chmod(0o600)
+        target.fleet.folder.chmod(0o755)
+        folder = check.CHECKS["private keys are their owner's alone"](target)
     assert not outcome.ok
     assert "authority.key" in outcome.answer
+    assert folder == (False, "4 keys, the folder fleet: chmod 700")
 
 
 def test_a_fleets_own_rules_and_a_broker_that_runs(

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker import certificates, cli, fleet, mosquitto, probe, rules
+from broker import certificates, cli, embedded, fleet, mosquitto, probe, rules
 from broker.process import free_port
+from broker.subscriber import subscribed
 from edge import algorithm
 from edge.errors import ConfigError
+from edge.messaging import topics
 from edge.operations.rollout import COUNTER, REVOKED
 from edge.storage import atomic
+from edge.transports import mqtt
 from edge.transports.mqtt import Credentials
 from export import zoo
 from export.write import export
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -205,3 +209,115 @@ def test_a_provisioning_archive_has_all_that_a_device_starts_with(tmp_path: Path
         with pytest.raises(ConfigError, match=complaint):
             fleet.provision(orchard, device, more, none)
     assert not none.exists()
+
+
+def test_a_name_that_is_no_name_gets_no_certificate_and_packs_nothing(orchard: fleet.Fleet, tmp_path: Path) -> None:
+    """`..` under devices/ is the folder with the authority's key."""
+    for name in ("..", ".", "", ".ssh", "-rf", "a/../.."):
+        with pytest.raises(ConfigError, match="begin with a letter or digit"):
+            fleet.provision(orchard, name, {}, tmp_path / "murmur.tar")
+        with pytest.raises(ConfigError, match="begin with a letter or digit"):
+            fleet.revoke(orchard, name)
+        with pytest.raises(ConfigError, match="begin with a letter or digit"):
+            certificates.device(orchard.authority(), name, 1)
+        with pytest.raises(ConfigError, match="begin with a letter or digit"):
+            fleet.init(tmp_path / "other", "orchard", ["h"], 1, peers=[name])
+        assert topics.parse(f"fleet/orchard/to/operator/from/{name}/files") is None
+        assert topics.parse_device(f"fleet/orchard/status/{name}") is None
+    assert not (tmp_path / "murmur.tar").exists()
+
+
+def test_a_fleets_folders_are_their_owners_alone(orchard: fleet.Fleet) -> None:
+    folders = [orchard.folder, orchard.broker, orchard.broker / "data", fleet.enrol(orchard, "a", 30)]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+
+
+def test_rules_follow_who_is_enrolled_and_memory_the_number_of_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "init", "orchard", "--host", "h", "--devices", "200", "--kind", "gossip") == 0
+    orchard = fleet.read(tmp_path / "orchard")
+    assert (orchard.devices, orchard.kinds) == (200, ("gossip",))
+    assert f"memory_limit {rules.Limits(200).memory}" in (orchard.broker / "mosquitto.conf").read_text()
+    rule = "pattern write fleet/orchard/to/a/from/%u/"
+    assert rule not in (orchard.broker / "acl").read_text()
+    fleet.enrol(orchard, "a", 1)
+    text = (orchard.broker / "acl").read_text()
+    assert {f"{rule}{kind}\n" in text for kind in ("soft-labels", "again", "gossip")} == {True}
+    assert "+" not in "".join(line for line in text.splitlines() if "write" in line and "readwrite" not in line)
+    fleet.revoke(orchard, "a")
+    assert rule not in (orchard.broker / "acl").read_text()
+    (orchard.broker / "mosquitto.conf").write_text("")
+    assert call(monkeypatch, "configure", "--fleet", "orchard", "--devices", "20") == 0
+    assert f"memory_limit {rules.Limits(20).memory}" in (orchard.broker / "mosquitto.conf").read_text()
+    assert fleet.read(orchard.folder).devices == 20
+    capsys.readouterr()
+    assert call(monkeypatch, "configure", "--fleet", "orchard", "--devices", "0") == 2
+    assert "--devices 0: expected 1 to 10,000" in capsys.readouterr().err
+
+
+def test_a_signer_is_renewed(orchard: fleet.Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = certificates.read(orchard.folder / "signer").certificate.serial_number
+    assert call(monkeypatch, "renew-signer", "--fleet", str(orchard.folder), "--json") == 0
+    assert certificates.read(orchard.folder / "signer").certificate.serial_number != before
+    revoked = x509.load_pem_x509_crl(orchard.revoked.read_bytes())
+    assert revoked.get_revoked_certificate_by_serial_number(before) is not None
+    assert modes(orchard.folder) == {0o600}
+
+
+def test_retained_messages_of_one_device_are_bounded(tmp_path: Path) -> None:
+    """600 of them took a broker from 9 to 296 MB; now most have no place, and its memory has an end."""
+    port = free_port(None)
+    orchard = fleet.init(tmp_path / "orchard", "orchard", ["127.0.0.1"], port, peers=["a", "b"])
+    folders = {name: fleet.enrol(orchard, name, 30) for name in "ab"}
+    text = rules.configuration(orchard.broker, port, "127.0.0.1", rules.Limits(2))
+    with mosquitto.run(text, orchard.broker, port) as broker:
+
+        def resident() -> float:
+            return int(Path(f"/proc/{broker.pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1e3
+
+        begin = resident()
+        with probe.connect("127.0.0.1", port, Credentials.of_folder(folders["a"]), "a") as a:
+            for number in range(600):
+                topic = f"fleet/orchard/to/b/from/a/kind-{number}"
+                a.client.publish(topic, bytes(500_000 if number % 20 == 0 else 1000), qos=1, retain=True)
+            assert a.publish("fleet/orchard/to/b/from/a/kind-x", retain=True) == "Not authorized"
+            assert resident() - begin < 20
+        for pair in (("a", "b"), ("b", "a")):
+            ends = {
+                name: mqtt.create(
+                    url=f"mqtts://127.0.0.1:{port}",
+                    fleet="orchard",
+                    me=name,
+                    credentials=Credentials.of_folder(folders[name]),
+                )
+                for name in pair
+            }
+            ends[pair[0]].send(pair[1], "soft-labels", b"x")
+            assert ends[pair[1]].wait(10)
+            for end in ends.values():
+                end.close()
+
+
+def test_certificates_are_not_left_unused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"is not encrypted, and certificates are given: write mqtts://broker\.example"
+    ):
+        mqtt.create(url="mqtt://broker.example", fleet="f", me="a", credentials=Credentials())
+    with (
+        pytest.raises(ConfigError, match="is not encrypted"),
+        subscribed("mqtt://broker.example", "f", Path("folder"), lambda *_: None),
+    ):
+        pass
+
+
+def test_a_kept_message_is_none_between_neighbours() -> None:
+    """Somebody may have left it at the broker long ago."""
+    with embedded.running("mosquitto") as broker, probe.connect("127.0.0.1", broker.port, None, "b") as b:
+        b.publish("fleet/f/to/a/from/b/soft-labels", b"old", retain=True)
+        a = mqtt.create(url=broker.url, fleet="f", me="a")
+        b.publish("fleet/f/to/a/from/b/soft-labels", b"new")
+        eventually(lambda: a.wait(0.1))
+        assert [delivery.payload for delivery in a.receive()] == [b"new"]
+        a.close()

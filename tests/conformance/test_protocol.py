@@ -166,10 +166,12 @@ def test_a_hostile_neighbour_stops_nobody(protocol: str, tmp_path: Path) -> None
             from edge.codec import RETRANSMIT, decode, join
 
             if kind == RETRANSMIT:
+                send(receiver, kind, payload)
                 return
-            honest = join([decode(payload)])
+            chunk = decode(payload)
+            honest = join([chunk])
             nonsense = np.full_like(honest.values, 3e37)
-            for forged in encode(replace(honest, values=nonsense), "float32"):
+            for forged in encode(replace(honest, values=nonsense), "float32", run=chunk.run):
                 send(receiver, kind, forged)
 
         enemy.transport.send = lie  # type: ignore[method-assign]

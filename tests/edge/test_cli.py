@@ -151,11 +151,13 @@ def test_bad_input_is_one_line(
 def test_tflite_with_a_backbone(pair: list[Path], tmp_path: Path) -> None:
     """Two devices whose head and backbone both run on TFLite learn the other's digits."""
     from export.transforms.backbone import read
-    from tests.edge.test_backbone import FEATURES, MODEL, OBJECTIVE
+    from tests.edge.test_backbone import FEATURES, MODEL
 
     cut = read(MODEL, FEATURES, 0.0, 1.0)
     model = zoo.build("linear", shape=(cut.features,), classes=10)
-    export(model, tmp_path / "head", objective=OBJECTIVE, rows=(32, 32), backbone=cut)
+    export(
+        model, tmp_path / "head", objective="cross_entropy + soft_cross_entropy(reference)", rows=(32, 32), backbone=cut
+    )
     for path in pair:
         text = path.read_text().replace('bundle = "bundle"', 'bundle = "head"\nengine = "tflite"')
         path.write_text(text.replace("learning_rate = 0.2", "learning_rate = 0.3\ndistillation_weight = 5.0"))

@@ -193,7 +193,7 @@ def test_the_example_is_a_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_coding_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "nibbles.py", NIBBLES.format(number=211))
     result = simulated(tmp_path, monkeypatch, "--plugin", path, "--coding", "nibbles")
-    assert result["payload_bytes_total"] == 2 * 6 * (codec.HEADER + 20 * 10)
+    assert result["payload_bytes_total"] == 2 * 6 * (codec.HEADER + 20 * 11)
 
 
 def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

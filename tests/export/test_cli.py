@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from edge import bundle as bundles
 from export import cli
 from tests.export.test_load import classifier, saved
 
@@ -153,4 +157,95 @@ def test_class_counts_that_do_not_match(
     path = saved(classifier(), tmp_path)
     assert call(monkeypatch, path, "-o", tmp_path / "b", "--classes", "7") == 2
     assert "gives 3 logits, and --classes says 7" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def tied(folder: Path) -> Path:
+    """Two layers of which an exporter merged the weights, in half precision."""
+    weights = {"w": np.eye(3), "b": np.zeros(3)}
+    half = TensorProto.FLOAT16
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "w", "b"], ["h"]),
+            helper.make_node("Tanh", ["h"], ["t"]),
+            helper.make_node("Gemm", ["t", "w", "b"], ["y"]),
+        ],
+        "tied",
+        [helper.make_tensor_value_info("x", half, ["batch", 3])],
+        [helper.make_tensor_value_info("y", half, ["batch", 3])],
+        [numpy_helper.from_array(v.astype(np.float16), k) for k, v in weights.items()],
+    )
+    path = folder / "tied.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path
+
+
+def test_notes_stand_in_the_manifest_and_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, tied(tmp_path), "-o", tmp_path / "b") == 0
+    written = capsys.readouterr().out
+    assert call(monkeypatch, "inspect", tmp_path / "b") == 0
+    inspected = capsys.readouterr().out
+    assert call(monkeypatch, "inspect", tmp_path / "b", "--json") == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [note.partition(",")[0] for note in notes] == ["its float16 numbers became float32", "read by several nodes"]
+    for output in (written, inspected):
+        assert "note: its float16 numbers became float32" in output
+        assert "note: read by several nodes" in output
+    assert list(bundles.read(tmp_path / "b").manifest.notes) == notes
+
+
+def test_ties_are_kept_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, names = tied(tmp_path), []
+    for arguments in ([], ["--keep-ties"]):
+        assert call(monkeypatch, path, "-o", tmp_path / "b", "--json", *arguments) == 0
+        names.append([p["name"] for p in json.loads(capsys.readouterr().out)["parameters"]])
+    assert names == [["w", "b", "w#2", "b#2"], ["w", "b"]]
+    assert call(monkeypatch, "zoo:mlp", "-o", tmp_path / "c", "--keep-ties") == 2
+    assert "--keep-ties is for ONNX files" in capsys.readouterr().err
+
+
+TRAINED = [
+    (["--freeze", "hidden1.*"], ["output.weight", "output.bias"]),
+    (["--train", "last:1"], ["output.weight", "output.bias"]),
+    (["--train", "output.weight"], ["output.weight"]),
+    (["--train", "all,!*.bias"], ["hidden1.weight", "output.weight"]),
+    (["--train", "bias-only", "--freeze", "output.bias"], ["hidden1.bias"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), TRAINED)
+def test_what_is_trained(
+    arguments: list[str],
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(monkeypatch, "zoo:mlp:4", "-o", tmp_path / "b", "--json", *arguments) == 0
+    parameters = json.loads(capsys.readouterr().out)["parameters"]
+    assert [p["name"] for p in parameters if p["trainable"]] == expected
+
+
+FROZEN_WRONGLY = [
+    (["--freeze", "nothing.*"], "matches no parameter"),
+    (["--freeze", "*"], "leaves no parameter to train"),
+    (["--train", "lora:2", "--freeze", "output.*"], "freezes everything already; leave out --freeze"),
+    (["--batch-norm", "train"], "has no batch normalization"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), FROZEN_WRONGLY)
+def test_what_cannot_be_trained(
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(monkeypatch, "zoo:mlp:4", "-o", tmp_path / "b", *arguments) == 2
+    assert complaint in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

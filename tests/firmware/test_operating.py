@@ -108,6 +108,7 @@ def odd(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
         *(odd("log.txt", tarfile.SYMTYPE), odd("log.txt", tarfile.LNKTYPE), odd("log.txt", tarfile.CHRTYPE)),
         archive.pack({"log.txt": bytes(3_000_000)}, compress=True),
     ],
+    ids=str.split("empty text cut-short parent root hidden symlink hardlink device bomb"),
 )
 def test_what_is_no_archive(
     content: bytes, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

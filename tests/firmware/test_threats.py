@@ -151,7 +151,9 @@ def test_freeze(orchard: Fleet, device: Installer, source: Path) -> None:
     install(device, package)
 
 
-@pytest.mark.parametrize(("number", "until"), [(NOW, NOW + 2 * DAY), (NOW + 2 * DAY, NOW)])
+@pytest.mark.parametrize(
+    ("number", "until"), [(NOW, NOW + 2 * DAY), (NOW + 2 * DAY, NOW)], ids=["its end", "its number"]
+)
 def test_dates_beyond_the_signers_certificate(
     number: int, until: int, orchard: Fleet, device: Installer, source: Path
 ) -> None:

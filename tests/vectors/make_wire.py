@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.codec import HEADER, decode, encode, join, request
+from edge.codec import HEADER, Greeting, decode, encode, greeting, join, request
 from edge.interfaces import Message
 
 
@@ -75,6 +75,14 @@ CASES: list[tuple[Any, ...]] = [
     ("the weights' difference in 8 bits", "weights", 41, "int8-delta", MOVED, "weights whole, before any difference"),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
 ]
+RUN = 0x5F3A9C01
+OF_A_RUN: list[tuple[Any, ...]] = [
+    ("soft labels in 8 bits, of a run", "soft-labels", 300, "simplex:8", SOFT),
+    ("weights as float32, of a run", "weights", 4294967295, "float32", WEIGHTS),
+    ("what is said in 8 by 6, of a run", "soft-labels", 33, "delta:15", BELIEFS[0]),
+]
+"""in version 2 of the format"""
+SESSIONS = bytes.fromhex("00112233445566778899aabbccddeeff")
 LONG = (1, 127_991)
 """One value more than one payload holds as float32."""
 
@@ -89,6 +97,10 @@ def vectors() -> list[dict[str, Any]]:
         said[title] = join([decode(payload)], bases)
         case = {"title": title, "kind": kind, "round": number, "coding": coding, "digest": DIGEST.hex()}
         found.append({**case, "values": values, "payload": payload.hex()} | ({"bases": before} if before else {}))
+    for title, kind, number, coding, values in OF_A_RUN:
+        (payload,) = encode(Message(kind, number, DIGEST, np.array(values, np.float32)), coding, run=RUN)
+        case = {"title": title, "kind": kind, "round": number, "coding": coding, "digest": DIGEST.hex(), "run": RUN}
+        found.append({**case, "values": values, "payload": payload.hex()})
     payloads = encode(Message("weights", 7, DIGEST, np.zeros(LONG, np.float32)), "float32")
     case = {"title": "two chunks", "kind": "weights", "round": 7, "coding": "float32", "digest": DIGEST.hex()}
     found.append({**case, "shape": list(LONG), "headers": [p[:HEADER].hex() for p in payloads]})
@@ -97,12 +109,24 @@ def vectors() -> list[dict[str, Any]]:
     part = request("weights", 5, DIGEST, (1, 2), 4)
     case = {"title": "a request for two chunks of four", "kind": "weights", "round": 5, "missing": [1, 2], "count": 4}
     found.append({**case, "payload": part.hex()})
+    asked = request("soft-labels", 5, DIGEST, run=RUN)
+    case = {"title": "a request for round 5, of a run", "kind": "soft-labels", "round": 5, "run": RUN}
+    found.append({**case, "payload": asked.hex()})
+    session, answers = SESSIONS[:8], SESSIONS[8:]
+    for title, words in (
+        ("a question by a device that is in no run yet", Greeting(0, 1, session, asks=True)),
+        ("its answer", Greeting(RUN, 12, answers, session)),
+    ):
+        greeted = {"run": words.run, "round": words.round, "session": words.session.hex()}
+        greeted |= {"answers": words.answers.hex(), "asks": words.asks}
+        found.append({"title": title, **greeted, "payload": greeting(words).hex()})
     return found + [{"title": t, "refused": word, "payload": p.hex()} for t, word, p in _refused()]
 
 
 def _refused() -> list[tuple[str, str, bytes]]:
     coded = {name: encode(Message("soft-labels", 1, DIGEST, np.array(SOFT, np.float32)), name)[0] for name in _NAMES}
     good = coded["simplex:8"]
+    (of_a_run,) = encode(Message("soft-labels", 1, DIGEST, np.array(SOFT, np.float32)), "simplex:8", run=RUN)
     (coded_weights,) = encode(Message("weights", 1, DIGEST, np.array(WEIGHTS, np.float32)), "int8-delta")
     return [
         ("no bytes", "40 to 512000 bytes", b""),
@@ -111,7 +135,11 @@ def _refused() -> list[tuple[str, str, bytes]]:
         ("a byte too many", "announces a body", good + b"\0"),
         ("one bit of the body flipped", "checksum", good[:-1] + b"\1"),
         ("not ours", "'Mu'", _altered(good, 0, b"mU")),
-        ("version 2", "version 2", _altered(good, 2, b"\2")),
+        ("version 3", "version 3", _altered(good, 2, b"\3")),
+        ("the last byte is missing, of a run", "checksum", of_a_run[:-1]),
+        ("a byte too many, of a run", "checksum", of_a_run + b"\0"),
+        ("another run than the checksum's", "checksum", of_a_run[:32] + b"\0" + of_a_run[33:]),
+        ("a reserved byte set, of a run", "reserved", _altered(of_a_run, 10, b"\1")),
         ("unknown kind", "kind 99", _altered(good, 3, b"\x63")),
         ("unknown coding", "coding 200", _altered(good, 4, b"\xc8")),
         ("coding 0 with a body", "coding 0", _altered(good, 4, b"\0")),

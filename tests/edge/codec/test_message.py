@@ -134,9 +134,9 @@ def test_another_version_is_named() -> None:
     import zlib
 
     (payload,) = encode(message("float32"), "float32")
-    head = payload[:2] + b"\x02" + payload[3:36]
+    head = payload[:2] + b"\x03" + payload[3:36]
     altered = head + zlib.crc32(payload[40:], zlib.crc32(head)).to_bytes(4, "little") + payload[40:]
-    with pytest.raises(MessageError, match="version 2, this device reads version 1"):
+    with pytest.raises(MessageError, match="version 3, this device reads versions 1 and 2"):
         decode(altered)
 
 

@@ -3,13 +3,14 @@
 import json
 import runpy
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge.codec import HEADER, Request, decode, encode, join, requested
+from edge.codec import HEADER, Greeting, Request, decode, encode, greeting, join, parse, requested
 from edge.errors import MessageError
 from edge.interfaces import Array, Message
 from tests.vectors.make_wire import PATH, vectors
@@ -18,7 +19,8 @@ CASES = json.loads(PATH.read_text())
 MESSAGES = [case for case in CASES if "values" in case]
 LONG = [case for case in CASES if "headers" in case]
 REFUSED = [case for case in CASES if "refused" in case]
-REQUESTS = [case for case in CASES if case not in MESSAGES + LONG + REFUSED]
+GREETINGS = [case for case in CASES if "session" in case]
+REQUESTS = [case for case in CASES if case not in MESSAGES + LONG + REFUSED + GREETINGS]
 TOLERANCE = {
     "float32": 1e-7,
     "float16": 1e-3,
@@ -70,7 +72,7 @@ def test_the_file_is_what_the_script_writes() -> None:
 
 @pytest.mark.parametrize("case", MESSAGES, ids=title)
 def test_encoder(case: dict[str, Any]) -> None:
-    payloads = encode(of(case, np.array(case["values"], np.float32)), case["coding"], bases(case))
+    payloads = encode(of(case, np.array(case["values"], np.float32)), case["coding"], bases(case), case.get("run"))
     assert [p.hex() for p in payloads] == [case["payload"]]
 
 
@@ -140,7 +142,24 @@ def test_refused(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", REQUESTS, ids=title)
 def test_request(case: dict[str, Any]) -> None:
     expected = Request(case["kind"], case["round"], tuple(case.get("missing", ())), case.get("count", 0))
+    expected = replace(expected, run=case.get("run"))
     assert requested(bytes.fromhex(case["payload"])) == expected
+
+
+@pytest.mark.parametrize("case", GREETINGS, ids=title)
+def test_greeting(case: dict[str, Any]) -> None:
+    session, answers = bytes.fromhex(case["session"]), bytes.fromhex(case["answers"])
+    expected = Greeting(case["run"], case["round"], session, answers, case["asks"])
+    payload = bytes.fromhex(case["payload"])
+    assert parse(payload) == expected
+    assert greeting(expected) == payload
+    with pytest.raises(MessageError, match="greeting"):
+        requested(payload)
+
+
+@pytest.mark.parametrize("case", [case for case in MESSAGES if "run" in case], ids=title)
+def test_the_run_of_a_message(case: dict[str, Any]) -> None:
+    assert decode(bytes.fromhex(case["payload"])).run == case["run"]
 
 
 def test_there_are_more_bad_ones_than_good() -> None:

@@ -15,7 +15,7 @@ from edge.errors import ConfigError
 from edge.messaging import topics
 from edge.messaging.topics import Address
 
-NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 
 
 @given(NAMES, NAMES, NAMES, NAMES)

@@ -119,7 +119,7 @@ def gradient_norm(whole: Fleet) -> float:
 
 
 def test_i5_a_lost_message_breaks_the_mean_until_all_start_anew(tmp_path: Path) -> None:
-    settings = {"reinitialise_every": 8}
+    settings = {**PAPER, "reinitialise_every": 8}
     with fleet(tmp_path, rounds=9, round_timeout=0.5, split="classes:4", settings=settings) as whole:
         sender = whole.devices[0]
         send, drifts = sender.transport.send, []
@@ -226,9 +226,11 @@ def test_push_sum_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_push_sum_and_tracking_agree_where_nothing_is_lost(tmp_path: Path) -> None:
+    few: dict[str, Any] = {**PAPER, "local_steps": 5}
+    options: dict[str, Any] = {"devices": 4, "topology": "complete", "rounds": 12, "standardize": "never"}
     with (
-        fleet(tmp_path / "a", devices=4, topology="complete", rounds=12, settings={"mixing": "push-sum"}) as a,
-        fleet(tmp_path / "b", devices=4, topology="complete", rounds=12) as b,
+        fleet(tmp_path / "a", settings={**few, "mixing": "push-sum"}, **options) as a,
+        fleet(tmp_path / "b", settings=few, **options) as b,
     ):
         for _ in zip(a.rounds(), b.rounds(), strict=True):
             for whole in (a, b):

@@ -7,6 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.engines.onnx_runtime import create
+from edge.errors import EngineError
+from edge.interfaces import Array
 from export import zoo
 from export.errors import ExportError
 from export.load import from_proto
@@ -125,3 +127,36 @@ def test_one_normalization_applied_twice(tmp_path: Path) -> None:
     after = engine.parameters()
     np.testing.assert_allclose(after["mean"], 0.9 * 0.1 * a.mean(axis=0) + 0.1 * c.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(after["variance"], 0.9 * (0.9 + 0.1 * a.var(axis=0)) + 0.1 * c.var(axis=0), rtol=1e-4)
+
+
+def test_nothing_to_normalize_by_the_batch_is_refused() -> None:
+    with pytest.raises(ExportError, match="has no batch normalization; if it had, its exporter folded it"):
+        select(zoo.build("mlp:4", shape=(3,), classes=2), "train")
+
+
+def test_one_value_a_channel_is_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["h"], training_mode=1),
+            helper.make_node("Gemm", ["h", "w"], ["y"]),
+        ],
+        "flat",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [
+            numpy_helper.from_array(np.full(shape, fill, np.float32), name)
+            for name, shape, fill in (("s", 3, 1), ("b", 3, 0), ("m", 3, 0), ("v", 3, 1), ("w", (3, 2), 0.5))
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    flat = from_proto(proto, name="flat", origin="flat.onnx")
+    engine, frozen = create(export(flat, tmp_path / "b")), create(export(select(flat, "frozen"), tmp_path / "f"))
+    one: dict[str, Array] = {"x": np.ones((1, 3), np.float32), "labels": np.zeros(1, np.int64)}
+    two: dict[str, Array] = {"x": np.eye(3, dtype=np.float32)[:2], "labels": np.zeros(2, np.int64)}
+    before = engine.parameters()
+    with pytest.raises(EngineError, match=r"one value a channel there, .* with --batch-norm frozen"):
+        engine.step(one)
+    assert all(np.array_equal(before[k], v) for k, v in engine.parameters().items())
+    assert "loss" in engine.step(two)
+    assert "loss" in frozen.step(one)
+    assert "least_rows" not in (tmp_path / "f" / "manifest.json").read_text()

@@ -1,0 +1,30 @@
+"""Runs of real processes over a real Mosquitto that keeps what was sent: nothing of another run has any effect."""
+
+import shutil
+from pathlib import Path
+
+from tests.chaos.field import CONFIGURATION, field_of
+from tests.waiting import eventually
+
+ROUNDS = 8
+
+
+def test_a_fleet_that_is_started_anew_gets_nothing_of_the_run_before(tmp_path: Path) -> None:
+    """A mistyped learning rate: the fleet is ended, its state wiped, and it starts again with the right one."""
+    wrong = CONFIGURATION.replace("learning_rate = 0.2", "learning_rate = 20.0")
+    with field_of(tmp_path, rounds=500, common=wrong) as field:
+        for node in field.nodes.values():
+            node.start()
+        eventually(lambda: all(node.round >= ROUNDS for node in field.nodes.values()), 120)
+        for node in field.nodes.values():
+            node.kill()
+        for name in list(field.nodes):
+            shutil.rmtree(tmp_path / f"state-{name}")
+            field.configure(name, rounds=ROUNDS).start()
+        for node in field.nodes.values():
+            node.finish()
+            assert [row["round"] for row in node.rows] == list(range(1, ROUNDS + 1))
+            assert node.rows[-1]["timeouts"] == 0
+        runs = {row["run"] for node in field.nodes.values() for row in node.rows}
+        assert len(runs) == 1
+        assert sum(node.rows[-1].get("refused_run", 0) for node in field.nodes.values()) > 0  # the broker had kept some

@@ -1,0 +1,1 @@
+"""Tests of transports, beside those that all have to pass."""
