@@ -1,8 +1,8 @@
 """Make free the batch size that a model was exported with.
 
 PyTorch's exporters write the number of samples of the example into every Reshape, and repeat a class token, a mask or
-an initial state for that many samples, in an Expand or folded into a constant. The graph is followed twice, with the exported number and with an unknown
-one; where the two disagree, the node is rewritten for any number.
+an initial state for that many samples, in an Expand or folded into a constant. The graph is followed twice, with the
+exported number and with an unknown one; where the two disagree, the node is rewritten for any number.
 """
 
 from collections.abc import Sequence

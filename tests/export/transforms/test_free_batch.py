@@ -164,12 +164,10 @@ def windows_of_two() -> onnx.ModelProto:
         node("Reshape", ["strided", "flat"], ["e"], allowzero=1),
         node("Gemm", ["e", "w", "b"], ["y"]),
     ]
-    sizes = {
-        **{"cut": [4, 3, 4], "apart": [2, 2, 3, 4], "all": [-1], "flat": [2, 6], "axis": [3]},
-        **{"mask": np.repeat(mask, 2, axis=0), "kept": np.repeat(mask > -1, 2, axis=0)},
-        "order": np.arange(12).reshape(2, 6, 1, 1),
-    }
-    return fixed(nodes, {"v": (4, 4), "w": (6, 3), "b": (3,)}, sizes, (6, 4), batch=2)
+    sizes = {"cut": [4, 3, 4], "apart": [2, 2, 3, 4], "all": [-1], "flat": [2, 6], "axis": [3]}
+    tensors = {"mask": np.repeat(mask, 2, axis=0), "kept": np.repeat(mask > -1, 2, axis=0)}
+    tensors["order"] = np.arange(12).reshape(2, 6, 1, 1)
+    return fixed(nodes, {"v": (4, 4), "w": (6, 3), "b": (3,)}, sizes | tensors, (6, 4), batch=2)
 
 
 OF_ONE = [flattened, class_token, expanded_token, attention, windows, initial_state, squeezed]
