@@ -169,7 +169,8 @@ def prepared(names: Sequence[str], folder: Path, data_dir: Path | None) -> dict[
             path = folder / f"{name}.npz"
             table = known[name]() if not path.exists() else None
             if table is not None:
-                np.savez_compressed(path.with_suffix(".part.npz"), x=table.x, y=table.y, **table.columns)
+                arrays: dict[str, Any] = {"x": table.x, "y": table.y, **table.columns}
+                np.savez_compressed(path.with_suffix(".part.npz"), **arrays)
                 path.with_suffix(".part.npz").rename(path)
                 atomic.write_text(path.with_suffix(".holdout"), table.holdout)
             sources[name] = (f"npz:{path}", path.with_suffix(".holdout").read_text())
@@ -340,7 +341,7 @@ def _write(path: Path, whole: Dataset, rows: Array, x_test: Array, y_test: Array
     missing = set(np.unique(whole.y_train)) - set(np.unique(whole.y_train[rows]))
     if missing:
         raise DataError(f"{path.stem}: no row of class {whole.names[min(missing)]} is left for the devices")
-    columns = {name: values[rows] for name, values in whole.columns.items()}
+    columns: dict[str, Any] = {name: values[rows] for name, values in whole.columns.items()}
     np.savez(path, x_train=whole.x_train[rows], y_train=whole.y_train[rows], x_test=x_test, y_test=y_test, **columns)
 
 
@@ -349,9 +350,12 @@ _digests: dict[Path, str] = {}
 
 def _digest(path: Path) -> str:
     if path not in _digests:
-        with np.load(path) if path.suffix == ".npz" else path.open("rb") as archive:
-            parts = [archive[k].tobytes() for k in sorted(archive.files)] if path.suffix == ".npz" else [archive.read()]
-        _digests[path] = sha256(b"".join(parts)).hexdigest()[:16]
+        if path.suffix == ".npz":
+            with np.load(path) as archive:
+                content = b"".join(archive[key].tobytes() for key in sorted(archive.files))
+        else:
+            content = path.read_bytes()
+        _digests[path] = sha256(content).hexdigest()[:16]
     return _digests[path]
 
 
