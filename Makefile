@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernels chaos seeds image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
+.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -154,6 +154,10 @@ format: $(VENV)/test.stamp  ## put the code in shape
 reproduce: $(VENV)/demo.stamp  ## the papers' claims on digits: table, plots, JSON in reproduced/
 	@mkdir -p reproduced
 	$(RUN)/edge-bench reproduce --plots reproduced --json reproduced/digits.json
+
+battery: $(VENV)/demo.stamp  ## default settings on many data sets (DATA=FOLDER for more): hours; goes on where it was, in battery/
+	@mkdir -p battery
+	$(RUN)/edge-bench battery $(if $(DATA),--data-dir $(DATA)) --out battery --json battery/battery.json --report battery/battery.html
 
 bench-record: $(VENV)/test.stamp  ## append ratios, of steps and of bytes, to benchmarks/history.jsonl
 	$(RUN)/python -m benchmarks.record
