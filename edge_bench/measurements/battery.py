@@ -176,7 +176,7 @@ def prepared(names: Sequence[str], folder: Path, data_dir: Path | None) -> dict[
             path = folder / f"{name}.npz"
             table = known[name]() if not path.exists() else None
             if table is not None:
-                arrays: dict[str, Any] = {"x": table.x, "y": table.y, **table.columns}
+                arrays: dict[str, Any] = {**table.columns, "x": table.x, "y": table.y}
                 np.savez_compressed(path.with_suffix(".part.npz"), **arrays)
                 path.with_suffix(".part.npz").rename(path)
                 atomic.write_text(path.with_suffix(".holdout"), table.holdout)
@@ -314,45 +314,6 @@ def _splits(plan: Plan, name: str, whole: Dataset, left_out: dict[str, str]) -> 
                 left_out[f"{name}, {split}"] = f"there are only {whole.classes} classes"
         else:
             yield split
-
-
-def _files(whole: Dataset, stem: Path, seed: int) -> _Files:
-    """Write what the runs of a data set and seed read."""
-    n = len(whole.y_train)
-    order = np.random.default_rng([seed, n, 3]).permutation(n)
-    count = min(LARGEST_REFERENCE, int(REFERENCE * n))
-    public, private = np.sort(order[:count]), np.sort(order[count:])
-    kept = np.random.default_rng([seed, n, 4]).permutation(private)
-    held = np.sort(kept[: int(VALIDATION * len(kept))])
-    files = _Files(*(stem.with_name(f"{stem.name}-{part}") for part in
-                     ("private.npz", "reference.npz", "labels.npy", "validation.npz")))  # fmt: skip
-    np.savez(files.reference, x=whole.x_train[public])
-    np.save(files.labels, whole.y_train[public])
-    _write(files.private, whole, private, whole.x_test, whole.y_test)
-    _write(files.validation, whole, np.setdiff1d(private, held), whole.x_train[held], whole.y_train[held])
-    return files
-
-
-def _write(path: Path, whole: Dataset, rows: Array, x_test: Array, y_test: Array) -> None:
-    missing = set(np.unique(whole.y_train)) - set(np.unique(whole.y_train[rows]))
-    if missing:
-        raise DataError(f"{path.stem}: no row of class {whole.names[min(missing)]} is left for the devices")
-    columns: dict[str, Any] = {name: values[rows] for name, values in whole.columns.items()}
-    np.savez(path, x_train=whole.x_train[rows], y_train=whole.y_train[rows], x_test=x_test, y_test=y_test, **columns)
-
-
-_digests: dict[Path, str] = {}
-
-
-def _digest(path: Path) -> str:
-    if path not in _digests:
-        if path.suffix == ".npz":
-            with np.load(path) as archive:
-                content = b"".join(archive[key].tobytes() for key in sorted(archive.files))
-        else:
-            content = path.read_bytes()
-        _digests[path] = sha256(content).hexdigest()[:16]
-    return _digests[path]
 
 
 def _outcomes(
