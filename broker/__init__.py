@@ -3,8 +3,9 @@
 A fleet's broker lets every device publish as itself and read its own inbox, and nothing else:
 
 >>> from broker.rules import access_rules
->>> for rule in access_rules("orchard").splitlines()[:2]:
-...     print(rule)
-pattern write fleet/orchard/to/+/from/%u/+
-pattern read fleet/orchard/to/%u/from/+/+
+>>> rules = access_rules("orchard", enrolled=["a", "b"]).splitlines()
+>>> "pattern write fleet/orchard/to/b/from/%u/soft-labels" in rules
+True
+>>> [rule for rule in rules if rule.endswith("/from/+/+")]
+['pattern read fleet/orchard/to/%u/from/+/+']
 """

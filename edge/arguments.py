@@ -36,7 +36,9 @@ class CommandParser(argparse.ArgumentParser):
         choices = re.search(r"\(choose from (.*)\)", message)
         known = re.findall(r"[\w.:-]+", choices[1]) if choices else sorted(set(_flags(self)))
         whole = [flag for flag in known if flag.startswith(word) and len(word) > 3]
-        return whole[:2] or difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+        # Dashes are left out: all flags share them, which would make short ones look alike.
+        bare = {name.strip("-"): name for name in known}
+        return whole[:2] or [bare[name] for name in difflib.get_close_matches(word.strip("-"), bare, 1, 0.7)]
 
 
 class _Version(argparse.Action):

@@ -13,7 +13,7 @@ whose first K entries, normalised, are the weighted mean sum(w p) / sum(w).
 Examples:
     >>> p = np.array([[0.5, 0.5], [1.0, 0.0]])
     >>> entropy = load("entropy")
-    >>> entropy.weigh(Opinion(p, nothing, nothing)).tolist()
+    >>> entropy.weigh(Opinion(p, nothing, nothing)).round(6).tolist()
     [[0.0], [1.0]]
     >>> rows = statement(p, np.array([[0.25], [1.0]]))
     >>> rows.tolist()

@@ -38,7 +38,7 @@ from edge_report.finding import Finding, Progress
 from edge_sim.run import run
 from edge_sim.scenario import Scenario
 
-OBJECTIVE = "cross_entropy(private) + squared_error(reference)"
+OBJECTIVE = "cross_entropy(private) + soft_cross_entropy(reference)"
 DELIVERIES, PATIENCE = 200, 10.0
 ROUNDS, DEVICES = 20, 2
 

@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
 NAMES = {"scenario", "devices", "mean_accuracy", "worst_accuracy", "payload_bytes_total", "rounds", "seconds"}
 DEVICE_NAMES = {
     "id", "accuracy_all", "accuracy_own", "accuracy_by_head", "samples", "payload_bytes_sent", "payload_bytes_received",
-    "wire_bytes_sent", "messages_sent", "round",
+    "wire_bytes_sent", "messages_sent", "round", "loss", "outcome",
 }  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def test_a_protocol_stands_for_its_objective(
 ) -> None:
     assert call(monkeypatch, "zoo:mlp:4", "-o", tmp_path / "b", "--objective", "d-distillation", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["objective"] == ["cross_entropy", "squared_error(reference)"]
+    assert facts["objective"] == ["cross_entropy", "soft_cross_entropy(reference)"]
     assert 2 * facts["distillation_macs"] == sum(facts["macs"].values()) > 0  # as many rows of either batch
 
 

@@ -141,6 +141,7 @@ def orchard(tmp_path: Path) -> Iterator[fleet.Fleet]:
 def folder_of(orchard: fleet.Fleet, name: str) -> Path:
     """What goes to a device: its enrolment, the model, its data."""
     home = fleet.enrol(orchard, name, 30)
+    assert fleet.reload(orchard)  # the broker takes messages of who is enrolled only
     pair.model(home / "bundle", "mlp:32")
     pair.digits(home / "digits.npz", 500)
     return home
