@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from edge import algorithm, data, device, privacy
+from edge import algorithm, data, device, privacy, tokens
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -131,7 +131,9 @@ class Installation:
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
         classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
-        fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        fleet = device.read_fleet(self._placed(), config.peers, classes=classes, tokens=takes.tokens).only(self.id)
+        tokens.require(takes, f"the bundle {path or config.bundle}", fleet.share(self.id)[0], config.data)
+        tokens.require(takes, f"the bundle {path or config.bundle}", fleet.reference.x, f"reference {config.reference}")
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
