@@ -1,6 +1,6 @@
 """Token numbers where data meet the model: they must be in its table, and its other inputs cannot come from data."""
 
-from edge.bundle import INPUT, Manifest, X
+from edge.bundle import Manifest, X
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
 
@@ -32,8 +32,8 @@ def require(manifest: Manifest, model: str, x: Array, origin: str) -> None:
 
 def require_one_input(manifest: Manifest, model: str) -> None:
     """Check that a model takes one array. Raises ConfigError: it takes several."""
-    if any(name.startswith(INPUT) for name in manifest.samples):
+    if manifest.input_names:
         raise ConfigError(
             f"{model} takes {', '.join(manifest.input_names)}, and data has one array x: train it with "
-            "edge.application.Trainer on arrays by name, or export a model with one input"
+            "the steps of edge.application.Trainer on arrays by name, or export a model with one input"
         )

@@ -89,6 +89,8 @@ def tensor(name: str, value: Array, shape: tuple[int | str, ...], dtype: str) ->
 
 def samples(manifest: Manifest, x: Array, wanted: Iterable[str], known: Iterable[str]) -> None:
     """Samples for a prediction, and outputs that there are. Raises EngineError."""
+    if manifest.input_names:
+        raise EngineError(f"a prediction has one array, and the model takes {', '.join(manifest.input_names)}")
     tensor(names.X, x, ("N", *manifest.shape), manifest.samples[names.X].dtype)
     if names.X in manifest.vocabulary:
         tokens(manifest, names.X, x)

@@ -98,7 +98,7 @@ class ShapeFolder:
         """Declare an output's dimensions where inference needs the whole target to know any."""
         target = self.sizes(node.input[-1])
         tensor = self._op.types[node.output[0]].tensor_type
-        if target is None or tensor.HasField("shape"):
+        if target is None or (tensor.HasField("shape") and None not in self._op.shape(node.output[0])):
             return
         if node.op_type == "Expand":
             shape = self._op.shape(node.input[0])

@@ -1,8 +1,8 @@
 """Make free the batch size that a model was exported with.
 
-PyTorch's exporters write the number of samples of the example into every Reshape, and fold a class token or an initial
-state into a constant for that many samples. The graph is followed twice, with the exported number and with an unknown
-one; where the two disagree, the node is rewritten for any number.
+PyTorch's exporters write the number of samples of the example into every Reshape, and repeat a class token, a mask or
+an initial state for that many samples, in an Expand or folded into a constant. The graph is followed twice, with the
+exported number and with an unknown one; where the two disagree, the node is rewritten for any number.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,10 @@ def free_batch(model: Model, batch: int) -> Model:
         ExportError: its nodes do not fit together for another number of samples.
     """
     return _Rewriter(model, batch).model()
+
+
+BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "PRelu", "MatMul"}
+"""Operators that stretch an operand of one sample over all samples themselves."""
 
 
 class _Followed:
@@ -71,6 +75,8 @@ class _Rewriter:
         self._fixed, self._free = _Followed(model, batch), _Followed(model, None)
         self._outer: dict[Value, int] = {x.name: 1 for x in model.inputs}
         self._constants: dict[Value, Array] = {}
+        self._parameters = dict(model.parameters)
+        self._tensors = {**model.constants, **model.parameters}
         self._nodes: list[onnx.NodeProto] = []
 
     def model(self) -> Model:
@@ -81,12 +87,19 @@ class _Rewriter:
             self._rewrite(copy)
             self._append(copy)
             self._follow_outer(copy)
-        return replace(self._model, nodes=tuple(self._nodes), constants={**self._model.constants, **self._constants})
+        constants = {**self._model.constants, **self._constants}
+        return replace(self._model, nodes=tuple(self._nodes), parameters=self._parameters, constants=constants)
 
     def _rewrite(self, node: onnx.NodeProto) -> None:
         """Change a node that holds the number of samples."""
+        if node.op_type == "Gather":
+            self._gather_all(node)
         if node.op_type in ("Reshape", "Flatten"):
             self._reshape(node)
+        elif node.op_type == "Expand":
+            self._expand(node)
+        elif node.op_type in BROADCASTING:
+            self._narrow(node)
         elif node.op_type == "Squeeze" and len(node.input) < 2:
             self._squeeze(node)
         elif node.op_type == "Concat":
@@ -116,6 +129,76 @@ class _Rewriter:
         node.op_type = "Reshape"
         node.input[:] = [X, self._constant(Y, target_sizes)]
 
+    def _gather_all(self, node: onnx.NodeProto) -> None:
+        """Reshape what a Gather reads in order from a flat value: PyTorch's as_strided of a contiguous tensor."""
+        X, indices = node.input[0], self._model.constants.get(node.input[1])
+        if indices is None or self._free.shape(X) != (None,) or self._fixed.shape(X) != (indices.size,):
+            return
+        if (indices.ravel() == np.arange(indices.size)).all():
+            del node.attribute[:]
+            node.op_type = "Reshape"
+            node.input[:] = [X, self._constant(f"{node.output[0]}/read", indices.shape)]
+
+    def _expand(self, node: onnx.NodeProto) -> None:
+        """Stretch the other axes only, where the samples are there already."""
+        X, sizes = node.input[0], self._fixed.folder.sizes(node.input[1])
+        axis, shape = self._free_axis(X), self._fixed.shape(X)
+        if sizes is None or axis is None or shape is None or axis + len(sizes) < len(shape):
+            return
+        sizes[axis + len(sizes) - len(shape)] = 1
+        node.input[1] = self._constant(node.output[0], sizes)
+
+    def _narrow(self, node: onnx.NodeProto) -> None:
+        """Give an operator that broadcasts one sample of what is repeated for every sample."""
+        like = next((x for x in node.input if x and self._free_axis(x) is not None), None)
+        if like is None:
+            return
+        behind = len(self._free.shape(like) or ()) - (self._free_axis(like) or 0)
+        if node.op_type == "MatMul" and behind <= 2:  # those axes are not stretched
+            return
+        for i, x in enumerate(node.input):
+            axis = len(self._free.shape(x) or ()) - behind
+            if self._free_axis(x) is None and axis >= 0:
+                node.input[i] = self._one_sample(x, axis) or x
+
+    def _one_sample(self, value: Value, axis: int) -> Value | None:
+        """What is repeated along `axis`, once; None if it differs from sample to sample."""
+        shape = self._free.shape(value) or ()
+        if not shape or shape[axis] == 1:
+            return value if shape else None
+        if shape[axis] != self._batch:
+            return None
+        tensor = self._tensors.get(value)
+        if tensor is not None and value in self._model.parameters:
+            return self._narrow_parameter(value, axis)
+        first = f"{value}/first{axis}"
+        if tensor is not None:
+            if (tensor != tensor.take([0], axis)).any():
+                return None
+            self._tensors[first] = self._constants[first] = tensor.take([0], axis)
+            self._free.op.name_constant(first, self._constants[first])
+        elif first not in self._free.op.types:
+            source = self._free.op.producer(value)
+            if source is None or source.op_type != "Expand" or not self._stretches(source, axis - len(shape)):
+                return None
+            bounds = [self._constant(f"{first}/{part}", [n]) for part, n in (("from", 0), ("to", 1), ("axis", axis))]
+            self._append(helper.make_node("Slice", [value, *bounds], [first], name=first))
+        return first
+
+    def _narrow_parameter(self, name: Value, axis: int) -> Value | None:
+        """Train what was repeated for every sample, such as a class token, once."""
+        value = self._tensors[name]
+        readers = sum(name in node.input for node in self._model.nodes)
+        if readers > 1 or (value != value.take([0], axis)).any():
+            return None
+        self._parameters[name] = self._tensors[name] = value.take([0], axis)
+        return self._free.op.argument(name, value.dtype, self._tensors[name].shape)
+
+    def _stretches(self, node: onnx.NodeProto, axis: int) -> bool:
+        """Whether an Expand repeats one sample along an axis, counted from the last."""
+        shape = self._free.shape(node.input[0])
+        return shape is not None and (-axis > len(shape) or shape[axis] == 1)
+
     def _squeeze(self, node: onnx.NodeProto) -> None:
         """Without axes, Squeeze would remove the batch of one sample too."""
         shape = self._fixed.shape(node.input[0])
@@ -144,7 +227,10 @@ class _Rewriter:
             return
         for i in inputs:
             shape = self._free.shape(node.input[i]) if node.input[i] else None
-            if shape is None or self._free_axis(node.input[i]) is not None or shape[axis] != 1:
+            if shape is None or self._free_axis(node.input[i]) is not None:
+                continue
+            sample = self._one_sample(node.input[i], axis)
+            if sample is None:
                 continue
             name = f"{node.output[0] or node.output[1]}/operand{i}"
             self._append(helper.make_node("Shape", [like], [f"{name}/samples"], start=axis, end=axis + 1))
@@ -155,7 +241,7 @@ class _Rewriter:
             ]
             sizes.insert(1 if axis else 0, f"{name}/samples")
             self._append(helper.make_node("Concat", sizes, [f"{name}/shape"], axis=0))
-            self._append(helper.make_node("Expand", [node.input[i], f"{name}/shape"], [name], name=name))
+            self._append(helper.make_node("Expand", [sample, f"{name}/shape"], [name], name=name))
             self._outer[name] = 1
             node.input[i] = name
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.application import Trainer
 from edge.engines._batch import random_batch
 from edge.engines.onnx_runtime import create
 from edge.errors import EngineError
@@ -101,6 +102,15 @@ def test_tokens_have_no_scale_and_no_tflite(tmp_path: Path) -> None:
     model = load(embedding_classifier(tmp_path))
     with pytest.raises(ExportError, match="--tflite: the file takes one float32 array"):
         export(model, tmp_path / "bundle", rows=(4,))
+
+
+def test_a_trainer_takes_several_inputs_by_name(tmp_path: Path) -> None:
+    bundle = export(load(two_inputs(tmp_path)), tmp_path / "bundle")
+    trainer, batch = Trainer(bundle, learning_rate=0.1), random_batch(bundle, 6)
+    losses = [trainer.step(batch)["loss"] for _ in range(20)]
+    assert losses[-1] < losses[0]
+    with pytest.raises(EngineError, match="a prediction has one array, and the model takes ids, mask"):
+        trainer.predict(batch["x"])
 
 
 def test_several_inputs_have_names(tmp_path: Path) -> None:
