@@ -35,7 +35,7 @@ TERMS = {
 }
 """key of a row -> what it is; terms of other objectives are on the dashboard only"""
 SHOWN = {
-    key: (f"murmur_{key.replace('/', '_').replace('(', '_').replace(')', '')}", text)
+    key: (f"murmur_{key.replace('r2', 'r_squared').replace('/', '_').replace('(', '_').replace(')', '')}", text)
     for key, text in (reports.NUMBERS | TERMS).items()
 }
 """key of a row -> name and help"""

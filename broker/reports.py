@@ -20,6 +20,7 @@ from typing import TypeGuard
 from edge.messaging import topics
 from edge.messaging.inbox import CAUSES
 from edge.storage.metrics_log import current_names
+from edge.task import ON_TEST
 
 MAX_DEVICES, MAX_KEYS, MAX_BYTES = 10_000, 100, 65_536
 """devices that are followed; keys and bytes of one row"""
@@ -31,7 +32,7 @@ NUMBERS = {
     "round": "last finished round",
     "loss": "training loss of the last round",
     "accuracy": "accuracy on the batches of the last round",
-    "accuracy_all": "accuracy on the test samples",
+    **{key: f"{title} on the test samples" for key, title in ON_TEST.items()},
     "consensus_distance": "mean distance of the soft labels from the neighbours' mean",
     "seconds": "seconds of the last round",
     "wait_seconds": "seconds of the last round that were spent waiting",

@@ -8,11 +8,12 @@ import struct
 import zlib
 
 KINDS = {1: "soft-labels", 2: "weights", 3: "class-outputs", 4: "features", 5: "logits", 6: "labels", 7: "samples"}
-KINDS |= {8: "mass", 9: "status", 10: "verdict", 11: "outcome", 12: "codes", 13: "proxies"}
+KINDS |= {8: "mass", 9: "status", 10: "verdict", 11: "outcome", 12: "codes", 13: "proxies", 17: "outputs"}
 LINEAR = {3: 8, 6: 4, 7: 2, 8: 1}  # coding -> bits
 LOGARITHM = {9: (8, 12.0), 10: (6, 12.0), 11: (4, 8.0)}  # coding -> bits, nats
 ROOT = {12: 6, 13: 5, 14: 4}  # coding -> bits
 TOP = {15: 1, 16: 3}  # coding -> entries
+RANGE = {32: 8, 33: 4}  # coding -> bits
 
 
 def must(condition: bool, what: str) -> None:
@@ -55,6 +56,8 @@ def body_values(coding: int, body: bytes, rows: int, columns: int) -> list[float
         return [float(b) for b in plain]
     if coding in TOP:
         return top(body, rows, columns, min(TOP[coding], columns))
+    if coding in RANGE:
+        return ranged(body, rows, columns, RANGE[coding])
     if coding in LINEAR:
         units = 2 ** LINEAR[coding] - 1
         row_codes = codes(body, n, LINEAR[coding])
@@ -81,6 +84,15 @@ def codes(body: bytes, n: int, bits: int) -> list[int]:
     must(number % 2**spare == 0, "what fills the last byte is zero")
     digits = f"{number >> spare:0{n * bits}b}"
     return [int(digits[i * bits : (i + 1) * bits], 2) for i in range(n)]
+
+
+def ranged(body: bytes, rows: int, columns: int, bits: int) -> list[float]:
+    must(len(body) >= 8 * columns, "length of the body")
+    ends = struct.unpack(f"<{2 * columns}f", body[: 8 * columns])
+    low, high = ends[:columns], ends[columns:]
+    must(all(map(math.isfinite, ends)) and all(a <= b for a, b in zip(low, high, strict=True)), "range of a column")
+    row_codes, last = codes(body[8 * columns :], rows * columns, bits), 2**bits - 1
+    return [low[i % columns] + c * (high[i % columns] - low[i % columns]) / last for i, c in enumerate(row_codes)]
 
 
 def top(body: bytes, rows: int, columns: int, k: int) -> list[float]:

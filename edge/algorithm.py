@@ -156,6 +156,11 @@ class Algorithm:
         if self.centre in devices:
             raise ConfigError(f"no device may be called '{self.centre}': that is the {self.centre} of {self.name}")
         manifest = bundle.manifest
+        raw = [kind.name for kind in self.sends if kind.privacy is PrivacyClass.RAW_SAMPLES]
+        if manifest.tokens and raw:
+            raise ConfigError(
+                f"{self.name} sends {raw[0]} as floats, and the model takes token numbers; choose another protocol"
+            )
         index = len(devices) if me == self.centre else devices.index(me)
         return ProtocolContext(
             me=me,

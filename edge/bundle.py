@@ -41,7 +41,17 @@ from edge.storage.digests import sha256
 from edge.task import CLASSIFICATION, IGNORED, SUPERVISION, TASKS, Task, task
 
 MANIFEST = "manifest.json"
-UNSAID = ("class_names", "standardization", "task", "supervision", "arguments", "least_rows", "notes")
+UNSAID = (
+    "class_names",
+    "standardization",
+    "task",
+    "supervision",
+    "arguments",
+    "least_rows",
+    "notes",
+    "vocabulary",
+    "input_names",
+)
 """keys that are in a manifest only where they differ from their defaults"""
 FORMAT = 1
 PARAMETERS = "parameters.safetensors"
@@ -51,6 +61,9 @@ TFLITE, BACKBONE, ORT_TRAINING = "model.tflite", "backbone.tflite", "ort_trainin
 # "state/NAME" and the output "next/parameter/NAME" or "next/state/NAME".
 PARAMETER, STATE, NEXT, WEIGHT, LOSS = "parameter/", "state/", "next/", "weight/", "loss/"
 NOISE = "noise/"
+X, REFERENCE_X, INPUT = "x", "reference_x", "x/"
+"""samples; of a model with several inputs the first one's, and NAME's are "x/NAME" and "reference_x/NAME".
+"""
 SQUARED_NORM, SKIPPED = "squared_norm", "skipped_steps"
 """outputs of a step beside its losses: a scalar that is finite where the step is; and what engines count"""
 TOTAL, CORRECT, LOGITS, PROBABILITIES, EMBEDDING = "loss", "correct", "logits", "probabilities", "embedding"
@@ -150,6 +163,10 @@ class Manifest(BaseModel):
     """rows that a step must have; 2 where a normalization by the batch sees one value a row; not in the file if 1"""
     notes: tuple[str, ...] = ()
     """what the exporter changed in the model, one sentence each; not in the file if nothing"""
+    vocabulary: dict[str, int] = {}
+    """how many tokens there are, by the name of an input that takes their numbers; not in the file without such"""
+    input_names: tuple[str, ...] = ()
+    """of a model with several inputs, as its file calls them: "x" is the first; not in the file of others"""
     tflite: dict[str, int] | None = None
     """rows of the private batch "N" and of the reference batch "R" of model.tflite; None without that file"""
     backbone: Backbone | None = None
@@ -173,6 +190,16 @@ class Manifest(BaseModel):
         if self.class_names is not None and len(set(self.class_names)) != self.classes:
             raise ValueError(f"class_names: expected {self.classes} different ones, got {', '.join(self.class_names)}")
         return self
+
+    @property
+    def samples(self) -> dict[str, Tensor]:
+        """What the model takes for each sample: "x", and "x/NAME" of further inputs."""
+        return {i.name: i for i in self.inputs if i.name == X or i.name.startswith(INPUT)}
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the samples are token numbers."""
+        return self.samples[X].dtype == "int64"
 
     @property
     def sample(self) -> tuple[int, ...]:

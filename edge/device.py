@@ -184,6 +184,8 @@ def read_fleet(
     rows: int | None = None,
     classes: Classes | None = None,
     task: Task | None = None,
+    *,
+    tokens: bool = False,
 ) -> FleetData:
     """Read the data, divide it, and build the graph: everything a fleet's nodes have to agree on.
 
@@ -193,12 +195,13 @@ def read_fleet(
         rows: of the training and of the test part, at most; all if absent.
         classes: what labels are read against (`edge.data.load`).
         task: what labels are for, likewise.
+        tokens: whether the model takes token numbers.
 
     Raises:
         ConfigError, DataError: what does not fit, and with what.
     """
     graph = build_topology(config.topology, names, config.seed)
-    whole = data.load(config.data, config.seed, classes, config.holdout, task)
+    whole = data.load(config.data, config.seed, classes, config.holdout, task, tokens=tokens)
     if rows is not None:
         whole = data.subsample(whole, rows, config.seed)
     reference, private = data.take_reference(config.reference, whole, config.seed)

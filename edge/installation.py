@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from edge import algorithm, data, device, privacy
+from edge import algorithm, data, device, privacy, tokens
 from edge import bundle as bundles
 from edge.algorithm import Algorithm
 from edge.bundle import Bundle
@@ -144,12 +144,17 @@ class Installation:
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
         classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
+        origin = f"the bundle {path or config.bundle}"
+        if takes.tokens and (config.store or samples is not None):
+            raise ConfigError(f"store: it keeps samples as floats, and {origin} takes token numbers; train on a file")
         if config.store and samples is None:  # none so far
             samples = np.empty((0, *takes.sample), np.float32), np.empty(0, np.int64)
         if samples is None:
-            fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+            fleet = device.read_fleet(self._placed(), config.peers, classes=classes, tokens=takes.tokens).only(self.id)
         else:
             fleet = device.observed_fleet(self._placed(), config.peers, samples, classes)
+        tokens.require(takes, origin, fleet.share(self.id)[0], config.data)
+        tokens.require(takes, origin, fleet.reference.x, f"reference {config.reference}")
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"

@@ -20,7 +20,7 @@ class ReferenceSet:
     """Public samples.
 
     Attributes:
-        x: (R, ...) float32.
+        x: (R, ...) float32, or int64 token numbers.
         digest: 8 bytes that every message about these samples carries; messages about others are refused.
     """
 
@@ -37,6 +37,6 @@ def of(x: Array) -> ReferenceSet:
     Returns:
         The set.
     """
-    rows = np.ascontiguousarray(x, "<f4")
+    rows = np.ascontiguousarray(x, "<i8" if x.dtype == np.int64 else "<f4")
     hashed = hashlib.sha256(json.dumps(rows.shape).encode() + rows.tobytes())
-    return ReferenceSet(rows.astype(np.float32, copy=False), hashed.digest()[:8])
+    return ReferenceSet(rows.astype(rows.dtype.newbyteorder("="), copy=False), hashed.digest()[:8])

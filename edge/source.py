@@ -18,6 +18,9 @@ from edge.interfaces import Array
 from edge.standardization import CHANNELS_LAST
 from edge.task import CLASSIFICATION, Task
 
+WIDEST_PIXEL = 2
+"""Bytes of an integer that may be a pixel; wider ones are numbers."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -65,9 +68,9 @@ class Dataset:
     """A labelled data set, divided into a training part and a test part.
 
     Attributes:
-        x_train: (n, ...) float32, channels first; integer images are scaled to [0, 1].
+        x_train: (n, ...) float32, channels first; integer images are scaled to [0, 1]. Of token numbers int64.
         y_train: (n,) int64 in 0 .. K-1; from a loader without `names`, integers or text as in the file.
-        x_test: (m, ...) float32, like `x_train`; m is 0 where there is no test part.
+        x_test: (m, ...), like `x_train`; m is 0 where there is no test part.
         y_test: (m,) like `y_train`.
         names: of the K classes; empty until the labels are numbered.
         columns: further arrays (n,) about the training rows, e.g. which user each came from.
@@ -90,26 +93,35 @@ class Dataset:
         return len(self.names)
 
 
-def standard(x: Array, origin: str) -> Array:
-    """Bring samples to float32 with the channels first.
+def standard(x: Array, origin: str, *, tokens: bool = False) -> Array:
+    """Bring samples to float32 with the channels first; or token numbers to int64, as they are.
 
-    Integers are taken for images: they are scaled to [0, 1] by the largest value of their type, (n, H, W) gets a
-    channel axis, and a last axis of 1, 3 or 4 becomes the first. Floats keep their values; (n, T, C) with C < T is
-    taken for windows of T samples of C sensors and becomes (n, C, T), and (n, H, W, C) is treated as for integers.
+    Integers of 8 or 16 bits are taken for images: they are scaled to [0, 1] by the largest value of their type,
+    (n, H, W) gets a channel axis, and a last axis of 1, 3 or 4 becomes the first. Floats and wider integers keep their
+    values; (n, T, C) with C < T is taken for windows of T samples of C sensors and becomes (n, C, T), and (n, H, W, C)
+    is treated as for images.
 
     Args:
         x: (n, ...) numbers.
         origin: of the array, for error messages.
+        tokens: whether the model takes token numbers; whole numbers in another type are as good.
 
     Returns:
-        (n, ...) float32, contiguous.
+        (n, ...) float32, or int64 for tokens; contiguous.
 
     Raises:
         DataError: not numbers, fewer than two axes, or values that are not finite.
     """
     if x.dtype.kind not in "iufb" or x.ndim < 2:
         raise DataError(f"{origin}: samples must be numbers in (n, ...), got {x.dtype} {list(x.shape)}")
-    image = x.dtype.kind in "iub"
+    if tokens:
+        whole = x.dtype.kind != "f" or bool((np.isfinite(x) & (x == np.floor(x))).all())
+        if not whole:
+            raise DataError(
+                f"{origin}: the model takes token numbers, which are integers; got {x.dtype} with fractions"
+            )
+        return np.ascontiguousarray(x, np.int64)
+    image = x.dtype.kind in "iub" and x.dtype.itemsize <= WIDEST_PIXEL
     if image:
         x = x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max if x.dtype.kind in "iu" else 1)
     x = x.astype(np.float32)

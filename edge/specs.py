@@ -204,8 +204,8 @@ class DataSpec:
         read: argument -> its rows, as they are in the file. argument: what follows the colon in the setting. Raises
             DataError: what is wrong with the data, and where.
         load: (argument, seed) -> an `edge.source.Dataset`, of what is drawn with a seed, or divided in its own way.
-        samples: argument -> (n, ...) float32, samples in standard form, for a reference set without labels; if absent,
-            those of `read`.
+        samples: argument -> (n, ...) numbers, as they came, for a reference set without labels; if absent, those of
+            `read`.
         file: whether the argument begins with a path, up to a "?".
     """
 

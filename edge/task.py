@@ -227,6 +227,24 @@ TASKS = {t.name: t for t in (CLASSIFICATION, MULTI_LABEL, REGRESSION, PER_POSITI
 METRICS = {key: metric for t in TASKS.values() for key, metric in t.metrics.items()}
 SCORES = tuple(t.key for t in TASKS.values())
 """keys of the scores of all tasks"""
+ON_TEST = {f"{t.key}_all": t.metric for t in TASKS.values()}
+"""key of a task's score on the test samples in a device's rows -> its name for people"""
+
+
+def score(row: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Read the score from a device's row, whatever its task is.
+
+    Args:
+        row: of metrics, telemetry or a report.
+
+    Returns:
+        Its name for people and its value; None if nothing was tested.
+
+    Examples:
+        >>> score({"round": 3.0, "r2_all": 0.25, "rmse_all": 0.5})
+        ('R2', 0.25)
+    """
+    return next(((title, float(row[key])) for key, title in ON_TEST.items() if row.get(key) is not None), None)
 
 
 def task(name: str) -> Task:

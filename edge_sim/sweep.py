@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from edge.config import write_text
 from edge.errors import ConfigError
+from edge.task import CLASSIFICATION
 from edge_report import figures, flags, formats
 from edge_report.document import Cell, Section, fixed, seconds, size
 from edge_report.finding import Finding, Progress, cores, mean, spread
@@ -47,6 +48,8 @@ class Answer(BaseModel):
     name: str
     question: str
     seeds: int
+    metric: str = CLASSIFICATION.metric
+    """what its accuracies are values of: the metric of the task"""
     points: list[SweepPoint]
     verdicts: list[ExpectationCheck]
 
@@ -145,6 +148,7 @@ def _answer(one: Study, plan: Sequence[Planned], results: Mapping[str, Result]) 
         name=one.name,
         question=one.question,
         seeds=one.seeds,
+        metric=next((r.metric for several in by_label.values() for r in several), CLASSIFICATION.metric),
         points=[_point(label, several, measured[label]) for label, several in by_label.items()],
         verdicts=[_check(e, e.value(measured)) for e in one.expect],
     )
@@ -186,9 +190,9 @@ def _sections(answer: Answer) -> Iterator[Section]:
         answer.name,
         answer.question or answer.name,
         lead=f"{answer.name}.toml, {answer.seeds} seed{'s' if answer.seeds > 1 else ''} each.",
-        columns=("setting", "accuracy", "worst", "own classes", "payload", "virtual time"),
+        columns=("setting", answer.metric, "worst", "own classes", "payload", "virtual time"),
         rows=[_row(point) for point in answer.points],
-        picture=partial(figures.lines, {p.label: p.curve for p in answer.points}, "round", "mean accuracy"),
+        picture=partial(figures.lines, {p.label: p.curve for p in answer.points}, "round", f"mean {answer.metric}"),
     )
     if answer.verdicts:
         yield Section(

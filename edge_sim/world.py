@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh
 
 import edge.bundle
-from edge import data, device
+from edge import data, device, tokens
 from edge.algorithm import Algorithm
 from edge.bundle import BACKBONE, MANIFEST, Bundle
 from edge.device import FleetData
@@ -81,7 +81,9 @@ def build(scenario: Scenario) -> World:
     specs: dict[str | None, str] = {spec: spec for spec in scenario.models}
     if scenario.edge_model is not None:
         specs[None] = scenario.edge_model
-    fleet = device.read_fleet(scenario, names, scenario.rows, _classes(specs.values()), scenario.labels)
+    fleet = device.read_fleet(
+        scenario, names, scenario.rows, _classes(specs.values()), scenario.labels, tokens=_tokens(specs.values())
+    )
     if not len(fleet.dataset.y_test):
         raise DataError(f"{scenario.data} has no test part, which the emulator measures accuracy on; add one")
     for protocol in scenario.protocols:
@@ -155,6 +157,9 @@ class Bundles:
                 rows=rows,
                 official=ENGINES.load(world.scenario.runtime).official,
             )
+        tokens.require(bundle.manifest, spec, world.dataset.x_train, scenario.data)
+        tokens.require(bundle.manifest, spec, world.dataset.x_test, scenario.data)
+        tokens.require(bundle.manifest, spec, world.reference.x, f"reference {scenario.reference}")
         if bundle.manifest.job != task:
             raise ConfigError(f"{spec} is for {bundle.manifest.task}, and {scenario.data} for {task.name}")
         things = "classes" if task.classes else "outputs"
@@ -180,6 +185,21 @@ def fitted(model: Model, objective: tuple[str, ...]) -> Model:
     if any(term.startswith("embedding_distance") for term in objective) and model.embedding is None:
         model = heads.embed(model, None)
     return heads.add(model, count) if count and not model.heads else model
+
+
+def _tokens(specs: Iterable[str]) -> bool:
+    """Whether the models take token numbers. Raises ConfigError: some do."""
+    kinds = {spec: _takes_tokens(Path(spec)) for spec in specs}
+    if len(set(kinds.values())) > 1:
+        some = ", ".join(spec for spec, numbers in kinds.items() if numbers)
+        raise ConfigError(f"model: all models of a scenario take the same samples; only {some} take token numbers")
+    return any(kinds.values())
+
+
+def _takes_tokens(path: Path) -> bool:
+    if (path / MANIFEST).is_file():
+        return edge.bundle.read(path).manifest.tokens
+    return path.suffix == ".onnx" and path.is_file() and loading.load(path).dtype == "int64"
 
 
 def _classes(specs: Iterable[str]) -> Classes | None:

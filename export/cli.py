@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--backbone", type=Path, metavar="FILE.tflite", help="computes features of samples; the model is its head")
     add("--backbone-output", metavar="TENSOR", help="the tensor that holds the features; default: its output")
     add("--backbone-range", default="0,1", metavar="LOW,HIGH", help="what the samples' 0 and 1 are for it; default 0,1")
-    add("--shape", metavar="CxHxW", help=f"of a sample, for zoo models; default {SHAPE}")
+    add("--shape", metavar="CxHxW", help=f"of a sample: fixes an ONNX file's free axes; zoo models: {SHAPE}")
+    add("--dim", metavar="NAME=SIZE", action="append", default=[], help="fix an ONNX file's free axis; repeatable")
     classes = f"how many there are, or what they are called in the order of their numbers; zoo models: {CLASSES}"
     add("--classes", metavar="K|NAME,NAME,...", help=classes)
     add("--seed", type=int, default=0, help="of initial values: a zoo model's, new heads', lora's")
@@ -280,17 +282,34 @@ def _model(args: argparse.Namespace, spec: str) -> Model:
 def _loaded(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
-        return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties)
+        shape = _sizes(args.shape) if args.shape and not args.backbone else None
+        return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties, dims=_dims(args.dim), shape=shape)
     if args.keep_ties:
         raise ConfigError(f"--keep-ties is for ONNX files; {spec} has no shared weights")
-    text, classes = args.shape or SHAPE, CLASSES if args.classes is None else args.classes
-    try:
-        shape = tuple(int(d) for d in text.split("x"))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise ConfigError(f"--shape {text} --classes {classes}: expected sizes as in {SHAPE}, and 2 or more classes")
-    return zoo.build(rest, shape=shape, classes=classes, seed=args.seed)
+    if args.dim:
+        raise ConfigError(f"--dim {args.dim[0]} is for ONNX files; of {spec} --shape says all")
+    classes = CLASSES if args.classes is None else args.classes
+    return zoo.build(rest, shape=_sizes(args.shape or SHAPE), classes=classes, seed=args.seed)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """The shape of a sample."""
+    parts = text.split("x")
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--shape {text}: expected sizes as in {SHAPE}")
+    return tuple(map(int, parts))
+
+
+def _dims(texts: Sequence[str]) -> dict[str, int]:
+    """Sizes of free axes by name."""
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal() or not int(size):
+            raise ConfigError(f"--dim {text}: expected a name and a size, as in --dim sequence=128")
+        if sizes.setdefault(name, int(size)) != int(size):
+            raise ConfigError(f"--dim {text}: {name} was {sizes[name]} before; give it once")
+    return sizes
 
 
 if __name__ == "__main__":

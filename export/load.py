@@ -4,8 +4,8 @@ Parameters are told from constants: a parameter is a float initializer of at lea
 or a `Constant` node that a layer reads as its weight. Scalars, shapes and settings of operators stay fixed.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from export.errors import ExportError
 from export.graph.builder import Array, Value
 from export.graph.prune import prune
 from export.model import OLDEST, Model
-from export.transforms import batch_norm
+from export.transforms import batch_norm, inputs
 from export.transforms.constants import constants
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
@@ -51,6 +51,10 @@ class Draft:
     """whether an initializer that several nodes read is one parameter"""
     task: str | None = None
     """what the model is for, where its last node shows that"""
+    dims: Mapping[str, int] = field(default_factory=dict)
+    """sizes of free axes, by name"""
+    shape: tuple[int, ...] | None = None
+    """of a sample, where somebody said it"""
     notes: tuple[str, ...] = ()
     """what was changed, one sentence each"""
 
@@ -59,13 +63,22 @@ class Draft:
         return replace(self, notes=(*self.notes, note), **changes)  # type: ignore[arg-type]
 
 
-def load(path: Path, logits: str | None = None, *, keep_ties: bool = False) -> Model:
+def load(
+    path: Path,
+    logits: str | None = None,
+    *,
+    keep_ties: bool = False,
+    dims: Mapping[str, int] | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Model:
     """Read an ONNX file.
 
     Args:
         path: the file; external data lies beside it.
         logits: the value to train, where the model has several outputs.
         keep_ties: train an initializer that several nodes read as one parameter.
+        dims: sizes of the inputs' free axes, by name.
+        shape: of a sample, which says the same for all axes.
 
     Returns:
         The model in the exporter's form.
@@ -93,11 +106,20 @@ def load(path: Path, logits: str | None = None, *, keep_ties: bool = False) -> M
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as reason:  # onnx raises what its C++ side does
         raise ExportError(f"{path}: its external data cannot be read: {str(reason).splitlines()[0]}") from None
-    return from_proto(proto, name=path.stem, origin=str(path), logits=logits, keep_ties=keep_ties)
+    return from_proto(
+        proto, name=path.stem, origin=str(path), logits=logits, keep_ties=keep_ties, dims=dims, shape=shape
+    )
 
 
 def from_proto(
-    proto: onnx.ModelProto, *, name: str, origin: str, logits: str | None = None, keep_ties: bool = False
+    proto: onnx.ModelProto,
+    *,
+    name: str,
+    origin: str,
+    logits: str | None = None,
+    keep_ties: bool = False,
+    dims: Mapping[str, int] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> Model:
     """Bring a model to the exporter's form.
 
@@ -107,6 +129,8 @@ def from_proto(
         origin: where it came from, for messages.
         logits: the value to train, where the model has several outputs.
         keep_ties: train an initializer that several nodes read as one parameter.
+        dims: sizes of the inputs' free axes, by name.
+        shape: of a sample, which says the same for all axes.
 
     Returns:
         The model, all its float32 weights trained.
@@ -114,11 +138,11 @@ def from_proto(
     Raises:
         ExportError: it is not valid, not a classifier, or cannot be trained.
     """
-    draft = Draft(proto, name, origin, logits, keep_ties)
+    draft = Draft(proto, name, origin, logits, keep_ties, dims=dims or {}, shape=shape)
     for step in STEPS:
         draft = step(draft)
     model = _model(draft)
-    batch = _fixed_batch(_input(draft))
+    batch = _fixed_batch(draft)
     return batch_norm.select(free_batch(model, batch) if batch else model, "as-is")
 
 
@@ -129,6 +153,12 @@ def check(draft: Draft) -> Draft:
     except (onnx.checker.ValidationError, RuntimeError) as reason:
         raise ExportError(f"{draft.origin} is not a valid ONNX model: {str(reason).splitlines()[0]}") from None
     return draft
+
+
+def fix_axes(draft: Draft) -> Draft:
+    """Give free axes the sizes that somebody said."""
+    proto, sizes = inputs.fix_axes(draft.proto, draft.dims, draft.shape, draft.origin)
+    return draft.noted(f"free axes were fixed: {', '.join(sizes)}", proto=proto) if sizes else draft
 
 
 def choose_logits(draft: Draft) -> Draft:
@@ -278,12 +308,13 @@ def flatten_logits(draft: Draft) -> Draft:
 
 def note_batch(draft: Draft) -> Draft:
     """Note that a fixed batch size will be made free (`export.transforms.free_batch` does it)."""
-    batch = _fixed_batch(_input(draft))
+    batch = _fixed_batch(draft)
     return draft.noted(f"its batch, fixed at {batch}, was made free") if batch else draft
 
 
 STEPS: tuple[Callable[[Draft], Draft], ...] = (
     check,
+    fix_axes,
     choose_logits,
     keep_logits_only,
     widen_floats,
@@ -322,6 +353,8 @@ def _model(draft: Draft) -> Model:
     literals = {n.output[0]: constant_value(n) for n in graph.node if n.op_type == "Constant"}
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer} | literals
     nodes = prune([n for n in graph.node if n.op_type != "Constant"], [logits])
+    first, *others = inputs.read(graph, draft.origin, {name for node in nodes for name in node.input})
+    nodes = inputs.cast_narrow(nodes, graph)
     read = {name for node in nodes for name in node.input}
     settings = {x for n in nodes for i in SETTINGS.get(n.op_type, ()) for x in n.input[i : i + 1]}
     trained = read - settings - literals.keys()
@@ -336,13 +369,14 @@ def _model(draft: Draft) -> Model:
             f"{draft.origin} has no float32 parameters to train: none of its float initializers is read by a node "
             "that the logits depend on"
         )
-    x = _input(draft)
     return Model(
         name=draft.name,
         opset=opset_of(draft.proto),
         nodes=tuple(nodes),
-        input=x.name,
-        shape=_sample_shape(x, draft.origin),
+        input=first.name,
+        shape=first.shape,
+        dtype=first.dtype,
+        others=tuple(others),
         output=logits,
         parameters=parameters,
         constants={k: v for k, v in values.items() if k in read and k not in parameters},
@@ -351,31 +385,10 @@ def _model(draft: Draft) -> Model:
     )
 
 
-def _input(draft: Draft) -> onnx.ValueInfoProto:
-    graph = draft.proto.graph
-    values = {i.name for i in graph.initializer} | {n.output[0] for n in graph.node if n.op_type == "Constant"}
-    inputs: list[onnx.ValueInfoProto] = [i for i in graph.input if i.name not in values]
-    if len(inputs) != 1:
-        raise ExportError(f"{draft.origin} must have exactly one input; it has {_quoted(inputs)}")
-    return inputs[0]
-
-
-def _fixed_batch(x: onnx.ValueInfoProto) -> int | None:
-    dims = x.type.tensor_type.shape.dim
-    return (dims[0].dim_value or None) if dims else None
-
-
-def _sample_shape(x: onnx.ValueInfoProto, origin: str) -> tuple[int, ...]:
-    """The shape of one sample: all but the batch axis, which may be symbolic or fixed."""
-    tensor = x.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        raise ExportError(f"{origin}: its input '{x.name}' must be float32")
-    shape = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-    sample = tuple(d for d in shape[1:] if d is not None)
-    if len(shape) < 2 or len(sample) != len(shape) - 1:
-        named = [d.dim_param or d.dim_value for d in tensor.shape.dim]
-        raise ExportError(f"{origin}: its input '{x.name}' must be (batch, fixed sizes ...), but is {named}")
-    return sample
+def _fixed_batch(draft: Draft) -> int | None:
+    """The number of samples that the file was written for, if it was for one."""
+    dims = [x.type.tensor_type.shape.dim for x in inputs.outer(draft.proto.graph)]
+    return next((axes[0].dim_value for axes in dims if axes and axes[0].dim_value), None)
 
 
 def _quoted(values: Iterable[onnx.ValueInfoProto]) -> str:

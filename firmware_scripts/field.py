@@ -19,13 +19,14 @@ from broker.check import host_and_port
 from edge.arguments import CommandParser
 from edge.command import guarded, renamed_flag
 from edge.errors import ConfigError
+from edge.task import ON_TEST
 from edge_report.document import Section, show
 from firmware_scripts import operating, signed_package
 from firmware_scripts.operating import Operator, Row
 
 COLUMNS = {
     "round": ("round", "{:.0f}"),
-    "accuracy_all": ("accuracy", "{:.3f}"),
+    **{key: (title, "{:.3f}") for key, title in ON_TEST.items()},
     "timeouts": ("timeouts", "{:.0f}"),
     "bundle": ("model", "{:.8}"),
     "board": ("board", "{}"),

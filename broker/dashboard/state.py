@@ -19,6 +19,7 @@ from typing import Any
 from broker import reports
 from edge import outcome
 from edge.messaging.inbox import OTHER_DIGEST
+from edge.task import ON_TEST
 
 LONGEST = 400
 """points of a device's curve, and of the fleet's"""
@@ -28,7 +29,7 @@ SHORTEST = 8
 SHOWN = (
     "round",
     "loss",
-    "accuracy_all",
+    *ON_TEST,
     "payload_bytes_sent",
     "memory_mb",
     "temperature",
@@ -36,9 +37,9 @@ SHOWN = (
     "consensus_distance",
 )
 """of a device's row, in the table"""
-CURVES = ("loss", "accuracy_all", "consensus_distance", "payload_bytes_sent", "memory_mb", "temperature")
+CURVES = ("loss", *ON_TEST, "consensus_distance", "payload_bytes_sent", "memory_mb", "temperature")
 """of a device that are kept"""
-OF_FLEET = ("loss", "accuracy_all", "consensus_distance")
+OF_FLEET = ("loss", *ON_TEST, "consensus_distance")
 REFUSALS = ("refused_malformed", "refused_foreign", "refused_run", "rejected_invalid", "rejected_by_aggregator")
 DIGESTS = f"refused_{OTHER_DIGEST}"
 NAMED = 3
@@ -177,6 +178,7 @@ class FleetState:
                     for key, sums in self._sums.items()
                 },
                 "refused": self.refused,
+                "scores": self._scores() or {"accuracy_all": ON_TEST["accuracy_all"]},
             }
 
     def device(self, name: str) -> dict[str, Any] | None:
@@ -212,11 +214,17 @@ class FleetState:
             self._devices[name] = _Device()
             count = len(self._devices)
             if count & (count - 1) == 0:
-                self._longest = max(SHORTEST, min(LONGEST, POINTS // (2 * count * len(CURVES))))
+                self._longest = max(SHORTEST, min(LONGEST, POINTS // (2 * count * (len(CURVES) - len(ON_TEST) + 1))))
                 for device in self._devices.values():
                     for curve in device.curves.values():
                         _thin(curve, self._longest)
         return self._devices[name]
+
+    def _scores(self) -> dict[str, str]:
+        """Keys and names of the scores that devices have reported: one, unless fleets with several tasks are mixed."""
+        return {
+            key: title for key, title in ON_TEST.items() if any(key in device.row for device in self._devices.values())
+        }
 
     def _room(self, device: str) -> bool:
         return device in self._devices or len(self._devices) < reports.MAX_DEVICES

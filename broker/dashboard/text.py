@@ -63,14 +63,15 @@ def picture(fleet: dict[str, Any], height: int = 40) -> Group:
     ]
     curves = [_curve(key, points) for key, points in fleet["curves"].items() if points]
     table = Table("device", box=None, pad_edge=False)
-    for heading in ("round", "accuracy", "loss", "sent", "memory", "temp.", "seen"):
+    scores = fleet["scores"]
+    for heading in ("round", *scores.values(), "loss", "sent", "memory", "temp.", "seen"):
         table.add_column(heading, justify="right")
     room = max(5, height - len(alarms[:6]) - len(curves) - 5)
     for d in devices[:room]:
         ago = "never" if d["ago"] is None else f"{d['ago']:.0f} s"
         cells = (
             _number(d["round"], 0),
-            _number(d["accuracy_all"], 3),
+            *(_number(d[key], 3) for key in scores),
             _number(d["loss"], 3),
             _number(d["payload_bytes_sent"], 0),
             _number(d["memory_mb"], 0),

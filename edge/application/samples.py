@@ -19,21 +19,24 @@ LABELS = "labels"
 
 
 def samples(bundle: Bundle, x: Any) -> Array:
-    """Bring samples to float32.
+    """Bring samples to float32, or to int64 where the model takes token numbers.
 
     Args:
         bundle: says the shape of a sample.
         x: (n, ...) numbers, as the model takes them; or one sample (...).
 
     Returns:
-        (n, ...) float32, contiguous; n is 1 for one sample.
+        (n, ...), contiguous; n is 1 for one sample.
 
     Raises:
         DataError: another shape, not numbers, or values that are not finite.
     """
-    shape = bundle.manifest.shape
+    shape, dtype = bundle.manifest.shape, bundle.manifest.samples["x"].dtype
     try:
-        values = np.ascontiguousarray(x, np.float32)
+        values = np.asarray(x)
+        if dtype == "int64" and values.dtype.kind not in "iu":
+            raise DataError(f"x: {bundle.path.name} takes token numbers, which are integers; got {values.dtype}")
+        values = np.ascontiguousarray(values, dtype)
     except (TypeError, ValueError):
         raise DataError(f"x: expected numbers of shape {_rows(shape)}, got {type(x).__name__}") from None
     if values.shape == shape:

@@ -199,7 +199,7 @@ def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool
     engine = SharedEngine(node.engine(parts))
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials, fresh=fresh)
     if config.home_assistant:
-        broker.retain(home_assistant.discovery(config.fleet, config.id))
+        broker.retain(home_assistant.discovery(config.fleet, config.id, parts.context.task))
     transport = _administered(broker, node)
     try:
         device = node.device(parts, engine, transport)

@@ -49,7 +49,13 @@ LISTED = 10
 
 
 def load(
-    source: str, seed: int, classes: Classes | None = None, holdout: str | None = None, task: Task | None = None
+    source: str,
+    seed: int,
+    classes: Classes | None = None,
+    holdout: str | None = None,
+    task: Task | None = None,
+    *,
+    tokens: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -60,6 +66,7 @@ def load(
             note is logged where integers change by that.
         holdout: which rows are for testing (`edge.data._holdout`); if absent, those that the source says.
         task: what the labels are for; if absent, what `classes`, or the data set itself, says.
+        tokens: whether samples are token numbers, which stay as they are.
 
     Returns:
         The data set in standard form.
@@ -72,7 +79,8 @@ def load(
     task = classes.task if classes else task
     if spec.read is not None:
         meant = task or CLASSIFICATION
-        dataset = replace(_divided(_for_task(spec.read(argument), meant, source), holdout, seed, source), task=meant)
+        read = _for_task(spec.read(argument), meant, source)
+        dataset = replace(_divided(read, holdout, seed, source, tokens=tokens), task=meant)
     elif spec.load is None:
         raise ConfigError(f"data '{source}': its SPEC has neither `read` nor `load`")
     elif holdout is not None:
@@ -81,6 +89,9 @@ def load(
         dataset = spec.load(argument, seed)
         if task not in (None, dataset.task):
             raise DataError(f"{source} is for {dataset.task.name}, not for {task.name if task else ''}")
+        if tokens:
+            x_train, x_test = (standard(x, source, tokens=True) for x in (dataset.x_train, dataset.x_test))
+            dataset = replace(dataset, x_train=x_train, x_test=x_test)
     if not dataset.task.simplex:
         return _outputs(dataset, classes, source)
     return _numbered(dataset, source) if classes is None else _against(dataset, classes, source)
@@ -94,26 +105,27 @@ def path(source: str) -> Path | None:
     return Path(argument.partition("?")[0])
 
 
-def samples(source: str, shape: tuple[int, ...] | None = None) -> Array:
+def samples(source: str, shape: tuple[int, ...] | None = None, *, tokens: bool = False) -> Array:
     """Read samples without their labels.
 
     Args:
         source: as for `load`.
         shape: of a sample; a model that takes vectors gets them flattened.
+        tokens: whether they are token numbers, which stay as they are.
 
     Returns:
-        (n, ...) float32 in standard form; of a data set, its training part.
+        (n, ...) float32 in standard form, or int64 tokens; of a data set, its training part.
 
     Raises:
         ConfigError, DataError: as `load`.
     """
     spec, argument = _spec(source)
     if spec.samples is not None:
-        x = spec.samples(argument)
+        x = standard(spec.samples(argument), source, tokens=tokens)
     elif spec.read is not None:
-        x = standard(spec.read(argument).rows.x, source)
+        x = standard(spec.read(argument).rows.x, source, tokens=tokens)
     else:
-        x = load(source, 0).x_train
+        x = load(source, 0, tokens=tokens).x_train
     flat = shape is not None and len(shape) == 1 and prod(x.shape[1:]) == shape[0]
     return x.reshape(len(x), -1) if flat else x
 
@@ -158,7 +170,7 @@ def take_reference(spec: str, dataset: Dataset, seed: int) -> tuple[ReferenceSet
     """
     name, colon, _ = spec.partition(":")
     if colon and name in DATA.names() and (DATA.load(name).samples or DATA.load(name).read):
-        x = samples(spec)
+        x = samples(spec, tokens=dataset.x_train.dtype == np.int64)
         if x.shape[1:] != dataset.x_train.shape[1:]:
             want = list(dataset.x_train.shape[1:])
             raise DataError(f"reference '{spec}' has samples of {list(x.shape[1:])}, the data has {want}")
@@ -185,6 +197,8 @@ def assemble(
     origin: str,
     columns: Mapping[str, Array] | None = None,
     rows: tuple[Array, Array] | None = None,
+    *,
+    tokens: bool = False,
 ) -> Dataset:
     """Make a data set from the raw arrays of both parts.
 
@@ -194,6 +208,7 @@ def assemble(
         origin: of the arrays, for error messages, e.g. "npz:digits.npz".
         columns: further arrays about the training rows.
         rows: where the rows of both parts are, as text for messages.
+        tokens: whether samples are token numbers, which stay as they are.
 
     Returns:
         The data set in standard form; the labels are as they were.
@@ -201,8 +216,8 @@ def assemble(
     Raises:
         DataError: arrays of the wrong type, or whose shapes do not agree; names `origin`.
     """
-    x_train, y_train = _part(train, "training", origin)
-    x_test, y_test = _part(test, "test", origin) if test else (x_train[:0], y_train[:0])
+    x_train, y_train = _part(train, "training", origin, tokens=tokens)
+    x_test, y_test = _part(test, "test", origin, tokens=tokens) if test else (x_train[:0], y_train[:0])
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(f"{origin}: training samples are {x_train.shape[1:]}, test samples {x_test.shape[1:]}")
     return Dataset(x_train, y_train, x_test, y_test, (), columns or {}, rows)
@@ -240,7 +255,7 @@ def _spec(source: str) -> tuple[DataSpec, str]:
         raise ConfigError(f"data '{source}': {unknown}") from None
 
 
-def _divided(source: DataSource, holdout: str | None, seed: int, origin: str) -> Dataset:
+def _divided(source: DataSource, holdout: str | None, seed: int, origin: str, *, tokens: bool) -> Dataset:
     """A source's training and test part."""
     rows, test = source.rows, source.test
     if holdout is not None and test is not None:
@@ -254,12 +269,13 @@ def _divided(source: DataSource, holdout: str | None, seed: int, origin: str) ->
             origin,
             rows.columns,
             _places(rows, test),
+            tokens=tokens,
         )
     rows = _checked(rows, "", origin)
     if holdout is not None:
-        return _parted(rows, held_out(holdout, rows, seed, origin), origin)
+        return _parted(rows, held_out(holdout, rows, seed, origin), origin, tokens=tokens)
     assert source.held_out is not None
-    return _parted(rows, stratified(rows, source.held_out, seed, origin), origin)
+    return _parted(rows, stratified(rows, source.held_out, seed, origin), origin, tokens=tokens)
 
 
 def _for_task(source: DataSource, task: Task, origin: str) -> DataSource:
@@ -296,7 +312,7 @@ def _checked(rows: Samples, part: str, origin: str) -> Samples:
     return rows
 
 
-def _parted(rows: Samples, tested: Array, origin: str) -> Dataset:
+def _parted(rows: Samples, tested: Array, origin: str, *, tokens: bool = False) -> Dataset:
     """A data set of which some rows (n,) bool are for testing."""
     train, test = rows.take(~tested), rows.take(tested)
     assert train.y is not None
@@ -304,12 +320,12 @@ def _parted(rows: Samples, tested: Array, origin: str) -> Dataset:
     assert train.places is not None
     assert test.places is not None
     parts = (test.x, test.y) if len(test) else None
-    return assemble((train.x, train.y), parts, origin, train.columns, (train.places, test.places))
+    return assemble((train.x, train.y), parts, origin, train.columns, (train.places, test.places), tokens=tokens)
 
 
-def _part(part: tuple[Array, Array], name: str, origin: str) -> tuple[Array, Array]:
+def _part(part: tuple[Array, Array], name: str, origin: str, *, tokens: bool) -> tuple[Array, Array]:
     """Samples in standard form, and as many labels."""
-    x, y = standard(part[0], origin), labels(part[1], origin)
+    x, y = standard(part[0], origin, tokens=tokens), labels(part[1], origin)
     _checked(Samples(x, y), f"{name} ", origin)
     if not len(y):
         raise DataError(f"{origin}: there are no {name} samples")

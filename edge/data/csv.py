@@ -13,7 +13,7 @@ from edge.data._columns import OPTIONS, NamedColumns, rows
 from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
-from edge.source import DataSource, standard
+from edge.source import DataSource
 from edge.specs import DataSpec
 
 SEPARATOR = {"separator": ","}
@@ -29,7 +29,7 @@ def read(argument: str) -> DataSource:
 def samples(argument: str) -> Array:
     """Read the features only, for a reference set."""
     table, options = _table(argument)
-    return standard(rows(table, options, labelled=False).x, table.origin)
+    return rows(table, options, labelled=False).x
 
 
 def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:

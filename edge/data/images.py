@@ -17,7 +17,7 @@ from edge.data._folders import labelled, unlabelled
 from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
-from edge.source import DataSource, standard
+from edge.source import DataSource
 from edge.specs import DataSpec
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -33,7 +33,7 @@ def read(argument: str) -> DataSource:
 def samples(argument: str) -> Array:
     """Read all images below a folder, for a reference set."""
     path, reader = _reader(argument)
-    return standard(unlabelled(path, f"images:{path}", ENDINGS, reader), f"images:{path}")
+    return unlabelled(path, f"images:{path}", ENDINGS, reader)
 
 
 def _reader(argument: str) -> tuple[str, Callable[[Path], Array]]:

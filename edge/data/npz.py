@@ -13,7 +13,7 @@ import numpy as np
 from edge.data._arrays import source
 from edge.errors import DataError
 from edge.interfaces import Array
-from edge.source import DataSource, standard
+from edge.source import DataSource
 from edge.specs import DataSpec
 
 
@@ -23,11 +23,11 @@ def read(argument: str) -> DataSource:
 
 
 def samples(path: str) -> Array:
-    """Read the samples only, `x` or `x_train`, in standard form: for a reference set."""
+    """Read the samples only, `x` or `x_train`, as they are: for a reference set."""
     arrays = _read(path)
     for name in ("x", "x_train"):
         if name in arrays:
-            return standard(arrays[name], f"npz:{path}")
+            return arrays[name]
     raise DataError(f"npz:{path} must hold x or x_train; it holds {', '.join(arrays) or 'nothing'}")
 
 

@@ -18,14 +18,16 @@ def random_batch(bundle: Bundle, private: int, reference: int = 0, seed: int = 0
     Returns:
         The arrays by name, as `edge.interfaces.Engine.step` takes them.
     """
+    manifest = bundle.manifest
     random, rows = np.random.default_rng(seed), {"N": private, "R": reference}
     batch: dict[str, Array] = {}
-    for wanted in bundle.manifest.inputs:
+    for wanted in manifest.inputs:
         shape = tuple(rows[d] if isinstance(d, str) else d for d in wanted.shape)
         if wanted.dtype == "int64":
-            batch[wanted.name] = random.integers(0, bundle.manifest.classes, shape)
+            size = manifest.vocabulary.get(wanted.name.removeprefix("reference_"), manifest.classes)
+            batch[wanted.name] = random.integers(0, size, shape)
             continue
         value: Array = random.random(shape, np.float32)
-        distributions = "target" in wanted.name and bundle.manifest.job.simplex
-        batch[wanted.name] = value / value.sum(-1, keepdims=True) if distributions else value
+        distributions = "target" in wanted.name and manifest.job.link == "softmax"
+        batch[wanted.name] = value / value.sum(1, keepdims=True) if distributions else value
     return batch

@@ -43,8 +43,18 @@ def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
             "a step of one row: a normalization by the batch sees one value a channel there, and its variance is 0; "
             "train with larger batches, or export with --batch-norm frozen"
         )
+    for name in manifest.vocabulary.keys() & given.keys():
+        tokens(manifest, name, given[name])
+        tokens(manifest, name, given.get(names.REFERENCE_X + name[1:], given[name]))
     if (y := given.get("labels")) is not None:
         labels(manifest, y)
+
+
+def tokens(manifest: Manifest, name: str, x: Array) -> None:
+    """Token numbers are in the model's table: some runtimes read other memory instead. Raises EngineError."""
+    highest = manifest.vocabulary[name] - 1
+    if x.size and not 0 <= x.min() <= x.max() <= highest:
+        raise EngineError(f"'{name}': token numbers must be 0 to {highest}; they go from {x.min()} to {x.max()}")
 
 
 def labels(manifest: Manifest, y: Array) -> None:
@@ -79,7 +89,11 @@ def tensor(name: str, value: Array, shape: tuple[int | str, ...], dtype: str) ->
 
 def samples(manifest: Manifest, x: Array, wanted: Iterable[str], known: Iterable[str]) -> None:
     """Samples for a prediction, and outputs that there are. Raises EngineError."""
-    tensor("x", x, ("N", *manifest.shape), "float32")
+    if manifest.input_names:
+        raise EngineError(f"a prediction has one array, and the model takes {', '.join(manifest.input_names)}")
+    tensor(names.X, x, ("N", *manifest.shape), manifest.samples[names.X].dtype)
+    if names.X in manifest.vocabulary:
+        tokens(manifest, names.X, x)
     if unknown := sorted(set(wanted) - set(known)):
         raise EngineError(f"the bundle predicts no '{unknown[0]}'; it gives {', '.join(sorted(known))}")
 

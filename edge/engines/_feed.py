@@ -28,6 +28,7 @@ class Feed:
         self._inputs = len(manifest.inputs)
         self._classes, job = manifest.classes, manifest.job
         self._plain = job.bounded and job.classes and not job.positions
+        self._tokens = bool(manifest.vocabulary)
         self._valid = bytearray()
         self._floats: list[tuple[Array, Array]] = []
         self._labels: Array | None = None
@@ -60,6 +61,8 @@ class Feed:
             check.content(self._manifest, batch)
         if labels is None and "labels" in batch:
             check.labels(self._manifest, batch["labels"])
+        if self._tokens:
+            check.content(self._manifest, batch)
         return False
 
     def add(self, masks: Mapping[str, Array]) -> None:
@@ -76,9 +79,9 @@ class Feed:
         of_classes = self._plain and "labels" in self.arrays
         self._labels = self.arrays["labels"].view(np.uint64) if of_classes else None
         ends = np.cumsum([values.size for values in floats])
-        self._valid = bytearray(int(ends[-1]))
+        self._valid = bytearray(int(ends[-1]) if len(ends) else 0)
         parts = np.split(np.frombuffer(self._valid, np.bool_), ends[:-1])
-        self._floats = list(zip(floats, parts, strict=True))
+        self._floats = list(zip(floats, parts, strict=True)) if floats else []
         rows, noise = sum(check.rows(batch)), self._manifest.noise
         self.masks = {n.name: aligned((rows, *n.shape), np.dtype(np.float32)) for n in noise}
 

@@ -10,8 +10,9 @@ import json
 
 from edge.interfaces import NodeId
 from edge.messaging import topics
+from edge.task import CLASSIFICATION, Task
 
-SENSORS = {
+SENSORS: dict[str, tuple[str, str | None, str]] = {
     "round": ("Round", None, "mdi:counter"),
     "loss": ("Loss", None, "mdi:chart-line"),
     "accuracy": ("Accuracy on own data", "%", "mdi:bullseye"),
@@ -19,22 +20,23 @@ SENSORS = {
     "timeouts": ("Neighbours that timed out", None, "mdi:access-point-off"),
     "payload_bytes_sent": ("Sent", "B", "mdi:upload-network"),
 }
-"""key of telemetry -> name, unit, icon"""
+"""key of telemetry -> name, unit, icon; no classifier has accuracies, but the score of its task"""
 
 
-def discovery(fleet: str, me: NodeId) -> dict[str, str]:
+def discovery(fleet: str, me: NodeId, task: Task = CLASSIFICATION) -> dict[str, str]:
     """Describe a device's sensors (Home Assistant, "MQTT discovery").
 
     Args:
         fleet: its fleet.
         me: the device.
+        task: what its model is for, which says what score it has.
 
     Returns:
         Topic -> JSON to retain there, one for each of SENSORS.
     """
     node = f"{fleet}-{me}"
     messages = {}
-    for key, (name, unit, icon) in SENSORS.items():
+    for key, (name, unit, icon) in _sensors(task).items():
         value = f"value_json.{key} * 100" if unit == "%" else f"value_json.{key}"
         configuration = {
             "name": name,
@@ -51,3 +53,11 @@ def discovery(fleet: str, me: NodeId) -> dict[str, str]:
         }
         messages[f"homeassistant/sensor/{node}/{key}/config"] = json.dumps(configuration)
     return messages
+
+
+def _sensors(task: Task) -> dict[str, tuple[str, str | None, str]]:
+    """The sensors of a device with a model for a task."""
+    if task is CLASSIFICATION:
+        return SENSORS
+    rest = {key: sensor for key, sensor in SENSORS.items() if not key.startswith("accuracy")}
+    return {**rest, f"{task.key}_all": (task.metric[0].upper() + task.metric[1:], None, "mdi:bullseye-arrow")}

@@ -1,6 +1,7 @@
 """`edge-bench field FOLDER`: what boards in a field test have measured, as `firmware_scripts.field collect` left it."""
 
 import argparse
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -9,13 +10,14 @@ from pydantic import BaseModel
 
 from edge.errors import ConfigError
 from edge.storage import metrics_log
+from edge.task import ON_TEST
 from edge_report import figures
 from edge_report.document import Cell, Section, count, fixed, size
 from edge_report.finding import Finding, Progress
 from edge_report.specs import CommandSpec
 
 CURVES = {
-    "accuracy_all": "accuracy",
+    **ON_TEST,
     "loss": "loss",
     "consensus_distance": "consensus distance",
     "temperature": "degrees Celsius",
@@ -63,26 +65,33 @@ def sections(test: FieldTest) -> list[Section]:
 
 
 def _table(test: FieldTest) -> Section:
+    scores = _scores(test)
     return Section(
         "field",
         f"{len(test.devices)} devices, {max(_last(d, 'round') or 0 for d in test.devices):.0f} rounds",
-        columns=("device", "round", "accuracy", "s a round", "timeouts", "sent", "hottest", "MB", "refused"),
-        rows=[_line(device) for device in test.devices],
+        columns=("device", "round", *scores.values(), "s a round", "timeouts", "sent", "hottest", "MB", "refused"),
+        rows=[_line(device, scores) for device in test.devices],
         after="Seconds are the median of all rounds; refused are messages that were malformed, foreign or late.",
     )
 
 
-def _line(device: FieldDevice) -> tuple[Cell, ...]:
+def _scores(test: FieldTest) -> dict[str, str]:
+    """Keys and names of the scores that were measured, accuracy if none was."""
+    measured = {key: title for key, title in ON_TEST.items() if any(_last(d, key) is not None for d in test.devices)}
+    return measured or {"accuracy_all": ON_TEST["accuracy_all"]}
+
+
+def _line(device: FieldDevice, scores: Iterable[str]) -> tuple[Cell, ...]:
     def most(key: str) -> Cell:
         values = [row[key] for row in device.rows if key in row]
         return fixed(max(values), 0) if values else ""
 
-    accuracy, sent = _last(device, "accuracy_all"), _last(device, "payload_bytes_sent")
+    values, sent = [_last(device, key) for key in scores], _last(device, "payload_bytes_sent")
     last = device.rows[-1]
     return (
         device.device,
         count(_last(device, "round") or 0),
-        fixed(accuracy) if accuracy is not None else "",
+        *("" if value is None else fixed(value) for value in values),
         fixed(median(row.get("seconds", 0.0) for row in device.rows), 2),
         count(sum(row.get("timeouts", 0.0) for row in device.rows)),
         size(sent or 0.0),

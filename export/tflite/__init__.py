@@ -56,6 +56,8 @@ def build(model: Model, objective: str, optimizer: str | Update, rows: Mapping[s
     Raises:
         ExportError: TFLite has no such operator, or the schema's package is not installed.
     """
+    if model.others or model.dtype != "float32":
+        raise ExportError("--tflite: the file takes one float32 array, and the model something else; leave it out")
     training = assemble(model, objective=objective, optimizer=optimizer, target=TFLITE)
     known = {**rows, "rows": sum(rows.values())}
     return lowered(model.name, {"train": training.train, "predict": training.predict}, known)

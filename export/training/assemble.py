@@ -10,11 +10,11 @@ from edge import bundle
 from edge.task import CLASSIFICATION, SUPERVISION, task
 from export.graph.builder import GraphBuilder, Value
 from export.graph.rewrite import ONNX_RUNTIME
-from export.model import Model
+from export.model import Model, vocabularies
 from export.objectives import link, parse, task_of
 from export.training.autodiff import gradients
 from export.training.losses import Losses, metrics, place_losses
-from export.training.placement import declare, place
+from export.training.placement import declare, declare_samples, place
 from export.training.proto import IR_VERSION, model_proto
 from export.training.update import Update, squared_bound, squared_norm
 
@@ -102,9 +102,9 @@ def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
     """
     kind = task(model.task or CLASSIFICATION.name)
     op = GraphBuilder(model.opset)
-    op.argument("x", np.float32, ["N", *model.shape])
+    rows = declare_samples(op, model)
     declare(op, model)
-    placement = place(op, model, "x")
+    placement = place(op, model, rows)
     results: dict[str, Value] = {}
     for i, head in enumerate(placement.heads):
         results[bundle.head_name(bundle.LOGITS, i)] = head
@@ -112,7 +112,8 @@ def predict(model: Model, target: str = ONNX_RUNTIME) -> onnx.ModelProto:
             results[bundle.head_name(bundle.PROBABILITIES, i)] = link(op, kind, head)
     if placement.embedding is not None:
         results[bundle.EMBEDDING] = placement.embedding
-    return model_proto(op, "predict", ["x", *(bundle.PARAMETER + p for p in model.parameters)], results, target)
+    parameters = [bundle.PARAMETER + name for name in model.parameters]
+    return model_proto(op, "predict", [*rows.values(), *parameters], results, target)
 
 
 def _manifest(op: GraphBuilder, model: Model, losses: Losses) -> dict[str, Any]:
@@ -137,6 +138,8 @@ def _manifest(op: GraphBuilder, model: Model, losses: Losses) -> dict[str, Any]:
         ],
         "least_rows": placement.least_rows,
         "notes": model.notes,
+        "vocabulary": vocabularies(model),
+        "input_names": [x.name for x in model.inputs] if model.others else (),
         "opset": op.opset,
         "ir_version": IR_VERSION,
     }

@@ -16,7 +16,7 @@ from edge import bundle
 from edge.task import Task
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
-from export.model import Model
+from export.model import Model, public
 from export.objectives import Rows, Term, parse, supervision, task_of
 from export.training.placement import Placement, declare, place
 
@@ -82,11 +82,16 @@ def place_losses(op: GraphBuilder, model: Model, objective: str) -> Losses:
     """
     terms = parse(objective)
     inputs = _Inputs(op, terms)
-    batches = {"private": inputs.tensor("x", np.float32, "N", *model.shape)}
+    prefixes = {"private": ("", "N")}
     if any(t.batch == "reference" for t in terms):
-        batches["reference"] = inputs.tensor("reference_x", np.float32, "R", *model.shape)
+        prefixes["reference"] = ("reference_", "R")
+    rows: dict[Value, Value] = {}
+    tensors: list[list[Value]] = []
+    for x, name in zip(model.inputs, public(model), strict=True):
+        tensors.append([inputs.tensor(pre + name, np.dtype(x.dtype), n, *x.shape) for pre, n in prefixes.values()])
+        rows[x.name] = op("Concat", *tensors[-1], axis=0) if len(prefixes) > 1 else name
+    batches = dict(zip(prefixes, tensors[0], strict=True))  # all inputs have the same rows
     declare(op, model)
-    rows = op("Concat", *batches.values(), axis=0) if len(batches) > 1 else "x"
     task = task_of(terms, model.task)
     placement = place(op, replace(model, task=task.name), rows, training=True)
     outputs = [*placement.heads, *([placement.embedding] if placement.embedding else [])]

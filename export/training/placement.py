@@ -1,5 +1,6 @@
 """Place a model's nodes in a graph under construction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import with_names
 from export.graph.shape_folding import ShapeFolder
-from export.model import Model
+from export.model import Model, public
 from export.passes import optimize
 from export.training.modes import Mode, append_node
 
@@ -38,13 +39,23 @@ def declare(op: GraphBuilder, model: Model) -> None:
         op.name_constant("constant/" + name, value)
 
 
-def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False, logits: bool = True) -> Placement:
+def declare_samples(op: GraphBuilder, model: Model, batch: str = "N") -> dict[Value, Value]:
+    """Declare what the caller gives for each sample. Returns the graph's inputs by the model's."""
+    return {
+        x.name: op.argument(name, np.dtype(x.dtype), [batch, *x.shape])
+        for x, name in zip(model.inputs, public(model), strict=True)
+    }
+
+
+def place(
+    op: GraphBuilder, model: Model, rows: Mapping[Value, Value], *, training: bool = False, logits: bool = True
+) -> Placement:
     """Append the model's nodes, rewritten by `export.passes`.
 
     Args:
         op: the graph, in which the model is declared already.
         model: the model.
-        rows: the value that the model reads as its input, (n, *shape).
+        rows: the values that the model reads as its inputs, (n, *shape), by their names in the model.
         training: normalize by the batch and drop out where the model's nodes say so; otherwise both act as in
             inference.
         logits: insist that the model's heads give logits.
@@ -55,7 +66,7 @@ def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False
     Raises:
         ExportError: the model gives no logits, or its batch size is fixed inside.
     """
-    rename = {model.input: rows}
+    rename = dict(rows)
     rename |= {name: bundle.PARAMETER + name for name in model.parameters}
     rename |= {name: "constant/" + name for name in model.constants}
     mode, folder, start = Mode(training), ShapeFolder(op), len(op.nodes)
@@ -80,9 +91,9 @@ def place(op: GraphBuilder, model: Model, rows: Value, *, training: bool = False
 def sample_shape(model: Model, value: Value) -> tuple[int, ...]:
     """The dimensions of one sample of a value that the model computes."""
     op = GraphBuilder(model.opset)
-    op.argument("x", np.float32, ["N", *model.shape])
+    rows = declare_samples(op, model)
     declare(op, model)
-    placement = place(op, replace(model, heads=(), embedding=value), "x", logits=False)
+    placement = place(op, replace(model, heads=(), embedding=value), rows, logits=False)
     assert placement.embedding is not None
     return op.sample(placement.embedding)
 

@@ -43,7 +43,8 @@ class _Followed:
 
     def __init__(self, model: Model, batch: int | None) -> None:
         self.op = GraphBuilder(model.opset)
-        self.op.argument(model.input, np.float32, [batch, *model.shape])
+        for x in model.inputs:
+            self.op.argument(x.name, np.dtype(x.dtype), [batch, *x.shape])
         for name, parameter in model.parameters.items():
             self.op.argument(name, parameter.dtype, parameter.shape)
         for name, constant in model.constants.items():
@@ -72,7 +73,7 @@ class _Rewriter:
     def __init__(self, model: Model, batch: int) -> None:
         self._model, self._batch = model, batch
         self._fixed, self._free = _Followed(model, batch), _Followed(model, None)
-        self._outer: dict[Value, int] = {model.input: 1}
+        self._outer: dict[Value, int] = {x.name: 1 for x in model.inputs}
         self._constants: dict[Value, Array] = {}
         self._parameters = dict(model.parameters)
         self._tensors = {**model.constants, **model.parameters}

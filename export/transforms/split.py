@@ -58,9 +58,10 @@ def _server(model: Model, features: Value, shape: tuple[int, ...]) -> Model:
         if needed.intersection(node.output) - {features}:
             needed.update(node.input)
             after.insert(0, node)
-    if model.input in needed or features not in needed:
+    if needed & {x.name for x in model.inputs} or features not in needed:
         raise ExportError(f"'{features}' does not cut the model in two: a path leads around it; choose a later value")
     server = replace(model, name=f"{model.name}-server", nodes=tuple(after), input=features, shape=shape)
+    server = replace(server, dtype="float32", others=())
     return _pruned(replace(server, embedding=None, standardization=None))
 
 

@@ -33,6 +33,9 @@ def standardize(model: Model, x: Array, origin: str) -> Model:
     Raises:
         ExportError: samples that the model does not take, or a model that takes numbers of tokens.
     """
+    if model.others:
+        listed = ", ".join(i.name for i in model.inputs)
+        raise ExportError(f"--standardize {origin}: a reference set has one array, and the model takes {listed}")
     if x.shape[1:] != model.shape or not len(x):
         has, takes = list(x.shape[1:]), list(model.shape)
         raise ExportError(f"--standardize {origin}: its samples are {has}; model '{model.name}' takes {takes}")
@@ -57,7 +60,7 @@ def standardize(model: Model, x: Array, origin: str) -> Model:
 
 def takes_tokens(model: Model) -> bool:
     """Whether a node reads the model's input as token numbers."""
-    return any(_indexes(node, model.input) for node in model.nodes)
+    return model.dtype != "float32" or any(_indexes(node, model.input) for node in model.nodes)
 
 
 def notes(measured: Standardization, origin: str) -> list[str]:

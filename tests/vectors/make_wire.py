@@ -37,6 +37,7 @@ NOTHING = [[0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -3.0, -4.0]]
 CLOSE = [[0.25, 0.251953125, 0.24951171875, 0.24853515625]]  # 63.75 64.25 63.63 63.38: three would get 64
 WEIGHTS = [[0.0, -1.0, 3.5, 1e-3]]
 MOVED = [[0.01, -1.0, 3.25, 0.125]]
+NUMBERS = [[-1.5, 10.0, 0.0], [0.25, 12.0, 0.5], [2.5, 11.0, 0.25], [1.0, 10.5, 1.0]]
 LABELS = [[0.0], [9.0], [255.0]]
 BELIEFS = _beliefs()
 """of 8 rows and 6 classes: twice a little later, and then another model's"""
@@ -73,6 +74,11 @@ CASES: list[tuple[Any, ...]] = [
     ("weights as float16", "weights", 6, "float16", WEIGHTS),
     ("weights whole, before any difference", "weights", 40, "int8-delta", WEIGHTS),
     ("the weights' difference in 8 bits", "weights", 41, "int8-delta", MOVED, "weights whole, before any difference"),
+    ("outputs of a regression as float32", "outputs", 50, "float32", NUMBERS),
+    ("outputs of a regression in 8 bits between each column's ends", "outputs", 51, "range:8", NUMBERS),
+    ("outputs of a regression in 4 bits", "outputs", 52, "range:4", NUMBERS),
+    ("a column that does not vary, in 4 bits: its number is exact", "outputs", 53, "range:4", [[2.5, 1.0], [2.5, 3.0]]),
+    ("probabilities of labels in 8 bits", "outputs", 54, "range:8", [[0.0, 1.0, 0.5], [0.25, 0.75, 1.0]]),
     ("class numbers in a byte each", "labels", 9, "integer8", LABELS),
 ]
 RUN = 0x5F3A9C01

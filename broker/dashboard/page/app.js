@@ -13,10 +13,11 @@ const bytes = (v) => {
   }
 };
 const ago = (v) => (v === null ? "never" : v < 60 ? `${v.toFixed(0)} s ago` : v < 3600 ? `${(v / 60).toFixed(0)} min ago` : `${(v / 3600).toFixed(1)} h ago`);
-const COLUMNS = [
+let scores = { accuracy_all: "accuracy" }; // of the fleet's task: key -> name
+const columns = () => [
   ["id", "device", (v) => v],
   ["round", "round", number(0)],
-  ["accuracy_all", "accuracy", number(3)],
+  ...Object.entries(scores).map(([key, name]) => [key, name, number(3)]),
   ["loss", "loss", number(3)],
   ["consensus_distance", "consensus", number(4)],
   ["timeouts", "timeouts", number(0)],
@@ -25,8 +26,8 @@ const COLUMNS = [
   ["temperature", "temperature", (v) => (v === null ? "" : `${v.toFixed(0)} \u00b0C`)],
   ["ago", "last seen", ago],
 ];
-const CURVES = { accuracy_all: ["accuracy", number(3)], loss: ["loss", number(3)], consensus_distance: ["consensus distance", number(4)] };
-const OWN = { ...CURVES, payload_bytes_sent: ["sent", bytes], memory_mb: ["memory, MB", number(0)], temperature: ["temperature, \u00b0C", number(0)] };
+const curvesOfFleet = () => ({ ...Object.fromEntries(Object.entries(scores).map(([key, name]) => [key, [name, number(3)]])), loss: ["loss", number(3)], consensus_distance: ["consensus distance", number(4)] });
+const curvesOfDevice = () => ({ ...curvesOfFleet(), payload_bytes_sent: ["sent", bytes], memory_mb: ["memory, MB", number(0)], temperature: ["temperature, \u00b0C", number(0)] });
 
 let sorted = { key: "id", down: false };
 let before = new Map(); // link -> bytes, at the last refresh
@@ -43,8 +44,10 @@ function summary(fleet) {
   const online = fleet.devices.filter((d) => d.online).length;
   const rounds = fleet.devices.map((d) => d.round).filter((r) => r !== null);
   const span = rounds.length ? `round ${Math.min(...rounds)}${Math.min(...rounds) < Math.max(...rounds) ? ` to ${Math.max(...rounds)}` : ""}` : "no round yet";
-  const seen = fleet.devices.map((d) => d.accuracy_all).filter((a) => a !== null);
-  const mean = seen.length ? `, mean accuracy ${(seen.reduce((a, b) => a + b, 0) / seen.length).toFixed(3)}` : "";
+  const mean = Object.entries(scores).map(([key, name]) => {
+    const seen = fleet.devices.map((d) => d[key]).filter((a) => a !== null);
+    return seen.length ? `, mean ${name} ${(seen.reduce((a, b) => a + b, 0) / seen.length).toFixed(3)}` : "";
+  }).join("");
   $("#fleet").textContent = `${fleet.fleet}${fleet.place ? ` at ${fleet.place}` : ""}`;
   $("#summary").textContent = `${online} of ${fleet.devices.length} devices online, ${span}${mean}`;
   document.title = `${fleet.fleet} - Murmur`;
@@ -76,7 +79,7 @@ function links(fleet) {
 
 function heading() {
   const row = create("tr");
-  for (const [key, title] of COLUMNS) {
+  for (const [key, title] of columns()) {
     const cell = create("th", undefined, { scope: "col" });
     if (sorted.key === key) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
     const button = create("button", title);
@@ -99,7 +102,7 @@ function table(fleet) {
   $("#devices tbody").replaceChildren(
     ...shown.map((d) => {
       const row = create("tr");
-      for (const [key, , show] of COLUMNS) {
+      for (const [key, , show] of columns()) {
         const cell = create("td", key === "id" ? undefined : show(d[key]), d.online ? {} : { class: "off" });
         if (key === "id") {
           cell.append(create("a", d.id, { href: `#/device/${encodeURIComponent(d.id)}` }));
@@ -134,7 +137,7 @@ function device(about, writable) {
   const kinds = Object.entries(about.alarms).map(([kind, text]) => `${kind}: ${text}`);
   $("#state").textContent = [about.online ? "online" : "offline", `last seen ${ago(about.ago)}`, ...kinds].join(" \u00b7 ");
   $("#actions").hidden = !writable;
-  curves("#own-curves", OWN, about.curves);
+  curves("#own-curves", curvesOfDevice(), about.curves);
   const sent = Object.entries(about.row).filter(([key]) => key.startsWith("sent_to/"));
   facts("#neighbours tbody", sent.map(([key, value]) => [key.slice("sent_to/".length), bytes(value)]));
   const rest = Object.entries(about.row).filter(([key]) => !key.startsWith("sent_to/"));
@@ -157,11 +160,12 @@ async function refresh() {
   $("#one").hidden = id === null;
   try {
     const fleet = await ask("api/fleet");
+    scores = fleet.scores;
     summary(fleet);
     if (id === null) {
       alarms(fleet);
       links(fleet);
-      curves("#curves", CURVES, fleet.curves);
+      curves("#curves", curvesOfFleet(), fleet.curves);
       table(fleet);
     } else {
       const about = await ask(`api/devices/${encodeURIComponent(id)}`);
