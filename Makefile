@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit chaos seeds image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
+.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
 	@$(RUN)/edge-sim scenarios/demo.toml
 
-test: check unit oldest ort-training tflite-runtime  ## everything CI runs
+test: check unit kernels oldest ort-training tflite-runtime  ## everything CI runs
 
 check: $(VENV)/test.stamp  ## lint, format, types, layers
 	$(RUN)/ruff check .
@@ -35,6 +35,10 @@ check: $(VENV)/test.stamp  ## lint, format, types, layers
 # A process for each core takes a file at a time, so that what the tests of a file share is made once.
 unit: $(VENV)/test.stamp  ## the tests
 	$(RUN)/pytest --numprocesses auto --dist loadfile
+
+kernels: $(VENV)/test.stamp  ## the conformance suite with the compiled kernels (`unit` runs it without)
+	$(RUN)/python kernels/build.py
+	PYTHONPATH=kernels MURMUR_ENGINES=onnx-runtime $(RUN)/pytest tests/conformance/test_engine.py
 
 docs: $(VENV)/test.stamp  ## the documentation site, in site/index.html
 	NO_MKDOCS_2_WARNING=1 $(RUN)/python -m mkdocs build --strict
@@ -150,6 +154,10 @@ format: $(VENV)/test.stamp  ## put the code in shape
 reproduce: $(VENV)/demo.stamp  ## the papers' claims on digits: table, plots, JSON in reproduced/
 	@mkdir -p reproduced
 	$(RUN)/edge-bench reproduce --plots reproduced --json reproduced/digits.json
+
+battery: $(VENV)/demo.stamp  ## default settings on many data sets (DATA=FOLDER for more): hours; goes on where it was, in battery/
+	@mkdir -p battery
+	$(RUN)/edge-bench battery $(if $(DATA),--data-dir $(DATA)) --out battery --json battery/battery.json --report battery/battery.html
 
 bench-record: $(VENV)/test.stamp  ## append ratios, of steps and of bytes, to benchmarks/history.jsonl
 	$(RUN)/python -m benchmarks.record

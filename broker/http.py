@@ -1,8 +1,8 @@
 """An HTTP server on a thread of its own, which nobody can make hold more than it is meant to.
 
-At most CONNECTIONS at once, without a thread for any of them; every REQUEST_SECONDS a connection on which no answer is
-under way is closed, so that half a request holds nothing. A request with a body closes its connection after the answer:
-what was not read of a body cannot be taken for the next request.
+At most CONNECTIONS at once, all on one thread (so every endpoint is asynchronous). Every REQUEST_SECONDS a connection
+on which no answer is under way is closed, so that half a request holds nothing. A request with a body closes its
+connection after the answer: what was not read of a body cannot be taken for the next request.
 """
 
 import asyncio

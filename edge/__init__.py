@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge.application import Node as Node
     from edge.application import Trainer as Trainer
 
-_LATER = ("Trainer",)
+_LATER = ("Node", "Trainer")
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ from safetensors.numpy import save as save_tensors
 from edge.errors import BundleError
 from edge.interfaces import Array
 from edge.standardization import Standardization
+from edge.storage import external_data
 from edge.storage.digests import sha256
 from edge.task import CLASSIFICATION, IGNORED, SUPERVISION, TASKS, Task, task
 
@@ -294,6 +295,8 @@ def read(path: Path) -> Bundle:
                 f"{path / name} is not the file that was exported: its SHA-256 is {actual[:12]}..., the "
                 f"manifest says {digest[:12]}...; copy or export the bundle again"
             )
+        if name.endswith(".onnx"):
+            _refuse_external_data(path / name)
     stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / PARAMETERS).items()}
     table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
     if stored != table:
@@ -341,6 +344,17 @@ def write(
     except OSError as reason:
         raise BundleError(f"cannot write the bundle {path}: {reason.strerror}") from None
     return Bundle(path, whole)
+
+
+def _refuse_external_data(path: Path) -> None:
+    try:
+        outside = external_data.is_used(path.read_bytes())
+    except (OSError, ValueError) as reason:
+        raise BundleError(f"{path} is not a model of ONNX: {reason}") from None
+    if outside:
+        raise BundleError(
+            f"{path} has tensors in files outside of it (external data), which no device opens; export the bundle again"
+        )
 
 
 def _sha256(path: Path) -> str:

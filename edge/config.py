@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -200,6 +200,14 @@ class NodeConfig(RunConfig):
     """folder of the centre's own model, on the centre of a protocol that gives it one"""
     settings: dict[str, Any] = {}
     """of the protocol (docs/protocols.md)"""
+    rounds: int = Field(default=100, ge=0)
+    """number of rounds; 0: without end"""
+    store: str | None = None
+    """learn from samples that arrive while it runs, instead of `data`: what is kept of them, ring:CAPACITY,
+    reservoir:CAPACITY, class-balanced:CAPACITY or by-time:SECONDS:CAPACITY (docs/application.md)"""
+    save: Literal["last", "best"] | None = None
+    """write the trained model as model.onnx beside the checkpoints: at the end, or whenever it is better than before on
+    the test part of the data"""
     home_assistant: bool = False
     """let Home Assistant find this device (MQTT discovery)"""
     checkpoint: Path | None = None

@@ -35,8 +35,11 @@ from edge.messaging.mailbox import Mailbox, Waiting
 from edge.messaging.run_identity import RunIdentity
 from edge.node import Row
 from edge.privacy import Publish, perturbation
-from edge.reference import ReferenceSet
+from edge.reference import ReferenceSet, of
 from edge.task import Task
+
+ENDLESS = 2**32 - 1
+"""The largest number of a round: what fits into a message's header."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Device:
             self.engine,
             self.mailbox,
             first=first,
-            last=self.config.rounds,
+            last=self.config.rounds or ENDLESS,
             round_timeout=self.round_timeout,
             aggregate=self.aggregate,
             publish=self.publish,
@@ -204,6 +207,32 @@ def read_fleet(
         strata = whole.task.strata(private.y_train, private.y_train)
         shares = split.divide(config.split, strata, private.columns, len(names), config.seed)
     return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, tuple(shares))
+
+
+def observed_fleet(
+    config: RunConfig, names: Sequence[NodeId], samples: tuple[Array, Array], classes: Classes
+) -> FleetData:
+    """Build the graph and read the reference set of a node whose private samples arrive while it runs.
+
+    Args:
+        config: topology, reference (a source, or nobody needs one: there are no rows to take it from) and seed.
+        names: of the devices, in the order that all agree on.
+        samples: x (n, ...) and y (n, ...), those that have arrived before.
+        classes: of the model.
+
+    Raises:
+        ConfigError, DataError: what does not fit, and with what.
+    """
+    graph = build_topology(config.topology, names, config.seed)
+    x, y = samples
+    class_names = classes.names or tuple(map(str, range(classes.count)))
+    private = Dataset(x, y, x[:0], y[:0], class_names)
+    if config.reference.isdecimal():  # nobody talks about one, or `Installation` would have refused
+        reference = of(x[:0])
+    else:
+        reference, private = data.take_reference(config.reference, private, config.seed)
+    shares = (np.arange(len(x)),) * len(names)
+    return FleetData(tuple(names), graph, mixing.metropolis(graph), private, reference, shares)
 
 
 def engine(config: RunConfig, bundle: Bundle | None, context: ProtocolContext, home: Path | None = None) -> Engine:

@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 from edge import algorithm, data, device, privacy
 from edge import bundle as bundles
@@ -14,12 +16,14 @@ from edge.bundle import Bundle
 from edge.config import NodeConfig, checked, current, merged, read_toml
 from edge.device import Device, FleetData
 from edge.errors import ConfigError, DataError
-from edge.interfaces import DEVICE, Engine, NodeId, PrivacyClass, ProtocolContext, Transport
+from edge.interfaces import DEVICE, Array, Engine, NodeId, PrivacyClass, ProtocolContext, Transport
 from edge.labels import Classes
 from edge.messaging import run_identity
 from edge.messaging.run_identity import RunIdentity
 from edge.operations.remote import OPERATOR
+from edge.protocols import PROTOCOLS
 from edge.standardization import HOW, ill_scaled
+from edge.storage.retention import parse
 from edge.transports import mqtt
 
 _log = logging.getLogger(__name__)
@@ -54,9 +58,17 @@ class Installation:
         values = merged(
             current(read_toml(path), NodeConfig.RENAMED, str(path)), current(over, NodeConfig.RENAMED, "flags")
         )
+        return cls.of(values, path)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Check settings. path: of the file they are from, or would be: its folder is where paths begin. Raises
+        ConfigError."""
         config = checked(NodeConfig, values, str(path))
         protocol = algorithm.load(config.protocol, config.settings, f"{path}: settings")
         config.coding.by_kind()  # which kinds there are is known only now that the protocol is
+        if config.store:
+            _require_growing(config, protocol)
         protocol.refuse_inapplicable(config.privacy, config.aggregation, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)
@@ -116,11 +128,12 @@ class Installation:
             )
         return own
 
-    def parts(self, path: Path | None = None) -> Parts:
+    def parts(self, path: Path | None = None, samples: tuple[Array, Array] | None = None) -> Parts:
         """Read bundles and data.
 
         Args:
             path: of another bundle for the devices' model than the installed one.
+            samples: x (n, ...) and y (n, ...) that have arrived so far, instead of the data of the settings.
 
         Raises:
             MurmurError: what does not fit, and with what.
@@ -131,7 +144,12 @@ class Installation:
         bundle.require(self.algorithm.objective, config.protocol)
         takes = bundle.manifest
         classes = Classes(takes.classes, takes.class_names or (), f"the bundle {path or config.bundle}", takes.job)
-        fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        if config.store and samples is None:  # none so far
+            samples = np.empty((0, *takes.sample), np.float32), np.empty(0, np.int64)
+        if samples is None:
+            fleet = device.read_fleet(self._placed(), config.peers, classes=classes).only(self.id)
+        else:
+            fleet = device.observed_fleet(self._placed(), config.peers, samples, classes)
         if takes.sample != (has := fleet.dataset.x_train.shape[1:]):
             raise DataError(
                 f"{path or config.bundle} takes samples of {list(takes.sample)}; {config.data} has {list(has)}"
@@ -171,6 +189,11 @@ class Installation:
         config = self.config
         own = data.path(config.data) is not None or config.data.startswith("python:")
         needed = any(kind.privacy is not PrivacyClass.WEIGHTS for kind in self.algorithm.sends)
+        if config.store and config.reference.isdecimal() and needed:
+            raise ConfigError(
+                f"reference '{config.reference}': samples that arrive give no reference set that all devices share; "
+                "name a file that all have, as in npz:reference.npz"
+            )
         if config.role == DEVICE and own and config.split is None and config.reference.isdecimal() and needed:
             raise ConfigError(
                 f"reference '{config.reference}' takes rows of {config.data}, which is this device's own: every device "
@@ -191,6 +214,19 @@ class Installation:
         if self.config.role != DEVICE:
             specs["split"] = None  # a centre has no share, so its data need not be enough for one each
         return self.config.model_copy(update=specs)
+
+
+def _require_growing(config: NodeConfig, protocol: Algorithm) -> None:
+    """Refuse a store of arriving samples where it cannot be. Raises ConfigError."""
+    parse(config.store or "")
+    if config.role != DEVICE:
+        raise ConfigError(f"store '{config.store}': a {config.role} has no samples of its own; leave it out")
+    if not protocol.spec.growing:
+        able = [name for name, spec in PROTOCOLS.all().items() if spec.growing]
+        raise ConfigError(
+            f"store '{config.store}': {protocol.name} takes its samples at the start; samples may arrive with: "
+            f"{', '.join(able)}"
+        )
 
 
 def _named(bundle: Bundle) -> str:

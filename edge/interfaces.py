@@ -289,11 +289,6 @@ class Delivery:
     payload: bytes
 
 
-PRESENCE = "$presence"
-"""The kind of a delivery by which a transport that knows says that its sender is online or offline (the payload, as in
-`edge.messaging.topics`); no topic has it, so that no neighbour can send it."""
-
-
 @dataclass
 class Traffic:
     """What one device has sent and received so far.

@@ -161,15 +161,16 @@ def run(
     transport: Transport,
     now: Callable[[], float],
     alive: Callable[[], None] = lambda: None,
+    interval: float = ALIVE_INTERVAL,
 ) -> Iterator[Row]:
     """Drive `rounds` on a device that has nothing else to do: sleep where it waits.
 
-    alive: called at every step, and every ALIVE_INTERVAL seconds while it waits.
+    alive: called at every step, and every `interval` seconds while it waits.
     """
     for step in steps:
         alive()
         if not isinstance(step, Waiting):
             yield step
             continue
-        while not transport.wait(max(0.0, min(ALIVE_INTERVAL, step.until - now()))) and now() < step.until:
+        while not transport.wait(max(0.0, min(interval, step.until - now()))) and now() < step.until:
             alive()

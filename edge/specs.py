@@ -69,6 +69,8 @@ class ProtocolSpec(Generic[S]):
         centre_model: "same" as the devices', or the "rest" that follows the devices' in one that is cut in two.
         data: the only data set it runs on.
         asks_centre: whether what a device answers needs its centre's model.
+        growing: whether its devices may learn from samples that arrive while it runs: `context.x` and `context.y` are
+            replaced between rounds, and have no rows while there is nothing new.
         same_model: whether all devices must have one architecture, as weights are exchanged.
         tasks: names of the tasks (`edge.task`) that its models can be for.
     """
@@ -87,6 +89,7 @@ class ProtocolSpec(Generic[S]):
     centre_model: Literal["same", "rest"] = "same"
     data: str | None = None
     asks_centre: bool = False
+    growing: bool = False
     same_model: bool = False
     tasks: tuple[str, ...] = (CLASSIFICATION.name,)
 

@@ -34,6 +34,13 @@ class Twin:
         """Return the trained parameters, in the model's order."""
         return [self.values[name] for name in self.model.parameters if self.model.trains(name)]
 
+    def channels_last(self) -> None:
+        """Store the filters of images channels last, as PyTorch's guide advises on processors."""
+        for name, value in self.values.items():
+            if value.dim() == 4:
+                moved = value.detach().contiguous(memory_format=torch.channels_last)
+                self.values[name] = moved.requires_grad_(value.requires_grad)
+
     def load(self, parameters: Mapping[str, Array]) -> None:
         """Replace parameters and running statistics."""
         with torch.no_grad():

@@ -111,9 +111,13 @@ def serving(
         yield f"http://{host}:{chosen}/"
 
 
-def _file(name: str, kind: str) -> Callable[[Request], Response]:
+def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     content = (files("broker.dashboard") / "page" / name).read_bytes()
-    return lambda _request: Response(content, media_type=kind)
+
+    async def answer(_request: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return answer
 
 
 def _guard(names: Collection[str]) -> Callable[[Request, RequestResponseEndpoint], Awaitable[Response]]:
@@ -136,11 +140,12 @@ def _guard(names: Collection[str]) -> Callable[[Request, RequestResponseEndpoint
 def _without_port(host: str) -> str:
     """The name in a Host header; an address of IPv6 stands in brackets."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, bracket, _ = host[1:].partition("]")
+        return name if bracket else ""
     return host.partition(":")[0].lower()
 
 
-def _refused(_request: Request, reason: Exception) -> Response:
+async def _refused(_request: Request, reason: Exception) -> Response:
     status: Any = getattr(reason, "status_code", 500)
     return _error(status, "no such page" if status == 404 else str(getattr(reason, "detail", reason)))
 

@@ -1,5 +1,6 @@
-"""Murmur inside somebody's application: train one model without a fleet, with the step that boards run.
+"""Murmur inside somebody's application: learn in a fleet, or train one model without.
 
+    Node         a device of a fleet that learns in the background from what the application observes
     Trainer      the training step with data, schedules, early stopping and checkpoints
 
 Examples:
@@ -20,6 +21,7 @@ Examples:
 They stand on the same engine, protocols and checkpoints as `edge-node`.
 """
 
+from edge.application.node import Node
 from edge.application.trainer import Trainer
 
-__all__ = ["Trainer"]
+__all__ = ["Node", "Trainer"]

@@ -1,13 +1,18 @@
 """What an application hands over, brought to the arrays that a bundle's step takes; or refused with a reason."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge import bundle as bundles
 from edge.bundle import Bundle
 from edge.errors import ConfigError, DataError
+from edge.installation import Installation
 from edge.interfaces import Array
 from edge.labels import Classes
+
+if TYPE_CHECKING:
+    from edge.storage.sample_store import SampleStore
 
 LABELS = "labels"
 """the input of a step that is learnt from, whatever the task"""
@@ -38,6 +43,22 @@ def samples(bundle: Bundle, x: Any) -> Array:
     if not np.isfinite(values).all():
         raise DataError("x holds NaN or infinite values; leave such samples out, or repair them")
     return values
+
+
+def store(node: Installation) -> "SampleStore":
+    """Open a node's store of arriving samples. Raises ConfigError: it has no place, or is of other samples."""
+    from edge.storage.sample_store import SampleStore  # only now: it needs SQLite
+
+    if node.home is None:
+        raise ConfigError(f"store '{node.config.store}': name a folder as `checkpoint`; samples are kept there, too")
+    bundle = bundles.read(node.bundle)
+    if bundle.manifest.backbone:
+        raise ConfigError(
+            f"store: {bundle.path} trains the head of a backbone, which samples that arrive do not pass yet"
+        )
+    wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
+    label_shape = tuple(map(int, wanted.shape[1:]))
+    return SampleStore(node.home, node.config.store or "", bundle.manifest.shape, label_shape, wanted.dtype)
 
 
 def ready(x: Any, y: Any) -> bool:
@@ -89,7 +110,7 @@ def _labels(bundle: Bundle, y: Array) -> Array:
         raise DataError(f"y: expected class numbers or names, got {y.dtype} {list(y.shape)}")
     if manifest.job.positions:  # the engine knows which number stands for a position without a label
         return np.ascontiguousarray(y, np.int64)
-    return Classes(manifest.classes, manifest.class_names or (), bundle.path.name).numbers(y, "y")
+    return Classes(manifest.classes, manifest.class_names or (), bundle.path.name, manifest.job).numbers(y, "y")
 
 
 def _rows(shape: tuple[int, ...], rows: int | str = "n") -> str:

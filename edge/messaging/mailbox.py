@@ -114,7 +114,7 @@ from dataclasses import dataclass
 
 from edge.codec import RETRANSMIT, Greeting, parse
 from edge.errors import MessageError
-from edge.interfaces import PRESENCE, Array, Delivery, Exchange, Message, NodeId, Transport
+from edge.interfaces import Array, Delivery, Exchange, Message, NodeId, Transport
 from edge.messaging import topics
 from edge.messaging.collector import Collector, Received, Waiting
 from edge.messaging.greeter import Greeter
@@ -229,7 +229,7 @@ class Mailbox:
             deliveries = [*self._held, *deliveries]
             self._held.clear()
         for delivery in deliveries:
-            if delivery.kind == PRESENCE:
+            if delivery.kind == topics.PRESENCE:
                 self._note_presence(delivery)
             elif delivery.kind == RETRANSMIT:
                 self._answer(delivery)

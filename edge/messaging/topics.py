@@ -23,6 +23,9 @@ STATUS, TELEMETRY = "status", "telemetry"
 """channels of a device's own topics"""
 ONLINE, OFFLINE = b"online", b"offline"
 """what a status says"""
+PRESENCE = "$presence"
+"""The kind of a delivery by which a transport that knows says that its sender is ONLINE or OFFLINE (its payload). No
+topic has it, so that no neighbour can send it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """of a fleet, a device, a kind: `name` is the one check. A name is also that of a folder, so none is ".." or hidden."""
 

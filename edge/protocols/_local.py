@@ -123,9 +123,12 @@ def train(
         hyper: scalars of every step beside the learning rate.
 
     Returns:
-        Means over the steps: "loss", "loss/TERM" and, where a row has one class, "accuracy" on the batches, each judged
-        before its step. Steps that the engine skipped are left out; "skipped_steps" counts them, where there are any.
+        "idle" alone if there are no samples to learn from, now. Means over the steps: "loss", "loss/TERM" and, where a
+        row has one class, "accuracy" on the batches, each judged before its step. Steps that the engine skipped are
+        left out; "skipped_steps" counts them, where there are any.
     """
+    if not len(context.x):
+        return {"idle": 1.0}
     if settings.order == "stream":
         of_private = stream(len(context.x), settings.batch_size, (number - 1) * settings.local_steps)
     else:

@@ -318,6 +318,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(CODES,),
+    growing=True,
     perturbs=(CODES,),
     aggregates=(CODES,),
     only_largest=lambda settings: settings.up_bits == 1,

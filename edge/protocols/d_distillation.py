@@ -327,6 +327,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(SOFT_LABELS, OUTPUTS, MASS),
+    growing=True,
     tasks=("classification", "multi-label", "regression"),
     perturbs=(MASS,),
     renamed={"pull": "distillation_weight"},

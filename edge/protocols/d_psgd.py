@@ -122,6 +122,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(WEIGHTS,),
+    growing=True,
     same_model=True,
     tasks=tuple(TASKS),
 )

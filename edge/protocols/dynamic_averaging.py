@@ -272,6 +272,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(STATUS, WEIGHTS, VERDICT, OUTCOME),
+    growing=True,
     centre="coordinator",
     centre_objective=objective,  # the coordinator starts from the same model: it is the first reference
     same_model=True,

@@ -37,6 +37,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(WEIGHTS, STATUS),
+    growing=True,
     centre="server",
     same_model=True,
     tasks=tuple(TASKS),

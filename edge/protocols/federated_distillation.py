@@ -192,5 +192,6 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(CLASS_OUTPUTS,),
+    growing=True,
     centre="server",
 )

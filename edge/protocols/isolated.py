@@ -52,5 +52,6 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(),
+    growing=True,
     tasks=tuple(TASKS),
 )

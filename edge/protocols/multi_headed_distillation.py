@@ -238,4 +238,5 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(SOFT_LABELS, FEATURES),
+    growing=True,
 )

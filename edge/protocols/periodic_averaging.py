@@ -34,6 +34,7 @@ SPEC = ProtocolSpec(
     create=create,
     sends=sends,
     kinds=(WEIGHTS, STATUS),
+    growing=True,
     centre="coordinator",
     same_model=True,
     tasks=tuple(TASKS),

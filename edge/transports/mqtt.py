@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes  # noqa: TID251
 from paho.mqtt.properties import Properties  # noqa: TID251
 
 from edge.errors import ConfigError, TransportError
-from edge.interfaces import PRESENCE, Delivery, NodeId, Traffic, Transport
+from edge.interfaces import Delivery, NodeId, Traffic, Transport
 from edge.messaging import topics
 from edge.messaging.broker_url import Url, parse
 from edge.transports._receive_queue import LARGEST, ReceiveQueue, count_sent
@@ -214,7 +214,7 @@ class MqttTransport:
         return self._outgoing.backlog(receiver)
 
     def watch(self, devices: Iterable[NodeId]) -> None:
-        """Deliver from now on, as `PRESENCE`, what the broker says about whether these devices are online."""
+        """Deliver from now on, as `topics.PRESENCE`, what the broker says about whether these devices are online."""
         self._watched = tuple(devices)
         self._subscribe_status()
 
@@ -347,7 +347,7 @@ class MqttTransport:
         try:
             address, own = topics.parse(message.topic), topics.parse_device(message.topic)
             if own and own.device in self._watched and own.channel == topics.STATUS:
-                self._queue.note(Delivery(own.device, PRESENCE, bytes(message.payload)[:LONGEST_STATUS]))
+                self._queue.note(Delivery(own.device, topics.PRESENCE, bytes(message.payload)[:LONGEST_STATUS]))
             elif message.retain:  # what a broker has kept for newcomers: no message between neighbours is meant to be
                 return
             elif address and address.fleet == self._fleet and address.receiver == self._me:

@@ -14,7 +14,7 @@ from edge_report.finding import Progress, cores
 from edge_report.flags import DEFAULT, add_count, add_integers, words
 from edge_report.specs import CommandSpec
 
-REQUIRED = ("default", "d-psgd")
+REQUIRED = ("default", "d-psgd", "fedavg")
 SPLITS = "classes:40%,dirichlet:0.1,dirichlet:0.5,by,iid"
 
 
@@ -43,6 +43,9 @@ def run(args: argparse.Namespace, progress: Progress) -> Battery:
         raise ConfigError(f"--columns {unknown[0]}: there are {', '.join(SHARES)}")
     if missing := [column for column in REQUIRED if column not in columns]:
         raise ConfigError(f"--columns: {missing[0]} is needed, as gaps and bytes are counted from it")
+    settings = dict(args.set)
+    if others := settings.keys() - battery.settable():
+        raise ConfigError(f"--set {min(others)}: no such setting of our protocols")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as reason:
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Battery:
         devices=args.devices,
         rounds=args.rounds,
         model=args.model,
-        settings=dict(args.set),
+        settings=settings,
     )
     return battery.run(plan, args.out, args.jobs, progress)
 

@@ -8,13 +8,15 @@ from textwrap import shorten
 
 from edge_bench.intervals import ratio, ratio_interval
 from edge_bench.measurements import step
-from edge_bench.measurements.step import COMPILED, ENGINE, PEAK, TORCH, TRAINER, StepRow, Steps
+from edge_bench.measurements.step import CHANNELS_LAST, COMPILED, ENGINE, PEAK, STOCK, TORCH, TRAINER, StepRow, Steps
 from edge_bench.models import SHAPES
 from edge_report import figures, flags
 from edge_report.document import Cell, Number, Section, fixed, percent
 from edge_report.finding import Progress
 from edge_report.specs import CommandSpec
 
+SHORT = {ENGINE: "ours", STOCK: "stock", TORCH: "torch", CHANNELS_LAST: "last", COMPILED: "compiled"}
+"""contender -> its name in the head of a column"""
 Ratios = Mapping[str, Mapping[str, float]]
 """contender -> job -> its time over the reference's"""
 
@@ -25,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", default=",".join(SHAPES), metavar="NAME,NAME", help=known)
     flags.add_integers(parser, "--batches", "1,8,32", "rows of a step", least=1)
     flags.add_seconds(parser, "--seconds", 4.0, "for each model and batch")
+    known = f"some of: {', '.join(step.AGAINST)} (default: torch)"
+    parser.add_argument("--against", default="torch", metavar="NAME,NAME", help=f"whom to measure beside us: {known}")
     parser.add_argument("--compile", action="store_true", help="add torch.compile")
     parser.add_argument("--trainer", action="store_true", help="add edge.Trainer, and its time over its engine's")
     parser.add_argument("--peak", action="store_true", help="add a matrix product, and the share of its speed")
@@ -32,12 +36,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, progress: Progress) -> Steps:
     """See `CommandSpec.run`."""
-    further = {COMPILED: args.compile, TRAINER: args.trainer, PEAK: args.peak}
+    further = {
+        COMPILED: args.compile and "torch-compile" not in flags.words(args.against),
+        TRAINER: args.trainer,
+        PEAK: args.peak,
+    }
     return step.measure(
         flags.words(args.models),
         args.batches,
         seconds=args.seconds,
-        names=[*step.contenders(), *(name for name, wanted in further.items() if wanted)],
+        names=[*step.contenders(flags.words(args.against)), *(name for name, wanted in further.items() if wanted)],
         progress=progress,
     )
 
@@ -49,6 +57,7 @@ def sections(steps: Steps) -> list[Section]:
     ratios = _ratios(steps, reference)
     return [
         _table(steps, names[0], reference, ratios),
+        *_best(steps),
         *(
             Section(
                 f"{name}-over-{reference}",
@@ -57,6 +66,39 @@ def sections(steps: Steps) -> list[Section]:
             )
             for name, of in ratios.items()
         ),
+    ]
+
+
+def _best(steps: Steps) -> list[Section]:
+    """Show our engine, with and without kernels, over whichever opponent was the quickest at each job."""
+    others = [o for o in step.AGAINST.values() if step.of(steps.lines, o)]
+    ours = [name for name in (ENGINE, STOCK) if step.of(steps.lines, name)]
+    if len(others) < 2 or not ours:
+        return []
+    columns = [(name, other) for name in ours for other in (*others, "best")]
+    values: dict[tuple[str, str], list[float]] = {column: [] for column in columns}
+    rows = []
+    for job, line in step.of(steps.lines, ours[0]).items():
+        times = {o: step.of(steps.lines, o)[job].step_seconds for o in others if job in step.of(steps.lines, o)}
+        times["best"] = min(times.values(), key=median)
+        row: list[Cell] = [line.model, str(line.batch)]
+        for name, other in columns:
+            value = ratio(step.of(steps.lines, name)[job].step_seconds, times[other])
+            values[name, other].append(value)
+            row.append(fixed(value, 2))
+        rows.append(row)
+    rows.append(["geometric mean", "", *(fixed(geometric_mean(values[column]), 2) for column in columns)])
+    lost = [sum(v > 1 for v in values[name, "best"]) for name in ours]
+    words = [f"{name} loses {n} of {len(rows) - 1} rows" for name, n in zip(ours, lost, strict=True)]
+    return [
+        Section(
+            "best",
+            "Over each opponent, and over the quickest of them",
+            columns=("model", "batch", *(f"{SHORT[name]}/{SHORT.get(other, other)}" for name, other in columns)),
+            rows=rows,
+            words=2,
+            after=f"To the quickest opponent {', '.join(words)}.",
+        )
     ]
 
 

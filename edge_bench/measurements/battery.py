@@ -18,11 +18,11 @@ from pydantic import BaseModel
 
 from edge import data, plugins
 from edge.algorithm import load
-from edge.errors import ConfigError, DataError
-from edge.interfaces import Array
+from edge.errors import ConfigError
 from edge.source import Dataset
 from edge.storage import atomic
 from edge_bench.collection import available
+from edge_bench.partition import Files, digest, write
 from edge_report.finding import Finding, Progress, mean
 from edge_sim import jobs
 from edge_sim.jobs import Job
@@ -38,12 +38,10 @@ SHARES: dict[str, tuple[str, dict[str, Any]]] = {
     "labels": ("reference-labels", {}),
 }
 """column -> protocol, and what is set; "labels" is told the labels of the reference set"""
+OURS = ("default", "multi-headed")
 TUNED = ("d-psgd", "fedavg")
 ALIKE = ("isolated", "fedavg", "labels")
 """columns that a topology changes nothing about"""
-REFERENCE, LARGEST_REFERENCE = 0.2, 300
-"""of the training rows, those that become the reference set, and how many at most"""
-VALIDATION = 0.15
 POINTS = (1, 3, 5)
 
 
@@ -143,6 +141,15 @@ class Plan:
     settings: dict[str, Any]
 
 
+def settable() -> set[str]:
+    """Name the settings of OURS."""
+    return {name for column in OURS for name in _names(SHARES[column][0])}
+
+
+def _names(protocol: str) -> set[str]:
+    return {field.name for field in fields(load(protocol, {}, "").settings)}
+
+
 def prepared(names: Sequence[str], folder: Path, data_dir: Path | None) -> dict[str, tuple[str, str | None]]:
     """Make the data sets, each an archive in `folder`.
 
@@ -169,7 +176,8 @@ def prepared(names: Sequence[str], folder: Path, data_dir: Path | None) -> dict[
             path = folder / f"{name}.npz"
             table = known[name]() if not path.exists() else None
             if table is not None:
-                np.savez_compressed(path.with_suffix(".part.npz"), x=table.x, y=table.y, **table.columns)
+                arrays: dict[str, Any] = {**table.columns, "x": table.x, "y": table.y}
+                np.savez_compressed(path.with_suffix(".part.npz"), **arrays)
                 path.with_suffix(".part.npz").rename(path)
                 atomic.write_text(path.with_suffix(".holdout"), table.holdout)
             sources[name] = (f"npz:{path}", path.with_suffix(".holdout").read_text())
@@ -191,19 +199,19 @@ def run(plan: Plan, folder: Path, workers: int, progress: Progress) -> Battery:
     plugins.add_file(Path(__file__).parents[1] / "reference_labels.py")
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     left_out: dict[str, str] = {}
-    cells = [cell for name in plan.sources for cell in _cells(plan, name, folder, left_out)]
-    if not cells:
+    grid = [cell for name in plan.sources for cell in cells(plan, name, folder, left_out)]
+    if not grid:
         raise ConfigError(f"nothing can be run: {'; '.join(f'{k}: {v}' for k, v in left_out.items())}")
-    tuning = {(cell.row, c, rate): cell.job(c, plan, rate, tune=True) for cell in cells for c in _tuned(plan)
+    tuning = {(cell.row, c, rate): cell.job(c, plan, rate, tune=True) for cell in grid for c in _tuned(plan)
               for rate in RATES if cell.seed == plan.seeds[0]}  # fmt: skip
-    total = len(tuning) + len(cells) * len(plan.columns)
+    total = len(tuning) + len(grid) * len(plan.columns)
     tuned = _outcomes(list(tuning.values()), folder, workers, progress, 0, total)
     rates: dict[tuple[tuple[str, str, str], str], float] = {}
     for (row, column, rate), job in tuning.items():
         best = rates.get((row, column))
         if best is None or tuned[job.name].mean > tuned[tuning[row, column, best].name].mean:
             rates[row, column] = rate
-    todo = {(cell, c): cell.job(c, plan, rates.get((cell.row, c))) for cell in cells for c in plan.columns}
+    todo = {(cell, c): cell.job(c, plan, rates.get((cell.row, c))) for cell in grid for c in plan.columns}
     outcomes = _outcomes(list(todo.values()), folder, workers, progress, len(tuning), total)
     by_row: dict[tuple[str, str, str], dict[str, list[Outcome]]] = {}
     for (cell, column), job in todo.items():
@@ -221,31 +229,20 @@ def run(plan: Plan, folder: Path, workers: int, progress: Progress) -> Battery:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """Of a data set and seed: what devices have, the reference set, and the former with rows held out to choose by."""
-
-    private: Path
-    reference: Path
-    labels: Path
-    validation: Path
-
-
-@dataclass(frozen=True)
-class _Cell:
+class Cell:
     """A data set, split, topology and seed."""
 
     row: tuple[str, str, str]
     seed: int
-    files: _Files
+    files: Files
 
     def job(self, column: str, plan: Plan, rate: float | None = None, *, tune: bool = False) -> Job:
         """The run of a column. Its name is a digest of all that it depends on."""
         protocol, settings = SHARES[column]
         _, split, topology = self.row
         settings = {**settings, **({} if rate is None else {"learning_rate": rate})}
-        if column in ("default", "multi-headed"):
-            known = {field.name for field in fields(load(protocol, {}, "").settings)}
-            settings |= {key: value for key, value in plan.settings.items() if key in known}
+        if column in OURS:
+            settings |= {key: value for key, value in plan.settings.items() if key in _names(protocol)}
         if column == "labels":
             settings["labels"] = str(self.files.labels)
         scenario = {
@@ -260,7 +257,7 @@ class _Cell:
             "protocol": protocol,
             "settings": {protocol: settings},
         }
-        used = {str(path): _digest(path) for path in vars(self.files).values()}
+        used = {str(path): digest(path) for path in vars(self.files).values()}
         key = json.dumps([scenario, self.seed, used], sort_keys=True)
         return Job(sha256(key.encode()).hexdigest()[:16], self.seed, scenario)
 
@@ -291,15 +288,15 @@ def _tuned(plan: Plan) -> list[str]:
     return [column for column in plan.columns if column in TUNED]
 
 
-def _cells(plan: Plan, name: str, folder: Path, left_out: dict[str, str]) -> Iterator[_Cell]:
+def cells(plan: Plan, name: str, folder: Path, left_out: dict[str, str]) -> Iterator[Cell]:
     """All cells of a data set; why there are none of a split goes into `left_out`."""
     source, holdout = plan.sources[name]
     splits: list[str] = []
     for seed in plan.seeds:
         whole = data.load(source, seed, holdout=holdout)
         splits = splits or list(_splits(plan, name, whole, left_out))
-        files = _files(whole, folder / f"{name}-{seed}", seed)
-        yield from (_Cell((name, split, topology), seed, files) for split in splits for topology in plan.topologies)
+        files = write(whole, folder / f"{name}-{seed}", seed)
+        yield from (Cell((name, split, topology), seed, files) for split in splits for topology in plan.topologies)
 
 
 def _splits(plan: Plan, name: str, whole: Dataset, left_out: dict[str, str]) -> Iterator[str]:
@@ -317,42 +314,6 @@ def _splits(plan: Plan, name: str, whole: Dataset, left_out: dict[str, str]) -> 
                 left_out[f"{name}, {split}"] = f"there are only {whole.classes} classes"
         else:
             yield split
-
-
-def _files(whole: Dataset, stem: Path, seed: int) -> _Files:
-    """Write what the runs of a data set and seed read."""
-    n = len(whole.y_train)
-    order = np.random.default_rng([seed, n, 3]).permutation(n)
-    count = min(LARGEST_REFERENCE, int(REFERENCE * n))
-    public, private = np.sort(order[:count]), np.sort(order[count:])
-    kept = np.random.default_rng([seed, n, 4]).permutation(private)
-    held = np.sort(kept[: int(VALIDATION * len(kept))])
-    files = _Files(*(stem.with_name(f"{stem.name}-{part}") for part in
-                     ("private.npz", "reference.npz", "labels.npy", "validation.npz")))  # fmt: skip
-    np.savez(files.reference, x=whole.x_train[public])
-    np.save(files.labels, whole.y_train[public])
-    _write(files.private, whole, private, whole.x_test, whole.y_test)
-    _write(files.validation, whole, np.setdiff1d(private, held), whole.x_train[held], whole.y_train[held])
-    return files
-
-
-def _write(path: Path, whole: Dataset, rows: Array, x_test: Array, y_test: Array) -> None:
-    missing = set(np.unique(whole.y_train)) - set(np.unique(whole.y_train[rows]))
-    if missing:
-        raise DataError(f"{path.stem}: no row of class {whole.names[min(missing)]} is left for the devices")
-    columns = {name: values[rows] for name, values in whole.columns.items()}
-    np.savez(path, x_train=whole.x_train[rows], y_train=whole.y_train[rows], x_test=x_test, y_test=y_test, **columns)
-
-
-_digests: dict[Path, str] = {}
-
-
-def _digest(path: Path) -> str:
-    if path not in _digests:
-        with np.load(path) if path.suffix == ".npz" else path.open("rb") as archive:
-            parts = [archive[k].tobytes() for k in sorted(archive.files)] if path.suffix == ".npz" else [archive.read()]
-        _digests[path] = sha256(b"".join(parts)).hexdigest()[:16]
-    return _digests[path]
 
 
 def _outcomes(

@@ -4,6 +4,8 @@ One thread each, SGD, cross-entropy, the same model, start and batch. They take 
 neighbour slows all of them alike (`edge_bench.intervals`); of each burst the median counts.
 
     pytorch    eager, as a user would write it (`edge_bench.twin`)
+    pytorch-channels-last   the same with images and filters channels last, and fused SGD: what its own guide advises
+    onnx-runtime-stock      our engine without the compiled kernels, where they are installed
     compiled   the same through torch.compile
     trainer    `edge.Trainer`, what it costs over the engine it runs
     product    a square matrix product of PRODUCT rows: its speed counts as this processor's peak
@@ -12,6 +14,7 @@ neighbour slows all of them alike (`edge_bench.intervals`); of each burst the me
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +40,9 @@ PRODUCT = 1024
 ENGINE = "onnx-runtime"
 """the engine that `edge.Trainer` runs"""
 TORCH, COMPILED, PEAK, TRAINER = "pytorch", "compiled", "product", "trainer"
+CHANNELS_LAST, STOCK = "pytorch-channels-last", "onnx-runtime-stock"
+AGAINST = {"torch": TORCH, "torch-channels-last": CHANNELS_LAST, "torch-compile": COMPILED}
+"""word of `--against` -> contender"""
 Step = Callable[[], object]
 
 
@@ -58,9 +64,19 @@ class Steps(Finding):
     left_out: dict[str, str]
 
 
-def contenders() -> list[str]:
-    """Return the names of those who usually take part: all engines, and PyTorch."""
-    return [*ENGINES.names(), TORCH]
+def contenders(against: Sequence[str] = ("torch",)) -> list[str]:
+    """Return the names of those who take part: all engines, and others.
+
+    Args:
+        against: keys of AGAINST.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    if unknown := [name for name in against if name not in AGAINST]:
+        raise ConfigError(f"unknown opponent '{unknown[0]}'; there are: {', '.join(AGAINST)}")
+    stock = [STOCK] if find_spec("murmur_kernels") else []
+    return [*ENGINES.names(), *stock, *(AGAINST[name] for name in against)]
 
 
 def measure(
@@ -114,15 +130,18 @@ def _contenders(
             if name == PEAK:
                 yield name, _product()
                 continue
-            if name in (TORCH, COMPILED):
-                yield name, torch_step(model, x, labels, compiled=name == COMPILED)
+            if name in (TORCH, COMPILED, CHANNELS_LAST):
+                form = {"compiled": name == COMPILED, "channels_last": name == CHANNELS_LAST}
+                yield name, torch_step(model, x, labels, **form)
                 continue
             if name == TRAINER:
                 yield name, _trainer_step(model, folder / name, x, labels)
                 continue
-            spec = ENGINES.load(name)
+            spec = ENGINES.load(ENGINE if name == STOCK else name)
             bundle = export(model, folder / name, rows=spec.rows([batch]), official=spec.official)
-            yield name, partial(spec.create(bundle).step, {"x": x, "labels": labels}, learning_rate=RATE)
+            stock = spec.with_options if name == STOCK else None
+            engine = stock(bundle, {"kernels": False}) if stock else spec.create(bundle)
+            yield name, partial(engine.step, {"x": x, "labels": labels}, learning_rate=RATE)
         except ModuleNotFoundError as reason:
             left_out[name] = f"{reason.name} is not installed"
         except MurmurError as reason:
@@ -135,7 +154,7 @@ def _trainer_step(model: Model, folder: Path, x: Array, labels: Array) -> Step:
     return partial(trainer.step, (x, labels))
 
 
-def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False) -> Step:
+def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False, channels_last: bool = False) -> Step:
     """Prepare a step of PyTorch on this batch; it reads its loss back, as ours does. Raises ModuleNotFoundError."""
     import torch
 
@@ -143,8 +162,11 @@ def torch_step(model: Model, x: Array, y: Array, *, compiled: bool = False) -> S
 
     torch.set_num_threads(1)
     twin = Twin(model)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=RATE)
     xt, yt = torch.from_numpy(x), torch.from_numpy(y)
+    if channels_last:
+        twin.channels_last()
+        xt = xt.contiguous(memory_format=torch.channels_last) if xt.dim() == 4 else xt
+    optimizer = torch.optim.SGD(twin.parameters(), lr=RATE, fused=channels_last)
 
     def loss_of(xb: Any, yb: Any) -> Any:
         return torch.nn.functional.cross_entropy(twin(xb), yb)

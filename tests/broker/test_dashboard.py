@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from broker import embedded
+from broker import cli, embedded, http, reports
 from broker.dashboard import server, text
 from broker.dashboard.state import LONGEST, FleetState
 from edge.errors import ConfigError
@@ -195,6 +196,134 @@ def test_many_idle_connections_take_no_thread() -> None:
             stack.enter_context(socket.create_connection(address))
         assert ask(f"{url}api/fleet")[0] == 200
         assert threading.active_count() < before + 10
+
+
+def exchange(url: str, request: bytes) -> bytes:
+    """All that is answered on one connection until the server closes it."""
+    address = ("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return answer
+
+
+def test_a_page_under_another_name_is_refused() -> None:
+    """A hostile page whose name is led here (DNS rebinding) reads nothing."""
+    request = "GET /api/fleet HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n"
+    with server.serving(fleet()[0], "127.0.0.1", 0, TOKEN, ["fleet.example"]) as url:
+        for host in ("127.0.0.1", "localhost:8080", "LOCALHOST", "[::1]:80", "fleet.example"):
+            assert exchange(url, request.format(host).encode()).startswith(b"HTTP/1.1 200"), host
+        for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"):
+            answer = exchange(url, request.format(host).encode())
+            assert answer.startswith((b"HTTP/1.1 421", b"HTTP/1.1 400")), host
+            assert b"devices" not in answer
+
+
+def test_headers_keep_the_page_out_of_others() -> None:
+    with server.serving(fleet()[0], "127.0.0.1", 0) as url:
+        for path in ("", "api/fleet", "nowhere"):
+            try:
+                with urllib.request.urlopen(url + path, timeout=10) as answer:
+                    policy = answer.headers["Content-Security-Policy"]
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    policy = refused.headers["Content-Security-Policy"]
+            for directive in ("frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "default-src 'none'"):
+                assert directive in policy
+
+
+@pytest.mark.parametrize("path", ["/api/devices/a", "/", "/nowhere"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_that_nobody_reads_is_not_the_next_request(path: str, method: str) -> None:
+    state, _ = fleet()
+    report(state, "a", round=1)
+    hidden = b'POST /api/devices/a HTTP/1.1\r\nHost: localhost\r\n\r\n{"do": "forget"}'
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(hidden)}\r\n\r\n"
+    with server.serving(state, "127.0.0.1", 0, TOKEN) as url:
+        answer = exchange(url, head.encode() + hidden)  # it ends, as the server closes the connection
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer.lower()
+
+
+def test_half_a_request_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is missing of it, its connection is closed; and more connections than the limit are turned away."""
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(http, "CONNECTIONS", 20)
+    halves = [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: loc",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /",
+        b"POST /api/devices/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer open sesame\r\n"
+        b"Content-Length: 9\r\n\r\n{",
+    ]
+    with server.serving(fleet()[0], "127.0.0.1", 0, TOKEN) as url:
+        before = threading.active_count()
+        answers = [exchange(url, half) for half in halves]
+        assert (answers[0], answers[1]) == (b"", b"")
+        assert answers[3].startswith(b"HTTP/1.1 400")
+        assert threading.active_count() <= before
+        with ExitStack() as stack:
+            address = ("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))
+            for _ in range(40):
+                stack.enter_context(socket.create_connection(address))
+        whole = b"GET /api/fleet HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        eventually(lambda: exchange(url, whole).startswith(b"HTTP/1.1 200"))
+
+
+def test_the_token_is_in_a_file_or_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens: list[str | None] = []
+
+    @contextmanager
+    def serving(_: FleetState, __: str, ___: int, token: str | None, ____: list[str]) -> Iterator[str]:
+        tokens.append(token)
+        yield "url"
+
+    monkeypatch.setattr(server, "serving", serving)
+    monkeypatch.setattr("broker.subscriber.Listener.wait", lambda *_: None)
+    (tmp_path / "token").write_text("from a file\n")
+    (tmp_path / "empty").touch()
+    words = ["dashboard", "--fleet", "f", "--json", "--broker"]
+    with embedded.running() as broker:
+        for more in ([], ["--token-file", str(tmp_path / "token")]):
+            monkeypatch.setattr(sys, "argv", ["edge-broker", *words, broker.url, *more])
+            assert cli.main() == 0
+        monkeypatch.setenv(cli.TOKEN, "from outside")
+        monkeypatch.setattr(sys, "argv", ["edge-broker", *words, broker.url])
+        assert cli.main() == 0
+        monkeypatch.setattr(sys, "argv", ["edge-broker", *words, broker.url, "--token", "seen by all"])
+        assert cli.main() == 0
+        assert "--token is now --token-file FILE" in capsys.readouterr().err
+        for name, complaint in (("empty", "is empty"), ("none", "No such file")):
+            monkeypatch.setattr(sys, "argv", ["edge-broker", *words, broker.url, "--token-file", str(tmp_path / name)])
+            assert cli.main() == 2
+            assert complaint in capsys.readouterr().err
+    assert tokens == [None, "from a file", "from outside", "seen by all"]
+
+
+def test_ten_thousand_devices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes few bytes, and the curves of more devices are shorter ones."""
+    state, _ = fleet()
+    row = b'{"round": %d, "loss": 1, "accuracy_all": 1, "consensus_distance": 1, "temperature": 1, "memory_mb": 1}'
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            state.take(f"fleet/f/telemetry/device-{number}", row % 1, 1e9)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken / 500 * reports.MAX_DEVICES < 100e6
+    monkeypatch.setattr("broker.dashboard.state.POINTS", 1000)
+    state, _ = fleet()
+    for number in range(40):
+        for count in range(30):
+            state.take(f"fleet/f/telemetry/device-{number}", row % count, 1e9)
+    points = [sum(map(len, (state.device(f"device-{n}") or {})["curves"].values())) for n in range(40)]
+    assert min(points) > 0
+    assert sum(points) <= 40 * 5 * 8  # the shortest curves there are
 
 
 def test_in_a_terminal() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker import embedded, monitor, probe, reports
+from broker import embedded, monitor, probe, reports, subscriber
 from broker.dashboard.state import FleetState
 from broker.subscriber import subscribed
 from edge import node
@@ -220,3 +220,19 @@ def test_a_listener_that_dies_ends_the_process() -> None:
         ):
             listener.wait(threading.Event(), 0.01)
         device.close()
+
+
+def test_two_watchers_do_not_throw_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monitor and dashboard at one broker: each is a client with a name of its own."""
+    names: list[str] = []
+
+    def noted(identifier: str, **_more: object) -> None:
+        names.append(identifier)
+        raise TransportError("enough")
+
+    monkeypatch.setattr(subscriber, "new_client", noted)
+    for _ in range(2):
+        with pytest.raises(TransportError, match="enough"), subscribed("mqtt://127.0.0.1:1", "f", None, print):
+            pass
+    assert len(set(names)) == 2
+    assert all(name.startswith("f-monitor-") for name in names)

@@ -123,7 +123,7 @@ def test_devices_with_different_classes_in_their_files(pair: list[Path], tmp_pat
         ('id = "a"', 'id = "z"', "id 'z' is not one of the peers: a, b"),
         ('id = "a"', "", "id '' is not one of the peers: a, b"),
         ('id = "a"', 'role = "server"', "role 'server': d-distillation has no centre"),
-        ("rounds = 60", "rounds = -1", "rounds: Input should be greater than or equal to 1 (got -1)"),
+        ("rounds = 60", "rounds = -1", "rounds: Input should be greater than or equal to 0 (got -1)"),
         ("rounds = 60", "turns = 60", "turns: no such key"),
         ("local_steps = 10", "steps = 10", "settings.steps: no such setting"),
         ('bundle = "bundle"', 'bundle = "elsewhere"', "is not a bundle"),

@@ -11,6 +11,7 @@ import pytest
 
 from edge import plugins
 from edge.codec import payload_size
+from edge.errors import ConfigError
 from edge_bench import cli
 from edge_bench.measurements import bytes as traffic
 from edge_bench.measurements import memory, step
@@ -58,6 +59,19 @@ def test_pytorch_takes_part(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     lines = step.measure(["mlp:200"], [2], seconds=0.05, names=("onnx-runtime", step.TORCH)).lines
     assert [line.name for line in lines] == ["onnx-runtime", "pytorch"]
+
+
+@pytest.mark.oracle
+def test_against_several(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    against = ("--against", "torch,torch-channels-last")
+    finding = written("step", "--models", "ds-cnn", "--batches", "2", "--seconds", "0.1", *against)
+    assert {"onnx-runtime", "pytorch", "pytorch-channels-last"} <= {line["name"] for line in finding["lines"]}
+    shown = capsys.readouterr().out
+    assert "ours/torch" in shown
+    assert "geometric mean" in shown
+    with pytest.raises(ConfigError, match="unknown opponent 'jax'; there are: torch, torch-channels-last"):
+        step.contenders(["torch", "jax"])
 
 
 def test_memory_is_planned_by_closed_forms(tmp_path: Path) -> None:

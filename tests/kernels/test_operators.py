@@ -100,7 +100,8 @@ def test_batch_norm_gradient(kernels: ModuleType, mask: str, image: tuple[int, .
         **bounds,
     )
     inputs = {"dy": dy, "judge": judge, "x": x, "scale": scale, "mean": mean, "variance": variance}
-    dz = dy * [np.ones(shape, bool), judge > 0, (judge >= 0) & (judge <= 1)][kind]
+    masks: list[Array] = [np.ones(shape), judge > 0, (judge >= 0) & (judge <= 1)]
+    dz: Array = dy * masks[kind]
     per = (1, C, *(1 for _ in image))
     deviation = np.sqrt(variance + epsilon).reshape(per)
     xhat = (x - mean.reshape(per)) / deviation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.codec import HEADER, NOTHING, RETRANSMIT, decode, encode, join, request, requested
-from edge.interfaces import PRESENCE, Delivery, Exchange, Message
+from edge.interfaces import Delivery, Exchange, Message
 from edge.kinds import SOFT_LABELS
 from edge.messaging import inbox as inboxes
 from edge.messaging.collector import OFFLINE_PATIENCE
@@ -14,6 +14,7 @@ from edge.messaging.inbox import MAX_MALFORMED, Inbox
 from edge.messaging.mailbox import Mailbox
 from edge.messaging.retransmission import ANSWERS, LATER_ANSWER_INTERVAL
 from edge.messaging.run_identity import EMULATED
+from edge.messaging.topics import PRESENCE
 from edge.node import next_round
 from edge.transports.memory import Network
 

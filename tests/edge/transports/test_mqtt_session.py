@@ -8,7 +8,8 @@ from paho.mqtt.reasoncodes import ReasonCode  # noqa: TID251
 
 from broker import embedded
 from edge.errors import TransportError
-from edge.interfaces import PRESENCE, Delivery
+from edge.interfaces import Delivery
+from edge.messaging.topics import PRESENCE
 from edge.transports import mqtt
 from tests.programs import program_or_skip
 from tests.waiting import eventually
