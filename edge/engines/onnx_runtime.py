@@ -23,6 +23,7 @@ from edge.engines._base import Base
 from edge.engines._feed import Feed
 from edge.engines._session import Options, session
 from edge.engines._tuning import tune, tuned
+from edge.errors import EngineError
 from edge.interfaces import Array, Engine, Floats, Metrics
 from edge.specs import EngineSpec
 
@@ -92,7 +93,7 @@ class OnnxRuntime(Base):
             self._feed.add(self._masks(batch))
         if hyper != self._hyper_given:
             self._set_hyper(hyper)
-        self._train.run_with_iobinding(self._bindings[self._now])
+        _run(self._train, self._bindings[self._now])
         metrics = dict(zip(self._results, self._scalars.tolist()))  # noqa: B905 - as long as each other
         # Bundles of before 0.9 do not give the norm.
         finite = isfinite(metrics.pop(names.SQUARED_NORM, 0.0))
@@ -114,7 +115,7 @@ class OnnxRuntime(Base):
             binding.bind_cpu_input("x", np.ascontiguousarray(x[start : start + BLOCK]))
             for name in wanted:
                 binding.bind_output(name, "cpu")
-            self._predict.run_with_iobinding(binding)
+            _run(self._predict, binding)
             # numpy() aliases memory that the runtime reuses.
             blocks.append([np.array(value.numpy(), copy=True) for value in binding.get_outputs()])
         return blocks[0] if len(blocks) == 1 else [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
@@ -162,6 +163,15 @@ class OnnxRuntime(Base):
                 self._hyper[name].update_inplace(np.array(value, np.float32))
                 self._hyper_values[name] = value
         self._hyper_given = dict(given)
+
+
+def _run(opened: ort.InferenceSession, binding: ort.IOBinding) -> None:
+    """Execute a graph; what the runtime refuses, such as a token that is not in the vocabulary, is an EngineError."""
+    try:
+        opened.run_with_iobinding(binding)
+    except Exception as reason:  # the runtime's errors have no public base class
+        lines = str(reason).splitlines() or [type(reason).__name__]
+        raise EngineError(f"the model could not be executed on this batch: {lines[0]}") from None
 
 
 def _shared(array: Array) -> ort.OrtValue:

@@ -1,6 +1,6 @@
-"""What the gradients of GRU and LSTM share: one direction at a time, back through time.
+"""What the gradients of GRU, LSTM and RNN share: one direction at a time, back through time.
 
-Shapes, with T steps, N rows, I inputs, H units, g gates (3 and 4), D directions:
+Shapes, with T steps, N rows, I inputs, H units, g gates (3, 4 and 1), D directions:
 
   X (T, N, I)   W (D, g H, I)   R (D, g H, H)   B (D, 2 g H)   h_0, c_0 (D, N, H)
   Y (T, D, N, H)   Y_h, Y_c (D, N, H)
@@ -61,7 +61,7 @@ def each_direction(
 
     Args:
         op: the graph to append to.
-        node: the GRU or LSTM.
+        node: the GRU, LSTM or RNN.
         dYs: the adjoints of Y, Y_h and, for LSTM, Y_c.
         back: the operator's own equations.
 
@@ -215,7 +215,7 @@ def _reversed(op: GraphBuilder, value: Value, T: int) -> Value:
     return op("Slice", value, op.const([T - 1]), op.const([-(2**31)]), op.const([0]), op.const([-1]))
 
 
-@macs("GRU", "LSTM")
+@macs("GRU", "LSTM", "RNN")
 def recurrent_macs(node: GraphNode, inputs: Sequence[Size], output: Size) -> int:
     """Two products a gate and step."""
     (T, N, I), (D, gates, H) = inputs[0], inputs[2]

@@ -16,11 +16,11 @@ SELU = 1.67326319217681884765625, 1.05070102214813232421875
 def relu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = max(X, 0): dX = dY where Y > 0.
 
-    The mask reads Y, not X, so that X's buffer can be reused. Measured on 2 MB, one thread: Greater,
-    Cast, Mul 0.17 ms; Greater, Where 0.22; a mask from Min(1e38 Y, 1) 0.25.
+    The mask reads Y, not X, so that X's buffer can be reused. It chooses instead of multiplying, since dY is infinite
+    before a square root of 0. Measured on 2 MB, one thread: Greater, Where 0.22 ms; Greater, Cast, Mul 0.17.
     """
-    positive = op("Greater", node.outputs[0], op.like(dY, 0))
-    return [op("Mul", dY, op("Cast", positive, to=op.element(dY)))]
+    zero = op.like(dY, 0)
+    return [op("Where", op("Greater", node.outputs[0], zero), dY, zero)]
 
 
 @gradient("LeakyRelu")
@@ -111,11 +111,11 @@ def gelu(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
 
 @gradient("Clip")
 def clip(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
-    """Y = X between min and max: dY where Y is X, 0 outside. ReLU6 is min 0, max 6."""
+    """Y = X between min and max: dY where Y is X, both ends among them, 0 outside. ReLU6 is min 0, max 6."""
     if any(node.wanted[1:]):
         raise ExportError(f"node {node}: bounds that are learnt have no gradient rule")
-    inside = op("Cast", op("Equal", node.inputs[0], node.outputs[0]), to=op.element(dY))
-    return [op("Mul", dY, inside), None, None][: len(node.inputs)]
+    inside = op("Equal", node.inputs[0], node.outputs[0])
+    return [op("Where", inside, dY, op.like(dY, 0)), None, None][: len(node.inputs)]
 
 
 def _positive(op: GraphBuilder, node: GraphNode) -> Value:

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from export.gradients import Adjoints, GraphBuilder, GraphNode, Value, gradient, zero_gradient
 
 zero_gradient("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor")
@@ -100,13 +102,14 @@ def erf(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
 
 @gradient("Pow")
 def power(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
-    """Y = A^B: dA = dY B A^(B-1), dB = dY Y log A (0 where A is 0, whose logarithm is not finite)."""
+    """Y = A^B: dA = dY B A^(B-1) (0 where B is), dB = dY Y log A (0 where A is 0, whose logarithm is not finite)."""
     A, B = node.inputs
-    exponent = op("CastLike", B, A)
+    exponent, known, zero = op("CastLike", B, A), node.constant(1), op.like(A, 0)
     dA = op("Mul", dY, op("Mul", exponent, op("Pow", A, op("Sub", exponent, op.like(A, 1)))))
+    if known is None or not np.all(known):
+        dA = op("Where", op("Equal", exponent, zero), zero, dA)
     if not node.wanted[1]:
         return [dA, None]
-    zero = op.like(A, 0)
     logarithm = op("Log", op("Where", op("Greater", A, zero), A, op.like(A, 1)))
     return [dA, op("Mul", dY, op("Mul", node.outputs[0], logarithm))]
 
@@ -127,9 +130,9 @@ def mean(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
 @gradient("Max", "Min")
 def extreme(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     """Y = the largest (smallest) of its inputs: dY is shared equally among those that reach it."""
-    masks = [op("CastLike", op("Equal", x, node.outputs[0]), dY) for x in node.inputs]
-    share = op("Div", dY, op("Sum", *masks)) if len(masks) > 1 else dY
-    return [op("Mul", mask, share) for mask in masks]
+    equal = [op("Equal", x, node.outputs[0]) for x in node.inputs]
+    share = op("Div", dY, op("Sum", *(op("CastLike", mask, dY) for mask in equal))) if len(equal) > 1 else dY
+    return [op("Where", mask, share, op.like(dY, 0)) for mask in equal]
 
 
 @gradient("Where")

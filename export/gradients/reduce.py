@@ -29,8 +29,10 @@ def reduce_sum_square(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
 
 @gradient("ReduceL2")
 def reduce_l2(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
-    """Y = sqrt(sum X^2): dX = dY X / Y."""
-    dX = op("Mul", node.inputs[0], _kept(op, node, op("Div", dY, node.outputs[0])))
+    """Y = sqrt(sum X^2): dX = dY X / Y, and 0 where all of X is."""
+    Y = node.outputs[0]
+    length = op("Where", op("Equal", Y, op.like(Y, 0)), op.like(Y, 1), Y)
+    dX = op("Mul", node.inputs[0], _kept(op, node, op("Div", dY, length)))
     return [dX, None][: len(node.inputs)]
 
 

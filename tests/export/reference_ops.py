@@ -161,6 +161,36 @@ class LSTM(OpRun):
         return Y, np.stack([h for h, _ in ends]), np.stack([c for _, c in ends])
 
 
+class GatherElements(OpRun):
+    """The definition (onnx 1.23 wants indices as long as X along the other axes)."""
+
+    def _run(self, X: Any, indices: Any, axis: int = 0) -> tuple[Any]:
+        cells = list(np.indices(indices.shape))
+        cells[axis] = indices
+        return (X[tuple(cells)],)
+
+
+class LpNormalization(OpRun):
+    """The definition (onnx 1.23 forgets the absolute value of p = 1)."""
+
+    def _run(self, X: Any, axis: int = -1, p: int = 2) -> tuple[Any]:
+        return (X / np.linalg.norm(X, ord=p, axis=axis, keepdims=True),)
+
+
+class RNN(OpRun):
+    """The definition, step by step (onnx 1.23 knows one direction only)."""
+
+    def _run(self, X: Any, W: Any, R: Any, B: Any = None, lens: Any = None, h0: Any = None, **attributes: Any) -> Any:
+        directions = _directions(attributes.get("direction") or "forward")
+        Y = np.zeros((len(X), len(W), X.shape[1], R.shape[-1]), X.dtype)
+        for d, backwards in enumerate(directions):
+            h = np.zeros_like(Y[0, 0]) if h0 is None else h0[d]
+            b = 0 if B is None else B[d].reshape(2, -1).sum(axis=0)
+            for t in reversed(range(len(X))) if backwards else range(len(X)):
+                h = Y[t, d] = np.tanh(X[t] @ W[d].T + h @ R[d].T + b)
+        return Y, np.stack([Y[0 if backwards else -1, d] for d, backwards in enumerate(directions)])
+
+
 class LRN(OpRun):
     """The definition, for any rank (onnx 1.23 takes images only, and sums over the first channels only)."""
 
@@ -175,4 +205,5 @@ class LRN(OpRun):
         return (X / (bias + alpha / size * total) ** beta,)
 
 
-CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM, LRN]
+CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM, RNN, LRN]
+CORRECTED += [LpNormalization, GatherElements]

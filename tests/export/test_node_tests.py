@@ -37,7 +37,8 @@ REFUSED = {
     r"batchnorm_.*training_mode": "with momentum 0",
     r"tf_crop_and_resize": "tf_crop_and_resize has no gradient rule",
     r"einsum_batch_diagonal": "has no gradient rule",
-    r"(gru|lstm)_batchwise": "layout=1",
+    r"(gru|lstm|rnn)_batchwise": "layout=1",
+    r"(scatternd|with_reduction)_(max|min|mul)": "reduction=",
     r"lstm_with_peepholes": "sequence_lens|peepholes",
     r"gathernd_example_int32_batch_dim1": "batch_dims",
     r"count_include_pad_is_1_ceil_mode_is_True|averagepool_2d_ceil_last_window": "ceil_mode with count_include_pad",
@@ -132,7 +133,7 @@ def judge(case: Any) -> None:
             copy.attribute[0].i = onnx.TensorProto.DOUBLE
         if folder.fold(copy):
             continue
-        if copy.op_type in ("GRU", "LSTM") and not copy.output[0]:
+        if copy.op_type in ("GRU", "LSTM", "RNN") and not copy.output[0]:
             copy.output[0] = op.fresh("states")
         if copy.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
             write_padding(op, copy)

@@ -1,4 +1,4 @@
-"""Rules of export/gradients/gru.py and lstm.py over their attribute grid."""
+"""Rules of export/gradients/gru.py, lstm.py and rnn.py over their attribute grid."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from tests.export.directional import check, graph_of
 from tests.export.gradients.test_elementwise import random
 
 T, N, I, H = 4, 3, 2, 5
-GATES = {"GRU": 3, "LSTM": 4}
+GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 
 
 def inputs(kind: str, D: int, *, bias: bool, initial: bool, steps: int = T) -> list[Any]:
-    g, states = GATES[kind], {"GRU": 1, "LSTM": 2}[kind]
+    g, states = GATES[kind], {"GRU": 1, "LSTM": 2, "RNN": 1}[kind]
     values: list[Any] = [random(steps, N, I), random(D, g * H, I, seed=1), random(D, g * H, H, seed=2)]
     values.append(random(D, 2 * g * H, seed=3) if bias else None)
     if initial:
@@ -26,13 +26,13 @@ def given(values: list[Any]) -> list[int]:
     return [i for i, v in enumerate(values) if v is not None]
 
 
-@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "RNN"])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("initial", [True, False])
 def test_all_outputs(kind: str, direction: str, bias: bool, initial: bool) -> None:
     values = inputs(kind, 2 if direction == "bidirectional" else 1, bias=bias, initial=initial)
-    n = {"GRU": 2, "LSTM": 3}[kind]
+    n = {"GRU": 2, "LSTM": 3, "RNN": 2}[kind]
     check(kind, *values, wanted=given(values), outputs=n, of=range(n), hidden_size=H, direction=direction)
 
 
@@ -42,7 +42,7 @@ def test_reset_after_the_product(initial: bool) -> None:
     check("GRU", *values, wanted=given(values), outputs=2, of=(0, 1), hidden_size=H, linear_before_reset=1)
 
 
-@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "RNN"])
 @pytest.mark.parametrize("of", [[0], [1]])
 @pytest.mark.parametrize("steps", [1, 2])
 def test_only_the_last_state_or_only_all_states(kind: str, of: list[int], steps: int) -> None:
