@@ -2,7 +2,7 @@
 
 A file of this package makes some: `SPEC = CollectionSpec(make=...)`, with
 
-    make(folder) -> {name: function that makes a `Table`}
+    make(folder) -> {name: function that makes a `LabelledTable`}
 
 A set is listed only where it can be made. Nothing may depend on a set's name: any source of `edge.data` is run in the
 same way.
@@ -25,7 +25,7 @@ from edge.specs import CHECKED
 
 
 @plain(frozen=True)
-class Table:
+class LabelledTable:
     """A data set.
 
     Attributes:
@@ -41,7 +41,7 @@ class Table:
     holdout: str = "0.25"
 
 
-Make = Callable[[], Table]
+Make = Callable[[], LabelledTable]
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)

@@ -15,7 +15,7 @@ import numpy as np
 from edge.data import idx
 from edge.errors import ConfigError
 from edge.interfaces import Array
-from edge_bench.collection import CollectionSpec, Make, Table
+from edge_bench.collection import CollectionSpec, LabelledTable, Make
 
 ROWS = 4000
 DEBIAN = Path("/usr/share/dataset/fashion-mnist")
@@ -42,13 +42,13 @@ def make(folder: Path | None) -> Mapping[str, Make]:
     return makers | {name: maker for name, (file, maker) in known.items() if (folder / file).is_file()}
 
 
-def images(path: Path) -> Table:
+def images(path: Path) -> LabelledTable:
     """Images of 28 x 28, every two by two averaged."""
     arrays = _read(path)
     return _halved(arrays["x_train"], arrays["y_train"])
 
 
-def debian() -> Table:
+def debian() -> LabelledTable:
     """Fashion-MNIST as the package dataset-fashion-mnist installs it."""
     dataset = idx.SPEC.read(str(DEBIAN)) if idx.SPEC.read else None
     assert dataset is not None
@@ -56,14 +56,14 @@ def debian() -> Table:
     return _halved(dataset.rows.x, dataset.rows.y)
 
 
-def clients(path: Path) -> Table:
+def clients(path: Path) -> LabelledTable:
     """Ten clients' digits, with the client as a column."""
     arrays = _read(path)
     table = _halved(arrays["x"], arrays["y"], len(arrays["y"]))
-    return Table(table.x, table.y, {"client": arrays["client"]})
+    return LabelledTable(table.x, table.y, {"client": arrays["client"]})
 
 
-def jpegs(path: Path) -> Table:
+def jpegs(path: Path) -> LabelledTable:
     """Colour photographs of 32 x 32, every four by four averaged."""
     from PIL import Image  # only here: no other set is compressed
 
@@ -75,29 +75,29 @@ def jpegs(path: Path) -> Table:
         body = arrays["data"][ends[i] : ends[i + 1]].tobytes()
         photographs.append(np.asarray(Image.open(io.BytesIO(head + body)).convert("RGB"), np.float32) / 255)
     means = np.stack(photographs).reshape(-1, 8, 4, 8, 4, 3).mean(axis=(2, 4))
-    return Table(np.moveaxis(means, 3, 1).astype(np.float32), arrays["label"][rows].astype(np.int64))
+    return LabelledTable(np.moveaxis(means, 3, 1).astype(np.float32), arrays["label"][rows].astype(np.int64))
 
 
-def windows(path: Path) -> Table:
+def windows(path: Path) -> LabelledTable:
     """Windows of 128 samples of six sensors, every four averaged; people are held out."""
     x, y, user = _people(path)
-    return Table(x.reshape(len(x), 6, 32, 4).mean(axis=3), y, {"user": user}, PEOPLE)
+    return LabelledTable(x.reshape(len(x), 6, 32, 4).mean(axis=3), y, {"user": user}, PEOPLE)
 
 
-def spectra(path: Path) -> Table:
+def spectra(path: Path) -> LabelledTable:
     """The same as logarithms of the energy in 16 bands for each sensor."""
     x, y, user = _people(path)
     power = np.abs(np.fft.rfft(x, axis=2)[:, :, :64]) ** 2
     bands = np.log(power.reshape(len(x), 6, 16, 4).sum(axis=3) + 1e-6)
-    return Table(bands.reshape(len(x), -1).astype(np.float32), y, {"user": user}, PEOPLE)
+    return LabelledTable(bands.reshape(len(x), -1).astype(np.float32), y, {"user": user}, PEOPLE)
 
 
-def statistics(path: Path) -> Table:
+def statistics(path: Path) -> LabelledTable:
     """The same as mean, deviation, extremes and mean step of each sensor."""
     x, y, user = _people(path)
     step = np.abs(np.diff(x, axis=2)).mean(axis=2)
     parts = [x.mean(axis=2), x.std(axis=2), x.min(axis=2), x.max(axis=2), step]
-    return Table(np.concatenate(parts, axis=1).astype(np.float32), y, {"user": user}, PEOPLE)
+    return LabelledTable(np.concatenate(parts, axis=1).astype(np.float32), y, {"user": user}, PEOPLE)
 
 
 def _people(path: Path) -> tuple[Array, Array, Array]:
@@ -106,10 +106,10 @@ def _people(path: Path) -> tuple[Array, Array, Array]:
     return arrays["x"][rows].astype(np.float32), arrays["y"][rows].astype(np.int64), arrays["user"][rows]
 
 
-def _halved(x: Array, y: Array, most: int = ROWS) -> Table:
+def _halved(x: Array, y: Array, most: int = ROWS) -> LabelledTable:
     rows = _drawn(np.arange(len(y)), most)
     square = x[rows].reshape(len(rows), 14, 2, 14, 2).astype(np.float32)
-    return Table(square.mean(axis=(2, 4))[:, None] / 255, y[rows].astype(np.int64))
+    return LabelledTable(square.mean(axis=(2, 4))[:, None] / 255, y[rows].astype(np.int64))
 
 
 def _drawn(rows: Array, most: int = ROWS) -> Array:

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from sklearn import datasets
 
-from edge_bench.collection import CollectionSpec, Make, Table
+from edge_bench.collection import CollectionSpec, LabelledTable, Make
 
 PACKAGES = ("numpy", "scipy", "sklearn", "onnx", "pydantic", "rich")
 """whose docstrings `docstrings` tells apart"""
@@ -27,29 +27,29 @@ def make(_folder: Path | None) -> Mapping[str, Make]:
     return {**tables, "digits-raw": unscaled, "diabetes-quartiles": quartiles, "docstrings": docstrings}
 
 
-def bunch(name: str) -> Table:
+def bunch(name: str) -> LabelledTable:
     """One of scikit-learn's classifications."""
     loaded = getattr(datasets, f"load_{name}")()
-    return Table(loaded.data.astype(np.float32), loaded.target)
+    return LabelledTable(loaded.data.astype(np.float32), loaded.target)
 
 
-def unscaled() -> Table:
+def unscaled() -> LabelledTable:
     """Digits with an offset and a large scale."""
     table = bunch("digits")
     spread = table.x.std(axis=0)
     scaled = (table.x - table.x.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return Table((16 * scaled - 3).astype(np.float32), table.y)
+    return LabelledTable((16 * scaled - 3).astype(np.float32), table.y)
 
 
-def quartiles() -> Table:
+def quartiles() -> LabelledTable:
     """In which quarter of all patients a disease has progressed."""
     loaded = datasets.load_diabetes()
-    return Table(
+    return LabelledTable(
         loaded.data.astype(np.float32), np.digitize(loaded.target, np.quantile(loaded.target, [0.25, 0.5, 0.75]))
     )
 
 
-def docstrings() -> Table:
+def docstrings() -> LabelledTable:
     """Which package a docstring is from, by its three-letter sequences, hashed; column: the module."""
     x, y, modules = [], [], []
     for label, package in enumerate(PACKAGES):
@@ -63,7 +63,7 @@ def docstrings() -> Table:
             x.append(np.log1p(counts))
             y.append(label)
             modules.append(module)
-    return Table(np.stack(x), np.array(y), {"module": np.unique(modules, return_inverse=True)[1]})
+    return LabelledTable(np.stack(x), np.array(y), {"module": np.unique(modules, return_inverse=True)[1]})
 
 
 def _texts(package: str) -> dict[tuple[str, str], str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from edge.errors import ConfigError
 from edge.flags import setting
 from edge_bench.measurements import battery
-from edge_bench.measurements.battery import SHARES, Battery, BatteryRow, Plan
+from edge_bench.measurements.battery import SHARES, Battery, BatteryPlan, BatteryRow
 from edge_report import figures
 from edge_report.document import Cell, Section, fixed, times
 from edge_report.finding import Progress, cores
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, progress: Progress) -> Battery:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as reason:
         raise ConfigError(f"--out {args.out}: {reason.strerror}") from None
-    plan = Plan(
+    plan = BatteryPlan(
         sources=battery.prepared(words(args.sets), args.out, args.data_dir),
         splits=tuple(words(args.splits)),
         topologies=tuple(words(args.topologies)),

@@ -90,7 +90,7 @@ class BatteryRow(BaseModel):
         return self.split.startswith(("classes", "dirichlet"))
 
 
-class Summary(BaseModel):
+class GapSummary(BaseModel):
     """Over all rows.
 
     gap_interval: 95 % of the medians of the gaps, resampled over seeds and rows together. within: points -> share of
@@ -117,11 +117,11 @@ class Battery(Finding):
     settings: dict[str, Any]
     rows: list[BatteryRow]
     left_out: dict[str, str]
-    summary: Summary
+    summary: GapSummary
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatteryPlan:
     """What is run.
 
     Attributes:
@@ -184,7 +184,7 @@ def prepared(names: Sequence[str], folder: Path, data_dir: Path | None) -> dict[
     return sources
 
 
-def run(plan: Plan, folder: Path, workers: int, progress: Progress) -> Battery:
+def run(plan: BatteryPlan, folder: Path, workers: int, progress: Progress) -> Battery:
     """Run a battery, or the rest of one.
 
     Args:
@@ -236,7 +236,7 @@ class Cell:
     seed: int
     files: Files
 
-    def job(self, column: str, plan: Plan, rate: float | None = None, *, tune: bool = False) -> Job:
+    def job(self, column: str, plan: BatteryPlan, rate: float | None = None, *, tune: bool = False) -> Job:
         """The run of a column. Its name is a digest of all that it depends on."""
         protocol, settings = SHARES[column]
         _, split, topology = self.row
@@ -262,7 +262,7 @@ class Cell:
         return Job(sha256(key.encode()).hexdigest()[:16], self.seed, scenario)
 
 
-def summarized(rows: Sequence[BatteryRow]) -> Summary:
+def summarized(rows: Sequence[BatteryRow]) -> GapSummary:
     """Summarise rows."""
     gaps = [row.gap for row in rows]
     random = np.random.default_rng(0)
@@ -272,7 +272,7 @@ def summarized(rows: Sequence[BatteryRow]) -> Summary:
         medians.append(median(float(np.mean(random.choice(seeds, len(seeds)))) for seeds in drawn))
     low, high = np.percentile(medians, [2.5, 97.5])
     over = [r.mean("default") - r.mean("paper") for r in rows if r.skewed and "paper" in r.accuracy]
-    return Summary(
+    return GapSummary(
         rows=len(rows),
         median_gap=median(gaps),
         worst_gap=max(gaps),
@@ -284,11 +284,11 @@ def summarized(rows: Sequence[BatteryRow]) -> Summary:
     )
 
 
-def _tuned(plan: Plan) -> list[str]:
+def _tuned(plan: BatteryPlan) -> list[str]:
     return [column for column in plan.columns if column in TUNED]
 
 
-def cells(plan: Plan, name: str, folder: Path, left_out: dict[str, str]) -> Iterator[Cell]:
+def cells(plan: BatteryPlan, name: str, folder: Path, left_out: dict[str, str]) -> Iterator[Cell]:
     """All cells of a data set; why there are none of a split goes into `left_out`."""
     source, holdout = plan.sources[name]
     splits: list[str] = []
@@ -299,7 +299,7 @@ def cells(plan: Plan, name: str, folder: Path, left_out: dict[str, str]) -> Iter
         yield from (Cell((name, split, topology), seed, files) for split in splits for topology in plan.topologies)
 
 
-def _splits(plan: Plan, name: str, whole: Dataset, left_out: dict[str, str]) -> Iterator[str]:
+def _splits(plan: BatteryPlan, name: str, whole: Dataset, left_out: dict[str, str]) -> Iterator[str]:
     """The splits that are possible for a data set."""
     for split in plan.splits:
         kind, _, argument = split.partition(":")

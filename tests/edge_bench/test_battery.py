@@ -74,7 +74,7 @@ def test_any_source_is_run_and_what_was_run_is_not_run_again(
 def test_nothing_is_chosen_on_what_is_tested_on(tmp_path: Path) -> None:
     """Devices, reference set, validation and test part have no row in common."""
     sources = battery.prepared([f"npz:{source(tmp_path)}"], tmp_path, None)
-    plan = battery.Plan(sources, ("iid",), ("ring",), ("default",), (0,), 3, 2, "zoo:mlp:8", {})
+    plan = battery.BatteryPlan(sources, ("iid",), ("ring",), ("default",), (0,), 3, 2, "zoo:mlp:8", {})
     (cell,) = battery.cells(plan, "somebody-s", tmp_path, {})
     several = battery.cells(replace(plan, splits=("classes:40%", "by")), "somebody-s", tmp_path, {})
     assert [c.row[1] for c in several] == ["classes:2", "by:place"]
