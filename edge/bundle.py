@@ -323,7 +323,7 @@ def read(path: Path) -> Bundle:
                 f"manifest says {digest[:12]}...; copy or export the bundle again"
             )
         if name.endswith(".onnx"):
-            _refuse_external_data(path / name)
+            external_data.refuse(path / name)
     stored = {k: (v.shape, str(v.dtype)) for k, v in _tensors(path / PARAMETERS).items()}
     table = {p.name: (p.shape, p.dtype) for p in manifest.parameters}
     if stored != table:
@@ -371,17 +371,6 @@ def write(
     except OSError as reason:
         raise BundleError(f"cannot write the bundle {path}: {reason.strerror}") from None
     return Bundle(path, whole)
-
-
-def _refuse_external_data(path: Path) -> None:
-    try:
-        outside = external_data.is_used(path.read_bytes())
-    except (OSError, ValueError) as reason:
-        raise BundleError(f"{path} is not a model of ONNX: {reason}") from None
-    if outside:
-        raise BundleError(
-            f"{path} has tensors in files outside of it (external data), which no device opens; export the bundle again"
-        )
 
 
 def _sha256(path: Path) -> str:

@@ -5,6 +5,9 @@ the model's folder (`../../etc/passwd`). A bundle's digests would not cover it. 
 whichever runtime. This walks the protocol buffer by the field numbers of onnx.proto and needs no `onnx` on a board.
 """
 
+from pathlib import Path
+
+from edge.errors import BundleError
 from edge.storage.protobuf import Field, fields
 
 _INNER = {
@@ -50,3 +53,15 @@ def is_used(model: bytes) -> bool:
 def _set(field: Field) -> bool:
     """Whether a number is not 0, which is the default."""
     return any(byte & 127 for byte in field.raw[1:])
+
+
+def refuse(path: Path) -> None:
+    """Make sure that a model is all in one file. Raises BundleError: it is not, or is no model of ONNX."""
+    try:
+        outside = is_used(path.read_bytes())
+    except (OSError, ValueError) as reason:
+        raise BundleError(f"{path} is not a model of ONNX: {reason}") from None
+    if outside:
+        raise BundleError(
+            f"{path} has tensors in files outside of it (external data), which no device opens; export the bundle again"
+        )
