@@ -135,7 +135,7 @@ def test_a_batch_that_is_fixed_for_good(tmp_path: Path) -> None:
         helper.make_node("Gemm", ["x", "w", "b"], ["z"]),
         helper.make_node("Add", ["z", "each"], ["y"]),
     ]
-    weights = {"w": np.ones((4, 3), np.float32), "b": np.zeros(3, np.float32), "each": np.ones((2, 3), np.float32)}
+    weights = {"w": np.ones((4, 3), np.float32), "b": np.zeros(3, np.float32), "each": np.eye(2, 3, dtype=np.float32)}
     with pytest.raises(ExportError, match="fixes its batch at 2 inside"):
         assemble(load(saved(classifier(nodes, x=(2, 4), weights=weights), tmp_path)))
 
