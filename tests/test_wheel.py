@@ -13,7 +13,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
-LARGEST = 250_000
+LARGEST = 350_000
 """bytes; the wheel of the whole project has more than twice as many"""
 
 

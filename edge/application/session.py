@@ -177,6 +177,8 @@ class Session:
     def close(self) -> None:
         """Leave the fleet."""
         self.device.transport.close()
+        if self.node.home:
+            metrics_log.close_log(self.node.home)
 
 
 def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool = False) -> Session:

@@ -54,9 +54,9 @@ class _Log(RotatingFileHandler):
 
 
 def log_to(folder: Path) -> None:
-    """Log to log.txt as well from now on; calling it again changes nothing."""
+    """Log to log.txt in a folder as well, until `close_log`; calling it again changes nothing."""
     root = logging.getLogger()
-    if any(isinstance(handler, _Log) for handler in root.handlers):
+    if _logs(folder):
         return
     if not root.handlers and logging.lastResort is not None:
         root.addHandler(logging.lastResort)  # prints warnings, but only while it is the only handler
@@ -65,6 +65,18 @@ def log_to(folder: Path) -> None:
         handler = _Log(folder / LOG, maxBytes=LARGEST // 4, backupCount=1)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
+
+
+def close_log(folder: Path) -> None:
+    """Log to a folder no more: the node whose log it is has left, and its process may go on."""
+    for handler in _logs(folder):
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _logs(folder: Path) -> list[logging.Handler]:
+    path = str((folder / LOG).absolute())
+    return [h for h in logging.getLogger().handlers if isinstance(h, _Log) and h.baseFilename == path]
 
 
 def read(folder: Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ from tests.chaos import LONG
 
 ROOT = Path(__file__).parents[2]
 KILLS = ["kills"] if LONG else ["kills", "--kills", "2", "--broker-kills", "1", "--rounds", "25"]
-QUIET = ["memory"] if LONG else ["memory", "--rounds", "60"]
+QUIET = ["memory"] if LONG else ["memory", "--rounds", "20"]
 
 
 @pytest.mark.parametrize("words", [KILLS, [*QUIET, "--hostile", "1000"]] + ([QUIET] if LONG else []), ids=" ".join)

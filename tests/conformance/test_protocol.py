@@ -192,7 +192,8 @@ def test_garbage_is_counted_and_stops_nobody(protocol: str, tmp_path: Path) -> N
         for number, _ in enumerate(whole.rounds()):
             victim = whole.devices[1]
             stray = Message("soft-labels", 1, b"elsewher", np.ones((2, 2), np.float32))
-            for content in (encode(stray, "float32")[0], b"", b"Mu", bytes(500)):
+            of_this_run = encode(stray, "float32", run=victim.inbox.identity.run)[0]
+            for content in (of_this_run, b"", b"Mu", bytes(500)):
                 victim.transport.queue.put(Delivery("device-0", "soft-labels", content))  # type: ignore[attr-defined]
                 victim.transport.queue.put(Delivery("device-0", "again", content))  # type: ignore[attr-defined]
             assert number < 5

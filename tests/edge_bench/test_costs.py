@@ -11,6 +11,7 @@ import pytest
 
 from edge import plugins
 from edge.codec import payload_size
+from edge.config import Coding
 from edge.errors import ConfigError
 from edge_bench import cli
 from edge_bench.measurements import bytes as traffic
@@ -118,7 +119,12 @@ def test_bytes_are_what_the_kernel_counts() -> None:
     """To the byte: messages by docs/wire.md, MQTT by its specification, and TCP by the kernel."""
     rounds, rows = 3, 40
     scenario = Scenario(
-        devices=3, topology="ring", rounds=rounds, model="zoo:mlp:8", reference=str(rows), coding="simplex:8"
+        devices=3,
+        topology="ring",
+        rounds=rounds,
+        model="zoo:mlp:8",
+        reference=str(rows),
+        coding=Coding(soft_labels="simplex:8"),
     )
     counted = traffic.measure(scenario, tls=True)
     closed = payload_size(rows, 10 + 1, "simplex:8")  # a weighted opinion has one more entry: how far it abstains

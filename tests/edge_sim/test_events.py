@@ -57,7 +57,7 @@ def bare(outcome: Result) -> str:
 
 def test_a_round_takes_what_the_board_takes_for_it() -> None:
     """Isolated devices on a Pi 4: 5 steps of MLP 64-16-10 on 32 rows, forward and backward, and nothing else."""
-    outcome = played(protocol="isolated", board="pi-4")
+    outcome = played(protocol="isolated", board="pi-4", settings={"isolated": {"local_steps": 5}})
     macs = 5 * 32 * (3 * 16 * 10 + 2 * 64 * 16)  # the first layer has no gradient of its input
     expected = load("pi-4").seconds(macs, 5)
     assert expected > 0.9 * 5 * load("pi-4").call_seconds
