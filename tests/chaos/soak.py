@@ -26,8 +26,8 @@ from edge.codec import encode
 from edge.interfaces import Message
 from tests.chaos.field import NAMES, Field, Node, field_of
 
-PAUSE = (1.0, 6.0)
-"""seconds between two kills"""
+LAST_KILL = 0.75
+"""of the rounds: a device that is killed later may find that its neighbours have ended"""
 NOISE = 0.05
 """by which a final accuracy may differ from the undisturbed one"""
 GROWTH_MB, GROWTH_FILES = 20.0, 5
@@ -78,10 +78,12 @@ def _learn(rounds: int, count: int, broker_count: int, seed: int) -> tuple[list[
     with tempfile.TemporaryDirectory() as name, field_of(Path(name), rounds=rounds) as field:
         for node in field.nodes.values():
             node.start()
-        while not all(node.rows for node in field.nodes.values()):
-            time.sleep(0.1)
-        for victim in victims:
-            time.sleep(chance.uniform(*PAUSE))
+        # By rounds, not by seconds: so all of them come before the end, on a quick machine as on a slow one.
+        moments = sorted(chance.uniform(1, LAST_KILL * rounds) for _ in victims)
+        for victim, moment in zip(victims, moments, strict=True):
+            while not any(_reached(node, int(moment)) for node in field.nodes.values()):
+                time.sleep(0.02)
+            time.sleep(moment % 1 * 0.1)
             done["device" if victim else "broker"] += _kill(field, victim)
         for node in field.nodes.values():
             node.finish(1800)
