@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +22,7 @@ from broker import cli, embedded, http, reports
 from broker.dashboard import server, text
 from broker.dashboard.state import LONGEST, FleetState
 from edge.errors import ConfigError
+from tests.asking import ask
 from tests.waiting import eventually
 
 BIN = Path(sys.executable).parent
@@ -130,17 +130,6 @@ def test_anything_may_arrive(topic: str, payload: bytes) -> None:
     for where in (topic, f"fleet/f/status/{topic}", f"fleet/f/telemetry/{topic}"):
         state.take(where, payload, 0.0)
     json.dumps(state.snapshot())
-
-
-def ask(url: str, body: bytes | None = None, token: str | None = None) -> tuple[int, Any, Any]:
-    """Status, JSON, headers."""
-    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"} if token else {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, json.load(answer), answer.headers
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code, json.load(refused), refused.headers
 
 
 def test_read_only_without_a_token() -> None:

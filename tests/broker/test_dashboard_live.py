@@ -4,24 +4,18 @@ import json
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from broker import embedded
+from tests.asking import ask
 from tests.programs import program_or_skip
 from tests.waiting import eventually
 
 BIN = Path(sys.executable).parent
-
-
-def fleet_of(url: str) -> Any:
-    with urllib.request.urlopen(f"{url}api/fleet", timeout=10) as answer:
-        return json.load(answer)
 
 
 def started(*words: str) -> subprocess.Popen[str]:
@@ -62,7 +56,7 @@ def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
             [BIN / "edge-sim", *small, *over], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            eventually(lambda: len(fleet_of(url)["curves"].get("accuracy_all", [])) > 5, 60)
+            eventually(lambda: len(ask(f"{url}api/fleet")[1]["curves"].get("accuracy_all", [])) > 5, 60)
             page = seen(url, tmp_path / "profile")
             for word in ("5 of 5 devices online", "mean accuracy", "10 directions", "consensus distance"):
                 assert word in page, word
@@ -78,7 +72,7 @@ def test_a_running_fleet_in_a_real_browser(tmp_path: Path) -> None:
         finally:
             fleet.kill()
             fleet.wait()
-        eventually(lambda: all("silent" in d["alarms"] for d in fleet_of(url)["devices"]), 60)
+        eventually(lambda: all("silent" in d["alarms"] for d in ask(f"{url}api/fleet")[1]["devices"]), 60)
         assert "Alarms (5)" in seen(url, tmp_path / "profile")
 
 
