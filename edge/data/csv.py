@@ -9,30 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.data._columns import OPTIONS, NamedColumns, rows
+from edge.data._columns import OPTIONS, NamedColumns, table_spec
 from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
-from edge.source import DataSource
-from edge.specs import DataSpec
 
 SEPARATOR = {"separator": ","}
 
 
-def read(argument: str) -> DataSource:
-    """Read a file. argument: its path and options."""
-    table, options = _table(argument)
-    labelled = rows(table, options)
-    return DataSource(labelled, held_out=len(labelled) // 5)
-
-
-def samples(argument: str) -> Array:
-    """Read the features only, for a reference set."""
-    table, options = _table(argument)
-    return rows(table, options, labelled=False).x
-
-
 def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:
+    """Open a file. argument: its path and options."""
     path, options = split("csv", argument, OPTIONS | SEPARATOR)
     origin = f"csv:{path}"
     separator = "\t" if options["separator"] == "tab" else options["separator"]
@@ -56,4 +42,4 @@ def _column(lines: list[tuple[int, list[str]]], index: int) -> Array:
     return np.array([row[index].strip() for _, row in lines])
 
 
-SPEC = DataSpec(read=read, samples=samples, file=True)
+SPEC = table_spec(_table)

@@ -7,28 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from edge.data._columns import OPTIONS, NamedColumns, rows
+from edge.data._columns import OPTIONS, NamedColumns, table_spec
 from edge.data._options import split
 from edge.errors import DataError
 from edge.interfaces import Array
-from edge.source import DataSource
-from edge.specs import DataSpec
-
-
-def read(argument: str) -> DataSource:
-    """Read a file. argument: its path and options."""
-    table, options = _table(argument)
-    labelled = rows(table, options)
-    return DataSource(labelled, held_out=len(labelled) // 5)
-
-
-def samples(argument: str) -> Array:
-    """Read the features only, for a reference set."""
-    table, options = _table(argument)
-    return rows(table, options, labelled=False).x
 
 
 def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:
+    """Open a file. argument: its path and options."""
     path, options = split("parquet", argument, OPTIONS)
     origin = f"parquet:{path}"
     try:
@@ -51,4 +37,4 @@ def _column(column: Any) -> Array:
     return values
 
 
-SPEC = DataSpec(read=read, samples=samples, file=True)
+SPEC = table_spec(_table)
