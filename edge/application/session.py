@@ -116,12 +116,14 @@ class Session:
         end = time.monotonic() + self.node.config.round_timeout
         while store.version == self.version and time.monotonic() < end and not transport.wait(NAP):
             alive()
-        x, y = store.arrays()
-        if store.version == self.version:
-            x, y = x[:0], y[:0]  # nothing to learn from: the device answers its neighbours, and does not train
-        self.version = store.version
         protocol = cast(Growing, self.device.protocol)
-        protocol.context = replace(protocol.context, x=x, y=y)
+        context, version = protocol.context, store.version  # before the samples: one that comes now counts next time
+        if version == self.version:  # nothing to learn from: the device answers its neighbours, and does not train
+            x, y = context.x[:0], context.y[:0]
+        else:
+            x, y = store.arrays()
+        self.version = version
+        protocol.context = replace(context, x=x, y=y)
 
     def _keep(self, row: Row) -> None:
         """Write the checkpoint. Raises ConfigError: not even the first can be written."""
