@@ -47,8 +47,10 @@ class ReferenceLabels(Stateless):
         """Train on own and reference samples."""
         yield from ()
         size = self.settings.reference_batch
-        public = lambda of: {"reference_target": self.targets[of]}  # noqa: E731
-        return train(engine, self.context, self.settings, number, public=public, reference_batch=size)
+        return train(engine, self.context, self.settings, number, public=self._target, reference_batch=size)
+
+    def _target(self, of: Array) -> dict[str, Array]:
+        return {"reference_target": self.targets[of]}
 
 
 def create(context: ProtocolContext, settings: ReferenceLabelsSettings) -> ReferenceLabels:

@@ -83,8 +83,8 @@ def run(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
 def test_examples_run(example: Path, tmp_path: Path) -> None:
     assert f"examples/{example.name}" in (ROOT / "docs" / "emulator.md").read_text()
     done = run([sys.executable, "-W", "error", str(example)], tmp_path)
-    said = [line for line in done.stderr.splitlines() if not line.startswith("note: the input is standardized")]
-    assert (done.returncode, said) == (0, [])
+    complaints = [line for line in done.stderr.splitlines() if not line.startswith("note: the input is standardized")]
+    assert (done.returncode, complaints) == (0, [])
     assert done.stdout
 
 

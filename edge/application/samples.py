@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge import bundle as bundles
-from edge.bundle import Bundle
+from edge.bundle import Bundle, Tensor
 from edge.errors import ConfigError, DataError
 from edge.installation import Installation
 from edge.interfaces import Array
@@ -59,9 +59,9 @@ def store(node: Installation) -> "SampleStore":
         raise ConfigError(
             f"store: {bundle.path} trains the head of a backbone, which samples that arrive do not pass yet"
         )
-    wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
-    label_shape = tuple(map(int, wanted.shape[1:]))
-    return SampleStore(node.home, node.config.store or "", bundle.manifest.shape, label_shape, wanted.dtype)
+    labels = _labels_input(bundle)
+    label_shape = tuple(map(int, labels.shape[1:]))
+    return SampleStore(node.home, node.config.store or "", bundle.manifest.shape, label_shape, labels.dtype)
 
 
 def ready(x: Any, y: Any) -> bool:
@@ -93,7 +93,7 @@ def targets(bundle: Bundle, y: Any, rows: int) -> Array:
     Raises:
         DataError: another number of rows, another shape, or a label that is none of the classes.
     """
-    wanted = next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
+    wanted = _labels_input(bundle)
     values = np.asarray(y)
     if values.ndim < len(wanted.shape):
         values = values[None]
@@ -104,6 +104,10 @@ def targets(bundle: Bundle, y: Any, rows: int) -> Array:
     if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
         raise DataError(f"y: expected finite numbers, got {values.dtype}")
     return np.ascontiguousarray(values, np.float32)
+
+
+def _labels_input(bundle: Bundle) -> Tensor:
+    return next(tensor for tensor in bundle.manifest.inputs if tensor.name == LABELS)
 
 
 def _labels(bundle: Bundle, y: Array) -> Array:

@@ -112,7 +112,7 @@ def _read(path: Path) -> Checkpoint:
     """Raises SafetensorError, OSError, KeyError, ValueError: it is damaged."""
     with safe_open(path, framework="numpy") as file:
         metadata = dict(file.metadata() or {})
-        values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no iterable
     if metadata.keys() == {VERSION_KEY, ROUND_KEY}:
         digest = None  # of an earlier release
     elif (digest := metadata.pop(DIGEST_KEY)) != _digest(values, metadata):
