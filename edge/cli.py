@@ -128,8 +128,7 @@ def _serve(node: Installation, as_json: bool, fresh: bool) -> int:
         rollout.finish(node.bundle, node.home)
         try:
             return _work(node, as_json, fresh)
-        except NewBundleError as name:
-            _log.warning("the operator has installed %s: beginning anew with it", name)
+        except NewBundleError:
             fresh = False
 
 

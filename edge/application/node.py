@@ -233,8 +233,7 @@ class Node:
                 try:
                     self._rounds(self._session)
                     return
-                except NewBundleError as name:
-                    _log.warning("the operator has installed %s: beginning anew with it", name)
+                except NewBundleError:
                     self._session.close()
                     self._session = self._begun()
         except BaseException as reason:

@@ -22,6 +22,7 @@ A model is tried on this device before anything is replaced.
 
 import io
 import json
+import logging
 import os
 import tarfile
 import time
@@ -42,6 +43,7 @@ COUNTER, REVOKED = "rollouts/counter.json", "rollouts/revoked.pem"
 """in the node's folder, and in the archive on a card"""
 CONTENT = {ROLLOUT_FILE, "revoked.pem", "bundle"}
 """of a package"""
+_log = logging.getLogger(__name__)
 
 
 class NewBundleError(Exception):
@@ -174,6 +176,7 @@ class Installer:
         (new / ROLLOUT_FILE).replace(new / "bundle" / ROLLOUT_FILE)
         os.sync()
         (new / "bundle").replace(ready(self.bundle))
+        _log.warning("the operator has installed %s: beginning anew with it", info.name)
         raise NewBundleError(info.name)
 
     def _newest(self, revoked: bytes) -> Counter:
