@@ -1,4 +1,4 @@
-"""Train the classifiers that `benchmarks/exporters/torch_classifiers.py` wrote, and compare every loss with PyTorch's.
+"""Train the models that `benchmarks/exporters/torch_classifiers.py` wrote, and compare every loss with PyTorch's.
 
 make classifiers
 python -m benchmarks.classifiers FOLDER [NAME ...]
@@ -14,6 +14,7 @@ import numpy as np
 from edge.engines.onnx_runtime import create
 from edge.errors import MurmurError
 from export.load import load
+from export.transforms.outputs import meant
 from export.write import export
 
 TOLERANCE = 1e-4
@@ -49,11 +50,15 @@ def judge(folder: Path, name: str, exporter: str) -> tuple[str, float]:
         raise FileNotFoundError(f"not exported: {(folder / f'{name}.txt').read_text()}")
     with tempfile.TemporaryDirectory() as place, np.load(folder / f"{name}.npz") as oracle:
         started = time.perf_counter()
-        engine = create(export(load(path), Path(place) / "bundle"))
+        model, objective = meant(load(path), str(oracle["objective"]))
+        engine = create(export(model, Path(place) / "bundle", objective=objective))
         seconds = time.perf_counter() - started
+        labels = oracle["y"]
+        if objective == "mean_squared_error":  # numbers are in one row a sample
+            labels = labels.reshape(*labels.shape[:2], -1)
         losses = [
             engine.step({"x": x, "labels": y}, learning_rate=float(oracle["rate"]))["loss"]
-            for x, y in zip(oracle["x"], oracle["y"], strict=True)
+            for x, y in zip(oracle["x"], labels, strict=True)
         ]
         apart = float(np.abs(np.array(losses) - oracle["losses"]).max())
         size = engine.bundle.manifest.size
