@@ -14,7 +14,7 @@ import numpy as np
 from edge.engines.onnx_runtime import create
 from edge.errors import MurmurError
 from export.load import load
-from export.transforms.outputs import meant
+from export.transforms.outputs import meant, named
 from export.write import export
 
 TOLERANCE = 1e-4
@@ -50,7 +50,9 @@ def judge(folder: Path, name: str, exporter: str) -> tuple[str, float]:
         raise FileNotFoundError(f"not exported: {(folder / f'{name}.txt').read_text()}")
     with tempfile.TemporaryDirectory() as place, np.load(folder / f"{name}.npz") as oracle:
         started = time.perf_counter()
-        model, objective = meant(load(path), str(oracle["objective"]))
+        objective = str(oracle["objective"])
+        kind = named(objective, None)
+        model, objective = meant(load(path, task=kind and kind.name), objective)
         engine = create(export(model, Path(place) / "bundle", objective=objective))
         seconds = time.perf_counter() - started
         labels = oracle["y"]
