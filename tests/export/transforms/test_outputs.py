@@ -76,7 +76,7 @@ def test_an_image_is_a_regression_of_its_pixels_and_keeps_its_sigmoid(tmp_path: 
     proto.graph.output[0].name = "pixels"
     onnx.save(proto, path)
     known = named("mean_squared_error", None)
-    model, objective = meant(load(path, task=known and known.name), "mean_squared_error")
+    model, objective = meant(load(path, task=known.name if known else None), "mean_squared_error")
     assert model.notes == ("its logits (N, 3, 4, 4) became (N, 48)",)
     engine = create(export(model, tmp_path / "bundle", objective=objective))
     x = np.random.default_rng(0).random((5, 2, 4, 4), np.float32)
