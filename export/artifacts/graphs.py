@@ -14,6 +14,7 @@ from export.artifacts.losses import LOSSES, LossType, declare_target, target_nam
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
 from export.graph.node import with_names
+from export.graph.prune import prune
 from export.training.autodiff import gradients
 from export.training.placement import Placement, declare, place
 from export.training.proto import model_proto
@@ -70,6 +71,9 @@ def training(forward: Forward, loss: Loss) -> onnx.ModelProto:
     op, model = graph.op, forward.model
     trained = [bundle.PARAMETER + name for name in model.parameters if model.trains(name)]
     root = next(iter(graph.results.values()))
+    reached = {x for node in prune(op.nodes, [root]) for x in node.input}
+    if missing := [name.removeprefix(bundle.PARAMETER) for name in trained if name not in reached]:
+        raise ExportError(f"the loss does not depend on {', '.join(missing)}: leave it out of requires_grad")
     adjoints = gradients(op, {root: op.const(np.ones([size or 1 for size in op.shape(root)]), op.dtype(root))}, trained)
     moved = graph.placement.updates
     results = {name.removeprefix(bundle.PARAMETER) + GRADIENT: value for name, value in adjoints.items()}
