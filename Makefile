@@ -156,7 +156,7 @@ sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## mo
 
 $(SOURCES)/classifiers.stamp:
 	$(PYTHON) -m venv $(SOURCES)/classifiers
-	$(SOURCES)/classifiers/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 timm==1.0.31 onnx onnxscript
+	$(SOURCES)/classifiers/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 timm==1.0.31 transformers==5.24.0 onnx==1.23.2 onnxscript==0.7.2
 	@touch $@
 
 classifiers: $(VENV)/test.stamp $(SOURCES)/classifiers.stamp  ## classifiers of torchvision, timm, onnx against PyTorch (3 GB)
