@@ -2,10 +2,10 @@
 
     python -m firmware_scripts.wheelhouse [--arch aarch64] [--python 3.11] [--engine onnxruntime] -o FOLDER [--json]
 
-Murmur's own wheel holds `edge/` alone (edge/pyproject.toml). With ONNX Runtime comes a second one, the operators in kernels/,
-compiled here for the board; a board that cannot run them says so and trains without. The others are those of constraints.txt, for the board's
-processor and Python; whoever they are from, what is installed is what was downloaded here (pip's --require-hashes). On
-the board, as root: `sh FOLDER/install.sh`.
+Murmur's own wheel holds `edge/` alone (edge/pyproject.toml). With ONNX Runtime comes a second one, the operators in
+kernels/, compiled here for the board; a board that cannot run them says so and trains without. The others are those of
+constraints.txt, for the board's processor and Python; whoever they are from, what is installed is what was downloaded
+here (pip's --require-hashes). On the board, as root: `sh FOLDER/install.sh`.
 """
 
 import json
