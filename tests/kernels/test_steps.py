@@ -138,7 +138,7 @@ def test_an_emulated_processor_without_avx2_trains_with_stock_operators(kernels:
         "warnings.simplefilter('always'); engine = onnx_runtime.create(bundle.read(Path(sys.argv[1]))); "
         "print(engine.step(random_batch(engine.bundle, 4))['loss'])"
     )
-    path = os.pathsep.join([str(Path(kernels.__file__).parents[1]), str(Path(__file__).parents[2])])
+    path = os.pathsep.join([str(Path(str(kernels.__file__)).parents[1]), str(Path(__file__).parents[2])])
     environment = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "HOME": str(tmp_path)}
     command = [emulator, "-cpu", "Nehalem", sys.executable, "-c", code, str(bundle.path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
