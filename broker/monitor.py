@@ -2,7 +2,7 @@
 
     murmur_online{fleet,device}                       1 or 0, by the retained status
     murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
-    murmur_KEY{fleet,device}                          a number of its last row (`broker.reports.NUMBERS`), or of TERMS
+    murmur_KEY{fleet,device}                          a number of its last row (`edge.operations.prometheus.GAUGES`)
     murmur_sent_to_bytes{fleet,device,receiver}       what it has sent to a neighbour
 
 No device can make up a name, and anybody who may write telemetry can make this hold at most MAX_DEVICES devices.
@@ -24,21 +24,7 @@ from starlette.routing import Route
 
 from broker import http, reports
 from broker.subscriber import Listener, subscribed
-
-TERMS = {
-    f"loss/{term}": f"{term} term of the training loss"
-    for term in (
-        *("cross_entropy", "embedding_distance", "kullback_leibler", "soft_cross_entropy", "squared_error"),
-        *("cross_entropy(reference)", "kullback_leibler(reference)", "soft_cross_entropy(reference)"),
-        "squared_error(reference)",
-    )
-}
-"""key of a row -> what it is; terms of other objectives are on the dashboard only"""
-SHOWN = {
-    key: (f"murmur_{key.replace('r2', 'r_squared').replace('/', '_').replace('(', '_').replace(')', '')}", text)
-    for key, text in (reports.NUMBERS | TERMS).items()
-}
-"""key of a row -> name and help"""
+from edge.operations.prometheus import GAUGES
 
 
 @dataclass(eq=False)
@@ -71,7 +57,7 @@ class FleetCollector(Collector):
             seen, rows, refused = dict(self.seen), dict(sorted(self.rows.items())), self.refused
         yield self._family("murmur_online", "1 if the device is connected to the broker", online)
         yield self._family("murmur_last_seen_timestamp_seconds", "when its last telemetry came here", seen)
-        for key, (name, text) in SHOWN.items():
+        for key, (name, text) in GAUGES.items():
             if values := {device: row[key] for device, row in rows.items() if key in row}:
                 yield self._family(name, text, values)
         links = GaugeMetricFamily(
