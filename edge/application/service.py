@@ -1,6 +1,6 @@
 """What a node answers to other programs over HTTP: predictions, how it is, and samples and labels handed over.
 
-POST /predict    samples (`edge.application.payload`)     {"predictions": [{"class": ..., "outputs": [...]}, ...]}
+POST /predict    samples (`edge.payload`)     {"predictions": [{"class": ..., "outputs": [...]}, ...]}
 POST /observe    samples, with labels or without          {"numbers": [N, ...]}, when they are on disk
 POST /label      {"number": N, "y": LABEL}, or samples' own names: {"id": NAME, "y": LABEL}
 GET /healthz     200 once there is a model to predict with, 503 before
@@ -17,7 +17,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
-from edge.application import payload, samples
+from edge import payload
+from edge.application import samples
 from edge.application.answering import answer
 from edge.application.http_server import RAW, HttpAnswer, HttpRequest, refusal, serving
 from edge.bundle import Bundle

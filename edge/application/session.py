@@ -25,6 +25,7 @@ from edge.storage import metrics_log
 from edge.transports import mqtt
 
 if TYPE_CHECKING:
+    from edge.application.intake import Intake
     from edge.storage.sample_store import SampleStore
 
 MODEL = "model.onnx"
@@ -70,6 +71,7 @@ class Session:
     best: float | None = None
     version: int = -1
     latest: Row = field(default_factory=dict)
+    intakes: list["Intake"] = field(default_factory=list)
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LOSSES))
 
     def rows(self, alive: Callable[[], None] = lambda: None, interval: float = 30.0) -> Iterator[Row]:
@@ -186,6 +188,8 @@ class Session:
 
     def close(self) -> None:
         """Leave the fleet."""
+        for intake in self.intakes:
+            intake.close()
         self.device.transport.close()
         if self.node.home:
             metrics_log.close_log(self.node.home)
@@ -208,6 +212,7 @@ def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool
     config, home = node.config, node.home
     parts = node.parts(samples=None if store is None else store.arrays())
     require_savable(node, parts)
+    intakes = _intakes(node, parts, store)
     engine = SharedEngine(node.engine(parts))
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials, fresh=fresh)
     if config.home_assistant:
@@ -226,7 +231,9 @@ def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool
         transport.close()
         raise
     latest = metrics_log.latest(home) if home and first > 1 else {}
-    return Session(node, parts, device, first, owner, store, best=best, latest=latest)
+    for intake in intakes:
+        intake.start()
+    return Session(node, parts, device, first, owner, store, best=best, latest=latest, intakes=intakes)
 
 
 class LiveModel:
@@ -251,6 +258,15 @@ class LiveModel:
     def row(self) -> Row:
         """Return the metrics of the round last finished; none before the first."""
         return self._session.latest
+
+
+def _intakes(node: Installation, parts: Parts, store: "SampleStore | None") -> list["Intake"]:
+    """What brings samples into the store, before its start. Raises ConfigError."""
+    if not node.config.streams or store is None or parts.bundle is None:
+        return []
+    from edge.application.intake import Intake  # only now: few nodes need it
+
+    return [Intake(setting, node.folder, parts.bundle, store) for setting in node.config.streams]
 
 
 def require_savable(node: Installation, parts: Parts) -> None:

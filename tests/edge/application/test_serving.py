@@ -256,7 +256,7 @@ def test_the_command_serves_beside_the_one_that_trains(node: Installation, tmp_p
     store.close()
     with embedded.running() as broker:
         words = ["--config", str(node.path), "--broker", broker.url, "--json", "--listen", "127.0.0.1:0"]
-        commands = [[*("run", "--rounds", "0")], ["serve"]]
+        commands = [["run", "--rounds", "0", "--streams", "jsonl:log.jsonl"], ["serve"]]
         processes = [
             subprocess.Popen([sys.executable, "-m", "edge.cli", *what, *words], stdout=subprocess.PIPE, text=True)
             for what in commands
@@ -270,8 +270,10 @@ def test_the_command_serves_beside_the_one_that_trains(node: Installation, tmp_p
                 eventually(lambda url=url: ask(f"{url}/healthz")[0] == 200)  # type: ignore[misc]
                 status, answer = ask(f"{url}/predict", {"x": x.tolist()})
                 assert (status, len(answer["predictions"])) == (200, 30)
+            (tmp_path / "log.jsonl").write_text(json.dumps({"x": x[:3].tolist(), "y": y[:3].tolist()}) + "\n")
+            eventually(lambda: "murmur_samples{" in (text := ask(f"{urls[1]}/metrics")[1]) and "} 33.0" in text)
             round_before = ask(f"{urls[0]}/healthz")[1]["round"]
-            assert ask(f"{urls[1]}/observe", {"x": x[:2].tolist(), "y": y[:2].tolist()}) == (200, {"numbers": [31, 32]})
+            assert ask(f"{urls[1]}/observe", {"x": x[:2].tolist(), "y": y[:2].tolist()}) == (200, {"numbers": [34, 35]})
             eventually(lambda: ask(f"{urls[1]}/healthz")[1]["round"] > round_before)
         finally:
             for process in processes:
@@ -289,6 +291,8 @@ def test_what_cannot_be_is_refused(
         (["serve", "--listen", "8080"], "--listen 8080: expected HOST:PORT"),
         (["serve", "--listen", "192.0.2.1:80"], "--listen 192.0.2.1:80: "),
         (["tune", "--listen", "127.0.0.1:80"], "tune answers nobody"),
+        (["run", "--streams", "stdin", "--store", "heap:1"], "store 'heap:1': expected ring"),
+        (["run", "--streams", "xml:a", "--broker", "mqtt://127.0.0.1:9"], "unknown stream 'xml'"),
         (["serve", "--role", "server", "--protocol", "fedavg", "--rounds", "3"], "a server has no samples of its own"),
     ):
         assert reason in refusal(cli.main, "edge-node", [*words, *config], monkeypatch, capsys)

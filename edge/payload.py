@@ -11,7 +11,8 @@ Payload(x=array([[0.1, 0.2]]), y=array(['walk'], dtype='<U4'), ids=None)
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -38,6 +39,21 @@ class Payload:
     x: Array | None
     y: Array | None = None
     ids: Array | None = None
+
+
+@dataclass(frozen=True)
+class StreamItem:
+    """What a stream has read (`edge.streams`).
+
+    Attributes:
+        payload: samples, or labels that came later; None if there is nothing to keep.
+        marks: what it must know to go on after this, by name; None to forget it. It is kept together with the payload.
+        refusal: why something that came is not in the payload.
+    """
+
+    payload: Payload | None
+    marks: Mapping[str, str | None] = field(default_factory=dict)
+    refusal: str | None = None
 
 
 def parse(content: bytes, shape: tuple[int, ...], *, raw: bool = False) -> Payload:
