@@ -2,7 +2,8 @@
 
     murmur_online{fleet,device}                       1 or 0, by the retained status
     murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
-    murmur_KEY{fleet,device}                          a number of its last row (`edge.operations.prometheus.GAUGES`)
+    murmur_KEY{fleet,device}                          a number of its last row (`edge.operations.prometheus.GAUGES`);
+                                                      KEY_mb is murmur_KEY_bytes
     murmur_sent_to_bytes{fleet,device,receiver}       what it has sent to a neighbour
 
 No device can make up a name, and anybody who may write telemetry can make this hold at most MAX_DEVICES devices.
@@ -57,8 +58,8 @@ class FleetCollector(Collector):
             seen, rows, refused = dict(self.seen), dict(sorted(self.rows.items())), self.refused
         yield self._family("murmur_online", "1 if the device is connected to the broker", online)
         yield self._family("murmur_last_seen_timestamp_seconds", "when its last telemetry came here", seen)
-        for key, (name, text) in GAUGES.items():
-            if values := {device: row[key] for device, row in rows.items() if key in row}:
+        for key, (name, text, unit) in GAUGES.items():
+            if values := {device: row[key] * unit for device, row in rows.items() if key in row}:
                 yield self._family(name, text, values)
         links = GaugeMetricFamily(
             "murmur_sent_to_bytes", "bytes of payloads sent to a neighbour", labels=["fleet", "device", "receiver"]

@@ -55,12 +55,19 @@ TERMS = {
     )
 }
 """key of a row -> what it is; terms of other objectives are on the dashboard only"""
-GAUGES = {
-    key: (f"murmur_{key.replace('r2', 'r_squared').replace('/', '_').replace('(', '_').replace(')', '')}", text)
-    for key, text in (NUMBERS | TERMS).items()
-}
-"""key of a row -> name and help"""
+MEGABYTES = "_mb"
+"""The end of a key; Prometheus wants base units, so these are shown in bytes."""
 
+
+def _metric(key: str, text: str) -> tuple[str, str, float]:
+    words = key.replace("r2", "r_squared").replace("/", "_").replace("(", "_").replace(")", "")
+    if key.endswith(MEGABYTES):
+        return f"murmur_{words.removesuffix(MEGABYTES)}_bytes", text.replace("megabytes", "bytes"), 1e6
+    return f"murmur_{words}", text, 1.0
+
+
+GAUGES = {key: _metric(key, text) for key, text in (NUMBERS | TERMS).items()}
+"""key of a row -> name, help, and by what its value is multiplied"""
 Labels = tuple[tuple[str, str], ...]
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -77,7 +84,9 @@ class MetricFamily:
 
 def families(row: Mapping[str, float], labels: Labels) -> list[MetricFamily]:
     """Return the last row of a device as gauges."""
-    return [MetricFamily(name, text, {labels: row[key]}) for key, (name, text) in GAUGES.items() if key in row]
+    return [
+        MetricFamily(name, text, {labels: row[key] * unit}) for key, (name, text, unit) in GAUGES.items() if key in row
+    ]
 
 
 def exposition(metrics: Iterable[MetricFamily]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from broker import embedded
 from edge import algorithm, cli, data
+from edge.application import session
 from edge.node import Row
 from edge.storage import checkpoint_files
 from export import zoo
@@ -236,7 +237,7 @@ def test_the_exit_code_tells_whether_the_end_was_skipped_to(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(cli.sessions, "start", lambda *args, **kwargs: Ended(*rounds))
+    monkeypatch.setattr(session, "start", lambda *args, **kwargs: Ended(*rounds))
     monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
     assert cli.main() == code
     assert capsys.readouterr().out.count("\n") == len(rounds)
