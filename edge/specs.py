@@ -10,7 +10,7 @@ Examples:
     (32, 8)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import field
 from pathlib import Path
@@ -33,6 +33,7 @@ from edge.interfaces import (
     ProtocolContext,
     Trial,
 )
+from edge.payload import StreamItem
 from edge.source import Dataset, DataSource
 from edge.task import CLASSIFICATION
 
@@ -225,3 +226,21 @@ class SplitSpec:
     """
 
     split: Callable[[str, Array, Mapping[str, Array], int, np.random.Generator], Sequence[Array]]
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class StreamSpec:
+    """A kind of stream that samples arrive from while a node runs (`edge.streams`).
+
+    Attributes:
+        open: (argument, marks, shape) -> an iterator. argument: what follows the colon in the setting; marks: those of
+            the arrivals that were kept, by name, none at first; shape: of a sample. The call raises ConfigError for a
+            setting that cannot be, and reads nothing. The iterator yields an `StreamItem` for what has come, None where
+            nothing has come yet, and ends where nothing can come any more. It is asked for the next only when the
+            last has been kept. Where the stream has disappeared it raises OSError or MurmurError: then it is opened
+            again later.
+        file: whether the argument begins with a path, up to a "?".
+    """
+
+    open: Callable[[str, Mapping[str, str], tuple[int, ...]], Iterator[StreamItem | None]]
+    file: bool = False
