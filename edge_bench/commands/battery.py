@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.flags import setting
-from edge.plugins import names
 from edge_bench.measurements import battery
 from edge_bench.measurements.battery import SHARES, Battery, BatteryPlan, BatteryRow
 from edge_report import figures
@@ -32,7 +31,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_count(parser, "--rounds", 30, "rounds of training", "R")
     add("--model", default="zoo:mlp:256-128", metavar="zoo:NAME|FILE.onnx", help="model to train" + DEFAULT)
     other = "a setting of the default and of multi-headed other than its default (repeatable)"
-    add("--optimizer", choices=names("export.optimizers"), help="of all columns (default: what suits each)")
     add("--set", action="append", default=[], type=setting, metavar="KEY=VALUE", help=other)
     add("--out", type=Path, default=Path("battery"), metavar="FOLDER", help="data and runs; to go on, again" + DEFAULT)
     add_count(parser, "--jobs", cores(), "processes")
@@ -62,7 +60,6 @@ def run(args: argparse.Namespace, progress: Progress) -> Battery:
         rounds=args.rounds,
         model=args.model,
         settings=settings,
-        optimizer=args.optimizer,
     )
     return battery.run(plan, args.out, args.jobs, progress)
 

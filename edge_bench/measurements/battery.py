@@ -128,7 +128,6 @@ class BatteryPlan:
         sources: name -> a source of `edge.data`, and its `holdout`.
         splits: settings of `split`, or "classes:N%", or "by" for every column that has enough values.
         settings: of the default, changed for all rows.
-        optimizer: of all columns; None for what suits each.
     """
 
     sources: dict[str, tuple[str, str | None]]
@@ -140,7 +139,6 @@ class BatteryPlan:
     rounds: int
     model: str
     settings: dict[str, Any]
-    optimizer: str | None = None
 
 
 def settable() -> set[str]:
@@ -259,8 +257,6 @@ class Cell:
             "protocol": protocol,
             "settings": {protocol: settings},
         }
-        if plan.optimizer is not None:
-            scenario["optimizer"] = plan.optimizer
         used = {str(path): digest(path) for path in vars(self.files).values()}
         key = json.dumps([scenario, self.seed, used], sort_keys=True)
         return Job(sha256(key.encode()).hexdigest()[:16], self.seed, scenario)
