@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from edge.bundle import ORT_TRAINING, Bundle
 from edge.interfaces import (
+    SGD,
     Aggregation,
     Array,
     Engine,
@@ -45,6 +46,23 @@ CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True, extra="forbid")
 
 def _never(_settings: Any) -> bool:
     return False
+
+
+@plain(frozen=True)
+class UpdateRule:
+    """How a training step moves parameters.
+
+    Attributes:
+        optimizer: a name of `export.optimizers`.
+        clip_norm: the norm that all gradients together are scaled down to; None leaves them.
+    """
+
+    optimizer: str = SGD
+    clip_norm: float | None = None
+
+
+def _sgd(_settings: Any) -> UpdateRule:
+    return UpdateRule()
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -74,6 +92,7 @@ class ProtocolSpec(Generic[S]):
             replaced between rounds, and have no rows while there is nothing new.
         same_model: whether all devices must have one architecture, as weights are exchanged.
         tasks: names of the tasks (`edge.task`) that its models can be for.
+        update: settings -> how its devices' parameters move where nobody chooses an optimizer.
     """
 
     settings: type[S]
@@ -93,6 +112,7 @@ class ProtocolSpec(Generic[S]):
     growing: bool = False
     same_model: bool = False
     tasks: tuple[str, ...] = (CLASSIFICATION.name,)
+    update: Callable[[S], UpdateRule] = _sgd
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
