@@ -100,7 +100,7 @@ def evaluation(forward: Forward, loss: Loss) -> onnx.ModelProto:
         that computes it can be taken out.
 
     Raises:
-        As `training`.
+        ExportError, LookupError: as `training`.
     """
     graph = _placed(forward, loss, training=False)
     hidden = {name: value for name, value in graph.values.items() if name not in graph.results}
