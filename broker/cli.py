@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         "dev", help="run a broker on loopback until Ctrl-C: for development, without access rules"
     )
     dev.add_argument("--port", type=int, default=1883, help="default 1883")
+    dev.add_argument("--websockets", type=int, metavar="PORT", help="also MQTT over WebSockets, for pages (Mosquitto)")
     dev.add_argument("--kind", choices=["auto", *embedded.KINDS], default="auto")
     dev.set_defaults(run=_dev)
 
@@ -197,10 +198,14 @@ def _token(args: argparse.Namespace) -> str | None:
 
 
 def _dev(args: argparse.Namespace) -> int:
+    if args.websockets is not None and not (0 < args.websockets < 65536 and args.websockets != args.port):
+        raise ConfigError(f"--websockets {args.websockets}: expected a port, 1 to 65535, other than that of --port")
     stop = _stop_event()
-    with embedded.running(args.kind, args.port) as broker:
-        line = f"{broker.name} listens at {broker.url} (this machine only); Ctrl-C ends it"
-        _say(args.json, line, broker=broker.name, url=broker.url, pid=broker.pid)
+    with embedded.running(args.kind, args.port, args.websockets) as broker:
+        pages = {"websockets": f"ws://127.0.0.1:{args.websockets}"} if args.websockets else {}
+        where = " and ".join([broker.url, *pages.values()])
+        line = f"{broker.name} listens at {where} (this machine only); Ctrl-C ends it"
+        _say(args.json, line, broker=broker.name, url=broker.url, pid=broker.pid, **pages)
         stop.wait()
     return 0
 

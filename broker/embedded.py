@@ -23,15 +23,16 @@ def available() -> list[str]:
 
 
 @contextmanager
-def running(kind: str = "auto", port: int | None = None) -> Iterator[Running]:
+def running(kind: str = "auto", port: int | None = None, websockets: int | None = None) -> Iterator[Running]:
     """Run a broker on loopback while the block lasts; it also ends with this process.
 
     Args:
         kind: "mosquitto", "iotcore", or "auto" for the first that is there.
         port: any free one if absent.
+        websockets: a port at which it also speaks MQTT over WebSockets, for pages; none if absent.
 
     Raises:
-        TransportError: none is there, the port is taken, or the broker does not come up.
+        TransportError: none is there, a port is taken, it has no WebSockets, or the broker does not come up.
     """
     kinds = available()
     chosen = next(iter(kinds), "") if kind == "auto" else kind
@@ -40,8 +41,9 @@ def running(kind: str = "auto", port: int | None = None) -> Iterator[Running]:
             f"there is no {'broker' if kind == 'auto' else kind} on this machine: install Mosquitto with the system's "
             "package manager, or pip install 'murmur-edge[broker]'"
         )
+    pages = None if websockets is None else free_port(websockets, "--websockets")
     with (
         tempfile.TemporaryDirectory(prefix="murmur-broker-") as folder,
-        KINDS[chosen](free_port(port), Path(folder)) as broker,
+        KINDS[chosen](free_port(port), Path(folder), pages) as broker,
     ):
         yield broker

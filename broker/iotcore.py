@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from broker.process import Running, running
+from edge.errors import TransportError
 
 NAME = "iotcore"
 PACKET = 1_000_000
@@ -49,8 +50,13 @@ dynamic_filters = true
 
 
 @contextmanager
-def serve(port: int, folder: Path) -> Iterator[Running]:
-    """Run it on `port` of loopback while the block lasts; `folder` takes its configuration."""
+def serve(port: int, folder: Path, websockets: int | None = None) -> Iterator[Running]:
+    """Run it on `port` of loopback while the block lasts; `folder` takes its configuration.
+
+    Raises TransportError: WebSockets are wanted, which it is not known to speak.
+    """
+    if websockets is not None:
+        raise TransportError(f"{NAME} has no WebSockets here: install Mosquitto with the system's package manager")
     path = folder / "iotcore.toml"
     path.write_text(configuration(port))
     # The package's own child process, which ends when its standard input closes.

@@ -19,10 +19,17 @@ def program() -> str | None:
     return shutil.which(NAME) or shutil.which(NAME, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
-def configuration(port: int) -> str:
-    """Return a configuration of a broker that only this machine can reach."""
+def configuration(port: int, websockets: int | None = None) -> str:
+    """Return a configuration of a broker that only this machine can reach.
+
+    Args:
+        port: for MQTT.
+        websockets: a port for MQTT over WebSockets, too; none if absent.
+    """
+    # First, so that both answer once the other does. Without the domain the address would be taken for an interface.
+    pages = f"listener {websockets} 127.0.0.1\nprotocol websockets\nsocket_domain ipv4\n" if websockets else ""
     return f"""\
-listener {port} 127.0.0.1
+{pages}listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_packet_size {PACKET}
@@ -34,9 +41,9 @@ log_type error
 """
 
 
-def serve(port: int, folder: Path) -> AbstractContextManager[Running]:
+def serve(port: int, folder: Path, websockets: int | None = None) -> AbstractContextManager[Running]:
     """Run it on `port` of loopback while the block lasts; `folder` takes its configuration."""
-    return run(configuration(port), folder, port)
+    return run(configuration(port, websockets), folder, port)
 
 
 @contextmanager

@@ -26,11 +26,12 @@ class Running:
     pid: int
 
 
-def free_port(wanted: int | None) -> int:
+def free_port(wanted: int | None, flag: str = "--port") -> int:
     """Return a port that is free on loopback.
 
     Args:
         wanted: this one; any if None.
+        flag: by which somebody chose it, for the error message.
 
     Raises:
         TransportError: it is taken.
@@ -41,7 +42,7 @@ def free_port(wanted: int | None) -> int:
             probe.bind(("127.0.0.1", wanted or 0))
         except OSError as reason:
             raise TransportError(
-                f"port {wanted} cannot be used ({reason.strerror}); choose another with --port, or use the broker "
+                f"port {wanted} cannot be used ({reason.strerror}); choose another with {flag}, or use the broker "
                 f"that is there with --broker mqtt://127.0.0.1:{wanted}"
             ) from None
         port: int = probe.getsockname()[1]

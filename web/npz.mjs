@@ -2,7 +2,7 @@
 
 const VIEWS = {
   "<f4": Float32Array, "<f8": Float64Array, "<i8": BigInt64Array, "<i4": Int32Array, "<i2": Int16Array,
-  "|i1": Int8Array, "|u1": Uint8Array, "<u2": Uint16Array, "<u4": Uint32Array, "<u8": BigUint64Array, "|b1": Uint8Array,
+  "|i1": Int8Array, "|u1": Uint8Array, "<u2": Uint16Array, "<u4": Uint32Array, "<u8": BigUint64Array,
 };
 const STORED = 0, DEFLATED = 8, DIRECTORY = 0x02014b50, END = 0x06054b50;
 

@@ -46,14 +46,18 @@ export class Trainer {
     return new this.ort.Tensor(whole ? "int64" : "float32", array, shape);
   }
 
-  // Rows [from, to) of arrays {shape, data}, as the step's inputs "x" and "labels".
-  batch(x, y, from, to) {
-    const size = x.data.length / x.shape[0], whole = this.manifest.inputs.find(({ name }) => name === "x").dtype === "int64";
-    const samples = x.data.slice(from * size, to * size), labels = y.data.slice(from, to);
-    return {
-      x: this.tensor(whole ? BigInt64Array.from(samples, BigInt) : samples, [to - from, ...this.manifest.shape]),
-      labels: this.tensor(BigInt64Array.from(labels, BigInt), [to - from]),
-    };
+  // Rows of samples and labels {shape, data}, by their numbers, as the step's inputs "x" and "labels".
+  batch(x, y, rows) {
+    const labels = BigInt64Array.from(take(y, rows).data, BigInt);
+    return { x: this.samples(take(x, rows)), labels: this.tensor(labels, [rows.length]) };
+  }
+
+  // Samples {shape, data} as the graphs take them.
+  samples({ shape, data }) {
+    const { dtype } = this.manifest.inputs.find(({ name }) => name === "x");
+    const size = this.manifest.shape.reduce((a, b) => a * b, 1);
+    if (data.length !== shape[0] * size) throw new Error(`samples of (${shape.slice(1)}); the model takes (${this.manifest.shape})`);
+    return this.tensor(dtype === "int64" ? BigInt64Array.from(data, BigInt) : data, [shape[0], ...this.manifest.shape]);
   }
 
   // One training step: {loss, correct, ...}. A step that is not finite is not kept.
@@ -74,6 +78,13 @@ export class Trainer {
     const { probabilities } = await this.graphs.predict.run({ x, ...Object.fromEntries(parameters) });
     return probabilities.data;
   }
+}
+
+// Some rows of an array {shape, data}, by their numbers.
+export function take({ shape, data }, rows) {
+  const size = data.length / shape[0], taken = new data.constructor(rows.length * size);
+  rows.forEach((row, i) => taken.set(data.subarray(row * size, (row + 1) * size), i * size));
+  return { shape: [rows.length, ...shape.slice(1)], data: taken };
 }
 
 // The digest of bytes. Browsers have it on pages from https:// or from this machine.

@@ -16,7 +16,7 @@ if (!data) throw new Error("expected two arguments: a bundle and a NumPy archive
 const trainer = await Trainer.open(ort, (name) => readFile(join(folder, name)));
 const { x, y } = await readNpz(await readFile(data));
 for (let step = 0; step < STEPS; step++) {
-  const from = (step * ROWS) % (x.shape[0] - ROWS + 1);
-  const { loss } = await trainer.step(trainer.batch(x, y, from, from + ROWS));
+  const rows = Array.from({ length: ROWS }, (_, i) => (step * ROWS + i) % x.shape[0]);
+  const { loss } = await trainer.step(trainer.batch(x, y, rows));
   console.log(`step ${step + 1} loss ${loss}`);
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from broker import embedded, iotcore, mosquitto
+from broker import cli, embedded, iotcore, mosquitto
+from broker.process import free_port
 from edge.errors import TransportError
 from tests.conformance.test_transport import broker_or_skip
 from tests.waiting import eventually
@@ -33,6 +34,36 @@ def test_listens_on_loopback_only_and_ends(kind: str) -> None:
     assert not alive(broker.pid)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", broker.port), timeout=5)
+
+
+def test_websockets_are_on_loopback_only() -> None:
+    broker_or_skip("mosquitto")
+    pages = free_port(None)
+    with embedded.running("mosquitto", websockets=pages):
+        with socket.create_connection(("127.0.0.1", pages), timeout=5) as connection:
+            key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            words = f"GET /mqtt HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}"
+            connection.sendall(f"{words}Sec-WebSocket-Protocol: mqtt\r\n\r\n".encode())
+            assert b"101 Switching Protocols" in connection.recv(200)
+        assert listening_addresses(pages) == {"127.0.0.1"}
+
+
+def test_websockets_that_cannot_be() -> None:
+    broker_or_skip("mosquitto")
+    with pytest.raises(TransportError, match="iotcore has no WebSockets"), embedded.running("iotcore", websockets=9001):
+        pass
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        complaint = f"port {port} cannot be used .*--websockets"
+        with pytest.raises(TransportError, match=complaint), embedded.running("mosquitto", websockets=port):
+            pass
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "1883"])
+def test_no_port_for_websockets(port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["edge-broker", "dev", "--websockets", port])
+    assert cli.main() == 2
+    assert f"--websockets {port}: expected a port" in capsys.readouterr().err
 
 
 def listening_addresses(port: int) -> set[str]:
@@ -67,7 +98,7 @@ def test_mosquitto_is_preferred_and_iotcore_is_the_other_way(monkeypatch: pytest
 
 def test_a_broker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     broker_or_skip("mosquitto")
-    monkeypatch.setattr(mosquitto, "configuration", lambda port: f"listener {port} 127.0.0.1\nnonsense yes\n")
+    monkeypatch.setattr(mosquitto, "configuration", lambda port, _: f"listener {port} 127.0.0.1\nnonsense yes\n")
     with (
         pytest.raises(TransportError, match=r"mosquitto ended at once with code \d+: .*nonsense"),
         embedded.running("mosquitto"),
