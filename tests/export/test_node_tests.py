@@ -19,9 +19,9 @@ from onnx.reference import ReferenceEvaluator
 from export.errors import ExportError
 from export.gradients import RULES, ZERO
 from export.graph.builder import GraphBuilder
+from export.graph.node import constant_value
 from export.graph.padding import write_padding
 from export.graph.shape_folding import ShapeFolder
-from export.load import constant_value
 from export.model import OLDEST
 from export.training.autodiff import gradients
 from export.transforms.expand import expand
