@@ -91,7 +91,7 @@ def norm(g: Drawn) -> None:
 
     def layer(x: Array, p: Mapping[Slot, Array]) -> Array:
         centred = x - x.mean(axis=-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 0.1) * p[scale] + p[bias]
+        return np.asarray(centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 0.1) * p[scale] + p[bias])
 
     g.layers.append(layer)
 
