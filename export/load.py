@@ -5,17 +5,18 @@ or a `Constant` node that a layer reads as its weight. Scalars, shapes and setti
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
-from edge.task import CLASSIFICATION, MULTI_LABEL
+from edge.task import CLASSIFICATION, MULTI_LABEL, REGRESSION
+from export.draft import Draft
 from export.errors import ExportError
-from export.graph.builder import Value
 from export.graph.node import constant_value
 from export.graph.prune import prune
 from export.model import OLDEST, Model
@@ -26,6 +27,7 @@ from export.transforms.control_flow import write_out
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
+from export.transforms.retie import retie
 from export.transforms.untie import own_statistics, untie
 
 SETTINGS = {
@@ -40,34 +42,6 @@ SETTINGS = {
 """Inputs that are settings of their operator even where they are floats."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A model on its way through the steps."""
-
-    proto: onnx.ModelProto
-    name: str
-    origin: str
-    """the file, for messages"""
-    logits: Value | None
-    """the value to train, once it is known"""
-    keep_ties: bool = False
-    """whether an initializer that several nodes read is one parameter"""
-    task: str | None = None
-    """what the model is for, where its last node shows that"""
-    dims: Mapping[str, int] = field(default_factory=dict)
-    """sizes of free axes, by name"""
-    repeated: frozenset[Value] = frozenset()
-    """initializers and constants that every pass of a loop reads"""
-    shape: tuple[int, ...] | None = None
-    """of a sample, where somebody said it"""
-    notes: tuple[str, ...] = ()
-    """what was changed, one sentence each"""
-
-    def noted(self, note: str, **changes: onnx.ModelProto | Value | frozenset[Value]) -> "Draft":
-        """The draft with changes, and a note that says so."""
-        return replace(self, notes=(*self.notes, note), **changes)  # type: ignore[arg-type]
-
-
 def load(
     path: Path,
     logits: str | None = None,
@@ -75,6 +49,7 @@ def load(
     keep_ties: bool = False,
     dims: Mapping[str, int] | None = None,
     shape: tuple[int, ...] | None = None,
+    task: str | None = None,
 ) -> Model:
     """Read an ONNX file.
 
@@ -84,6 +59,7 @@ def load(
         keep_ties: train an initializer that several nodes read as one parameter.
         dims: sizes of the inputs' free axes, by name.
         shape: of a sample, which says the same for all axes.
+        task: what the model is for, if somebody said it; of a regression, a final Sigmoid or Softmax stays.
 
     Returns:
         The model in the exporter's form.
@@ -92,9 +68,8 @@ def load(
         ExportError: the file is missing, not ONNX, corrupt, or no classifier.
     """
     proto = read(path)
-    return from_proto(
-        proto, name=path.stem, origin=str(path), logits=logits, keep_ties=keep_ties, dims=dims, shape=shape
-    )
+    known: dict[str, Any] = {"keep_ties": keep_ties, "dims": dims, "shape": shape, "task": task}
+    return from_proto(proto, name=path.stem, origin=str(path), logits=logits, **known)
 
 
 def from_proto(
@@ -106,6 +81,7 @@ def from_proto(
     keep_ties: bool = False,
     dims: Mapping[str, int] | None = None,
     shape: tuple[int, ...] | None = None,
+    task: str | None = None,
 ) -> Model:
     """Bring a model to the exporter's form.
 
@@ -117,6 +93,7 @@ def from_proto(
         keep_ties: train an initializer that several nodes read as one parameter.
         dims: sizes of the inputs' free axes, by name.
         shape: of a sample, which says the same for all axes.
+        task: what the model is for, if somebody said it; of a regression, a final Sigmoid or Softmax stays.
 
     Returns:
         The model, all its float32 weights trained.
@@ -124,7 +101,7 @@ def from_proto(
     Raises:
         ExportError: it is not valid, not a classifier, or cannot be trained.
     """
-    draft = Draft(proto, name, origin, logits, keep_ties, dims=dims or {}, shape=shape)
+    draft = Draft(proto, name, origin, logits, keep_ties, task=task, dims=dims or {}, shape=shape)
     for step in STEPS:
         draft = step(draft)
     model = _model(draft)
@@ -207,6 +184,15 @@ def separate_statistics(draft: Draft) -> Draft:
     return replace(draft, proto=own_statistics(draft.proto))
 
 
+def tie_weights(draft: Draft) -> Draft:
+    """Undo the copying of a token table that is the output layer, too."""
+    proto, names = retie(draft.proto)
+    if not names:
+        return draft
+    listed = ", ".join(f"{name} is {table}" for name, table in names.items())
+    return draft.noted(f"one number for number with a token table, so one parameter with it: {listed}", proto=proto)
+
+
 def untie_weights(draft: Draft) -> Draft:
     """Undo the merging of equal initializers, unless they are to stay one."""
     if draft.keep_ties:
@@ -273,8 +259,10 @@ def refuse_untrainable(draft: Draft) -> Draft:
 
 
 def remove_softmax(draft: Draft) -> Draft:
-    """Train what goes into a final softmax or sigmoid: the losses want logits."""
+    """Train what goes into a final softmax or sigmoid: the losses want logits, but those of a regression outputs."""
     assert draft.logits is not None
+    if draft.task == REGRESSION.name:
+        return draft
     producers = {y: node for node in draft.proto.graph.node for y in node.output}
     node = producers.get(draft.logits)
     while node is not None and node.op_type in ("Identity", "Cast"):
@@ -318,6 +306,7 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     widen_floats,
     convert_opset,
     make_initializers,
+    tie_weights,
     untie_weights,
     separate_statistics,
     inline_functions,

@@ -4,7 +4,9 @@ import os
 
 import numpy as np
 
-collect_ignore = [] if os.environ.get("MURMUR_ORT_TRAINING") else ["ort_training"]
+ALONE = {"ort_training": "MURMUR_ORT_TRAINING", "web": "MURMUR_WEB"}
+"""folder -> what the Makefile sets for it"""
+collect_ignore = [f for f, flag in ALONE.items() if not os.environ.get(flag)]
 
 SHIFT = int(os.environ.get("MURMUR_SEED", "0"))
 """Zero leaves every seed as it is written. Another number draws other weights and inputs everywhere, so that a test

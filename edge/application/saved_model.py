@@ -1,29 +1,22 @@
 """A trained model as one ONNX file with plain inputs and outputs, which any runtime takes.
 
 It is the bundle's predict.onnx with the parameters inside. A board has no `onnx` package, so the file is put together
-of fields: graph inputs that are parameters go, and initializers of the same names come. The numbers of fields are those
-of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+of fields (`edge.storage.onnx_file`): graph inputs that are parameters go, and initializers of the same names come.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from edge import bundle as names
 from edge.bundle import Bundle
 from edge.errors import BundleError, ConfigError
 from edge.interfaces import Array
 from edge.storage import atomic
-from edge.storage.protobuf import content, fields, number, text
+from edge.storage.onnx_file import METADATA, with_parameters
+from edge.storage.protobuf import content, text
 
-GRAPH, METADATA = 7, 14  # of ModelProto
-INITIALIZER, INPUT = 5, 11  # of GraphProto
-DIMS, TYPE, NAME, RAW_DATA = 1, 2, 8, 9  # of TensorProto
-VALUE_NAME = 1  # of ValueInfoProto
 KEY, VALUE = 1, 2  # of StringStringEntryProto
-TYPES = {"float32": 1, "int64": 7}
 
 
 def save(bundle: Bundle, parameters: Mapping[str, Array], path: Path) -> None:
@@ -61,35 +54,9 @@ def build(bundle: Bundle, parameters: Mapping[str, Array]) -> bytes:
     source = bundle.path / "predict.onnx"
     inside = {names.PARAMETER + p.name: parameters[p.name] for p in manifest.parameters}
     try:
-        return b"".join(_model(source.read_bytes(), inside)) + _metadata(bundle)
+        return with_parameters(source.read_bytes(), inside) + _metadata(bundle)
     except (OSError, ValueError) as reason:
         raise BundleError(f"{source} cannot be read: {reason}") from None
-
-
-def _model(model: bytes, parameters: Mapping[str, Array]) -> Iterator[bytes]:
-    for field in fields(model):
-        if field.number == GRAPH:
-            yield content(GRAPH, b"".join(_graph(field.content, parameters)))
-        else:
-            yield field.raw
-
-
-def _graph(graph: bytes, parameters: Mapping[str, Array]) -> Iterator[bytes]:
-    for field in fields(graph):
-        if field.number != INPUT or _name(field.content) not in parameters:
-            yield field.raw
-    for name, value in parameters.items():
-        yield content(INITIALIZER, _tensor(name, value))
-
-
-def _name(value_info: bytes) -> str:
-    return next(field.content.decode() for field in fields(value_info) if field.number == VALUE_NAME)
-
-
-def _tensor(name: str, value: Array) -> bytes:
-    little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-    dims = b"".join(number(DIMS, size) for size in value.shape)
-    return dims + number(TYPE, TYPES[value.dtype.name]) + text(NAME, name) + content(RAW_DATA, little.tobytes())
 
 
 def _metadata(bundle: Bundle) -> bytes:

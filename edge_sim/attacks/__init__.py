@@ -5,7 +5,8 @@ A file has `SPEC = AttackSpec(attack=...)`.
 Examples:
     >>> parse("label-flip:2")
     ('label-flip', 2)
-    >>> load("label-flip").attack(np.array([[0.75, 0.25, 0.0]], np.float32), np.random.default_rng(0)).tolist()
+    >>> occasion = Occasion(classes=3, number=1, random=np.random.default_rng(0))
+    >>> load("label-flip").attack(np.array([[0.75, 0.25, 0.0]], np.float32), occasion).tolist()
     [[0.0, 0.25, 0.75]]
 """
 
@@ -36,16 +37,31 @@ from edge.specs import CHECKED, DISTRIBUTIONS
 Create = Callable[[ProtocolContext], Protocol]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """When something is sent.
+
+    Attributes:
+        classes: K. Rows have K entries, or K + 1 where opinions are weighted, the last of which is the abstention.
+        number: of the round, from 1.
+        random: of the attacker and this round.
+    """
+
+    classes: int
+    number: int
+    random: np.random.Generator
+
+
 @checked(frozen=True, kw_only=True, config=CHECKED)
 class AttackSpec:
     """What a Byzantine device sends instead.
 
     Args:
-        attack: (values, random) -> values of the same shape (n, K), float32.
+        attack: (values, occasion) -> values of the same shape (n, K) or (n, K + 1), float32.
         applies: the classes of messages it is for.
     """
 
-    attack: Callable[[Array, np.random.Generator], Floats]
+    attack: Callable[[Array, Occasion], Floats]
     applies: frozenset[PrivacyClass] = DISTRIBUTIONS
 
 
@@ -87,16 +103,40 @@ def attacker(create: Create, name: str) -> Create:
         Like `create`. Distributions that the protocol itself puts into other messages (`ProtocolContext.perturb`) are
         replaced before it does; messages of a class that the attack is for, when they are sent.
     """
-    return lambda context: ByzantineProtocol(create(_perturbed(context, name)), name, context.seed)
+    return lambda context: ByzantineProtocol(create(_perturbed(context, name)), name, context.seed, context.classes)
 
 
 def _perturbed(context: ProtocolContext, name: str) -> ProtocolContext:
     attack = load(name).attack
 
     def perturb(values: Array, number: int) -> Array:
-        return context.perturb(attack(values, np.random.default_rng([context.seed, number])), number)
+        return context.perturb(attack(values, _occasion(context.classes, context.seed, number)), number)
 
     return replace(context, perturb=perturb)
+
+
+def _occasion(classes: int, seed: int, number: int) -> Occasion:
+    return Occasion(classes=classes, number=number, random=np.random.default_rng([seed, number]))
+
+
+def sure(opinions: Array, columns: int) -> Floats:
+    """Claim to be sure of opinions (n, K), in rows of so many entries.
+
+    >>> sure(np.array([[0.5, 0.5]]), 3).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+    return np.pad(opinions, ((0, 0), (0, columns - opinions.shape[1]))).astype(np.float32)
+
+
+def opinions(values: Array, classes: int) -> Array:
+    """Return the distributions (n, K) of rows of K or K + 1 entries, whatever their weights; a row of zeros stays one.
+
+    >>> opinions(np.array([[0.25, 0.25, 0.5], [0.0, 0.0, 0.0]]), 2).tolist()
+    [[0.5, 0.5], [0.0, 0.0]]
+    """
+    p = np.clip(values[:, :classes], 0, None)
+    total = p.sum(axis=1, keepdims=True)
+    return np.where(total > 0, p / np.where(total > 0, total, 1), 0.0)
 
 
 @dataclass
@@ -106,6 +146,7 @@ class ByzantineProtocol:
     honest: Protocol
     name: str
     seed: int
+    classes: int
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.honest, name)
@@ -113,13 +154,13 @@ class ByzantineProtocol:
     def round(self, number: int, engine: Engine) -> Generator[Exchange, ExchangeResult, Metrics]:
         """Run the honest round, and replace what it sends."""
         spec = load(self.name)
-        random = np.random.default_rng([self.seed, number])
+        occasion = _occasion(self.classes, self.seed, number)
 
         def replaced(message: Message) -> Message:
             kind = find(message.kind)
             if kind is None or kind.privacy not in spec.applies:
                 return message
-            return replace(message, values=spec.attack(message.values, random))
+            return replace(message, values=spec.attack(message.values, occasion))
 
         steps = self.honest.round(number, engine)
         try:

@@ -3,12 +3,12 @@
 import numpy as np
 
 from edge.interfaces import Array, Floats
-from edge_sim.attacks import AttackSpec
+from edge_sim.attacks import AttackSpec, Occasion, sure
 
 
-def attack(values: Array, random: np.random.Generator) -> Floats:
+def attack(values: Array, occasion: Occasion) -> Floats:
     """Dirichlet rows with most of their mass on one class."""
-    return random.dirichlet(np.full(values.shape[1], 0.1), len(values)).astype(np.float32)
+    return sure(occasion.random.dirichlet(np.full(occasion.classes, 0.1), len(values)), values.shape[1])
 
 
 SPEC = AttackSpec(attack=attack)

@@ -33,9 +33,10 @@ class GraphBuilder:
 
     Args:
         opset: the ONNX operator set that the nodes are written for.
+        reserved: names that no value may be given.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, reserved: Iterable[Value] = ()) -> None:
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.types: dict[Value, TypeProto] = {}
@@ -43,7 +44,7 @@ class GraphBuilder:
         self._constant_names: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._outputs: dict[bytes, list[Value]] = {}
         self._producers: dict[Value, onnx.NodeProto] = {}
-        self._taken: set[str] = set()
+        self._taken: set[str] = set(reserved)
         self._node_names: set[str] = set()
 
     def __call__(self, op_type: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Value:

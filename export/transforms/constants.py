@@ -54,6 +54,8 @@ def _kind(
         return "a number"
     if node.op_type in ("Add", "Sub", "Mul", "Where") and _is_mask(value, node.op_type):
         return "a mask"
+    if node.op_type == "Add" and _hides_nothing(value) and {r.op_type for r in readers[node.output[0]]} == {"Softmax"}:
+        return "a mask that hides nothing"
     if node.op_type in RECURRENT and name in node.input[5:7] and not value.any():
         return "an initial state of zero"
     if node.op_type == "InstanceNormalization" and _between_reshapes(node, producers, readers):
@@ -68,6 +70,11 @@ def _is_mask(value: Array, op_type: str) -> bool:
     neutral = value == (1 if op_type == "Mul" else 0)
     hiding = value == 0 if op_type == "Mul" else np.abs(value) >= -MASKED if op_type == "Sub" else value <= MASKED
     return bool(neutral.any() and hiding.any() and (neutral | hiding).all())
+
+
+def _hides_nothing(value: Array) -> bool:
+    """Whether it is zero for all positions, and alike for all heads: a learned bias differs from head to head."""
+    return value.ndim == 4 and value.shape[1] == 1 and not value.any()
 
 
 def _between_reshapes(

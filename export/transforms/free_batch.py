@@ -168,21 +168,41 @@ class _Rewriter:
             return value if shape else None
         if shape[axis] != self._batch:
             return None
-        tensor = self._tensors.get(value)
-        if tensor is not None and value in self._model.parameters:
-            return self._narrow_parameter(value, axis)
         first = f"{value}/first{axis}"
-        if tensor is not None:
-            if (tensor != tensor.take([0], axis)).any():
-                return None
-            self._tensors[first] = self._constants[first] = tensor.take([0], axis)
-            self._free.op.name_constant(first, self._constants[first])
-        elif first not in self._free.op.types:
-            source = self._free.op.producer(value)
-            if source is None or source.op_type != "Expand" or not self._stretches(source, axis - len(shape)):
-                return None
-            bounds = [self._constant(f"{first}/{part}", [n]) for part, n in (("from", 0), ("to", 1), ("axis", axis))]
-            self._append(helper.make_node("Slice", [value, *bounds], [first], name=first))
+        if value in self._model.parameters:
+            return self._narrow_parameter(value, axis)
+        if first in self._free.op.types:
+            return first
+        constant = self._tensors.get(value, self._free.op.constants.get(value))
+        if constant is not None:
+            return self._narrow_constant(first, constant, axis)
+        return self._narrow_computed(first, value, axis)
+
+    def _narrow_constant(self, first: Value, constant: Array, axis: int) -> Value | None:
+        """A mask or positions, written or folded for every sample."""
+        sample = constant.take([0], axis)
+        if not (constant == sample).all():
+            return None
+        self._constants[first] = sample
+        self._free.op.name_constant(first, sample)
+        return first
+
+    def _narrow_computed(self, first: Value, value: Value, axis: int) -> Value | None:
+        """What an Expand repeats, or a Gather by repeated indices, such as the token types of a BERT."""
+        source = self._free.op.producer(value)
+        rank = len(self._free.shape(value) or ())
+        if source is not None and source.op_type == "Gather":
+            at = next((a.i for a in source.attribute if a.name == "axis"), 0)
+            start = at % len(self._free.shape(source.input[0]) or (0,))
+            indices = len(self._free.shape(source.input[1]) or ())
+            sample = self._one_sample(source.input[1], axis - start) if start <= axis < start + indices else None
+            if sample is not None:
+                self._append(helper.make_node("Gather", [source.input[0], sample], [first], name=first, axis=at))
+            return None if sample is None else first
+        if source is None or source.op_type != "Expand" or not self._stretches(source, axis - rank):
+            return None
+        bounds = [self._constant(f"{first}/{part}", [n]) for part, n in (("from", 0), ("to", 1), ("axis", axis))]
+        self._append(helper.make_node("Slice", [value, *bounds], [first], name=first))
         return first
 
     def _narrow_parameter(self, name: Value, axis: int) -> Value | None:

@@ -4,9 +4,11 @@
 (N, K, 1), (N, K, 1, 1) -> (N, K)   what a pooling left
 (N, T, K)         -> (N, K, T)      a class for each of T positions of a sequence
 (N, K, H, W)      as it is          a class for each pixel
+(N, ...)          -> (N, D)         the D numbers of a regression, such as the pixels of an image
 """
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -68,8 +70,9 @@ def _shaped(model: Model, named: Task | None, classes: int | None) -> tuple[Mode
     """The model with its logits in the form of its task, and the task."""
     shape = sample_shape(model, model.output)
     known = named or (task(model.task) if model.task else None)
-    if not shape or (len(shape) > 1 and set(shape[1:]) == {1} and not (known and known.positions)):
-        size = shape[0] if shape else 1
+    numbers, pooled = known is REGRESSION, set(shape[1:]) == {1} and not (known and known.positions)
+    if not shape or (len(shape) > 1 and (numbers or pooled)):
+        size = prod(shape)
         model = _appended(model, "Reshape", f"its logits (N{_sizes(shape)}) became (N, {size})", (-1, size))
         shape = (size,)
     if known is None:

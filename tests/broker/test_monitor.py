@@ -175,10 +175,10 @@ def test_names_for_prometheus_are_a_fixed_set_with_one_help_each() -> None:
     for number, row in enumerate(rows):
         collector.take(f"fleet/f/telemetry/d{number}", json.dumps(row).encode(), 1.0)
     text = generate_latest(registered(collector)).decode()
-    fixed = {name for name, _ in monitor.SHOWN.values()} | {
+    fixed = {name for name, _, _ in monitor.SHOWN.values()} | {
         *("murmur_online", "murmur_last_seen_timestamp_seconds", "murmur_sent_to_bytes", "murmur_monitor_refused")
     }
-    assert len({name for name, _ in monitor.SHOWN.values()}) == len(monitor.SHOWN)
+    assert len({name for name, _, _ in monitor.SHOWN.values()}) == len(monitor.SHOWN)
     for word in ("HELP", "TYPE"):
         named = [line.split()[2] for line in text.splitlines() if line.startswith(f"# {word} ")]
         assert sorted(named) == sorted(fixed)
@@ -187,6 +187,8 @@ def test_names_for_prometheus_are_a_fixed_set_with_one_help_each() -> None:
             assert len(line.split()) > 4  # a sentence
     samples = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(samples) == len(set(samples))
+    assert not {"mb", "kb", "gb", "ms", "s", "c"} & {word for name in fixed for word in name.split("_")}  # base units
+    assert any(line.startswith("murmur_memory_bytes{") and line.endswith(" 1e+06") for line in text.splitlines())
     assert all(re.fullmatch(r"[a-z_]+(\{[^}]*\})?", sample) for sample in samples)
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 
 from broker import embedded
 from edge import algorithm, cli, data
+from edge.application import session
+from edge.node import Row
 from edge.storage import checkpoint_files
 from export import zoo
 from export.write import export
@@ -53,9 +55,9 @@ def pair(tmp_path: Path, broker: str) -> list[Path]:
     return paths
 
 
-def start(config: Path) -> "subprocess.Popen[str]":
+def start(config: Path, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [COMMAND, "--config", config, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [COMMAND, "--config", config, "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -208,6 +210,47 @@ def test_a_checkpoint_of_another_model(
 ) -> None:
     checkpoint_files.write(pair[0].parent / "state-a", 7, {"engine/parameter/other": np.zeros(3, np.float32)})
     assert "is of another model or protocol" in refusal(monkeypatch, capsys, "--config", str(pair[0]))
+
+
+class Ended:
+    """A session that ends as it is told to."""
+
+    first = 4
+
+    def __init__(self, *rounds: float) -> None:
+        self.played = rounds
+
+    def rows(self, alive: Callable[[], None]) -> Iterator[Row]:
+        for number in self.played:
+            yield {"round": number, "timeouts": 0.0, "payload_bytes_sent": 0.0, "skipped": number - 5}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("rounds", "code"), [((4, 5, 6), 0), ((4, 60), cli.SKIPPED), ((60,), cli.SKIPPED), ((), 0)])
+def test_the_exit_code_tells_whether_the_end_was_skipped_to(
+    rounds: tuple[float, ...],
+    code: int,
+    pair: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(session, "start", lambda *args, **kwargs: Ended(*rounds))
+    monkeypatch.setattr(sys, "argv", ["edge-node", "--config", str(pair[0])])
+    assert cli.main() == code
+    assert capsys.readouterr().out.count("\n") == len(rounds)
+    assert ("rounds were skipped" in caplog.text) == (code == cli.SKIPPED)
+
+
+def test_fresh_begins_anew_and_keeps_what_was(pair: list[Path], tmp_path: Path) -> None:
+    for path in pair:
+        path.write_text(path.read_text().replace("rounds = 60", "rounds = 3"))
+    assert [len(finish(process)) for process in [start(path) for path in pair]] == [3, 3]
+    again = [finish(process) for process in [start(path, "--fresh") for path in pair]]
+    assert [[row["round"] for row in rows] for rows in again] == [[1, 2, 3], [1, 2, 3]]
+    assert len(list(tmp_path.glob("state-a*"))) == 2
 
 
 def test_a_coordinator_is_a_node_of_the_same_file(tmp_path: Path, broker: str) -> None:

@@ -44,6 +44,25 @@ def test_fresh_biases_and_scales_are_parameters(op_type: str, values: list[float
     assert model.notes == ()
 
 
+@pytest.mark.parametrize(("heads", "parameters"), [(1, ["b", "w"]), (2, ["b", "m", "w"])], ids=["mask", "bias"])
+def test_zeros_added_to_attention_scores(heads: int, parameters: list[str]) -> None:
+    """Zeros that all heads share are the mask of sequences of one length; a fresh bias has its own for each head."""
+    nodes = [
+        node("Reshape", ["x", "heads"], ["q"]),
+        node("Transpose", ["q"], ["k"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "k"], ["scores"]),
+        node("Add", ["scores", "m"], ["masked"]),
+        node("Softmax", ["masked"], ["a"], axis=-1),
+        node("MatMul", ["a", "q"], ["o"]),
+        node("Reshape", ["o", "flat"], ["h"]),
+        NEXT,
+    ]
+    sizes = {"heads": np.array([0, 2, 2, 1]), "flat": np.array([0, 4])}
+    model = loaded(nodes, m=np.zeros((1, heads, 2, 2), np.float32), **sizes)
+    assert sorted(model.parameters) == parameters
+    assert any("m (a mask that hides nothing)" in note for note in model.notes) == (heads == 1)
+
+
 def test_a_number() -> None:
     model = loaded([node("Mul", ["x", "half"], ["h"]), NEXT], half=np.array([0.5], np.float32))
     assert sorted(model.parameters) == ["b", "w"]

@@ -170,8 +170,30 @@ def windows_of_two() -> onnx.ModelProto:
     return fixed(nodes, {"v": (4, 4), "w": (6, 3), "b": (3,)}, sizes | tensors, (6, 4), batch=2)
 
 
+def token_types_of_two() -> onnx.ModelProto:
+    """A BERT's: every sequence is of type 0, so a Gather reads the same rows twice; a mask is computed for each."""
+    nodes = [
+        node("Expand", ["types", "each"], ["type_ids"]),
+        node("Gather", ["table", "type_ids"], ["type_rows"], axis=0),
+        node("Add", ["x", "type_rows"], ["e"]),
+        node("Transpose", ["e"], ["t"], perm=[0, 2, 1]),
+        node("MatMul", ["e", "t"], ["scores"]),
+        node("Reshape", ["kept", "wide"], ["k"]),
+        node("Where", ["k", "nothing", "hidden"], ["mask"]),
+        node("Add", ["scores", "mask"], ["s"]),
+        node("Softmax", ["s"], ["a"], axis=-1),
+        node("MatMul", ["a", "e"], ["o"]),
+        node("Reshape", ["o", "flat"], ["f"], allowzero=1),
+        node("Gemm", ["f", "w", "b"], ["y"]),
+    ]
+    sizes = {"types": np.zeros((1, T), np.int64), "each": [2, T], "wide": [2, T, T], "flat": [2, T * D]}
+    hidden = {"nothing": np.float32(0), "hidden": np.float32(-1e9)}
+    kept = np.repeat(np.tril(np.ones((1, T, T), bool)), 2, axis=0)
+    return fixed(nodes, {"table": (2, D), "w": (T * D, 3), "b": (3,)}, sizes | hidden | {"kept": kept}, (T, D), batch=2)
+
+
 OF_ONE = [flattened, class_token, expanded_token, attention, windows, initial_state, squeezed]
-OF_TWO = [token_of_two, windows_of_two]
+OF_TWO = [token_of_two, windows_of_two, token_types_of_two]
 
 
 @pytest.mark.parametrize("build", [*OF_ONE, *OF_TWO], ids=lambda f: f.__name__)

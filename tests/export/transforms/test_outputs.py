@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.engines._batch import random_batch
 from edge.engines.onnx_runtime import create
 from export.load import load
-from export.transforms.outputs import meant
+from export.transforms.outputs import meant, named
 from export.write import export
 
 CASES = [
@@ -67,6 +67,24 @@ def test_forms_of_outputs(
     assert engine.outputs(batch["x"], "logits")[0].shape == (5, *logits)
     losses = [engine.step(batch, learning_rate=0.05)["loss"] for _ in range(10)]
     assert losses[-1] < losses[0]
+
+
+def test_an_image_is_a_regression_of_its_pixels_and_keeps_its_sigmoid(tmp_path: Path) -> None:
+    path = convolution(tmp_path, (3, 2, 1, 1), pooled=False, transposed=False)
+    proto = onnx.load(path)
+    proto.graph.node.append(helper.make_node("Sigmoid", ["conv"], ["pixels"]))
+    proto.graph.output[0].name = "pixels"
+    onnx.save(proto, path)
+    known = named("mean_squared_error", None)
+    model, objective = meant(load(path, task=known.name if known else None), "mean_squared_error")
+    assert model.notes == ("its logits (N, 3, 4, 4) became (N, 48)",)
+    engine = create(export(model, tmp_path / "bundle", objective=objective))
+    x = np.random.default_rng(0).random((5, 2, 4, 4), np.float32)
+    w = numpy_helper.to_array(proto.graph.initializer[0]).reshape(3, 2)
+    pixels = 1 / (1 + np.exp(-np.einsum("kc,nchw->nkhw", w, x)))
+    np.testing.assert_allclose(engine.outputs(x, "logits")[0], pixels.reshape(5, 48), atol=1e-6)
+    labels = np.zeros((5, 48), np.float32)
+    assert engine.step({"x": x, "labels": labels}, learning_rate=0.1)["loss"] == pytest.approx((pixels**2).mean())
 
 
 def test_a_random_batch_has_a_distribution_at_each_position(tmp_path: Path) -> None:
