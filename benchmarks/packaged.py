@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def main() -> int:
                 failed += 1
                 continue
             engine = create(read(bundle))
-        trained = sum(np.prod(p.shape, dtype=int) for p in engine.bundle.manifest.parameters if p.trainable)
+        trained = sum(prod(map(int, p.shape)) for p in engine.bundle.manifest.parameters if p.trainable)
         batch = random_batch(engine.bundle, ROWS)
         losses = [engine.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
         failed += not (np.isfinite(losses).all() and losses[0] > losses[1] > losses[2])
