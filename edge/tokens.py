@@ -1,5 +1,7 @@
 """Token numbers where data meet the model: they must be in its table, and its other inputs cannot come from data."""
 
+import numpy as np
+
 from edge.bundle import Manifest, X
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
@@ -22,7 +24,7 @@ def require(manifest: Manifest, model: str, x: Array, origin: str) -> None:
     size = manifest.vocabulary.get(X)
     if size is None or not x.size:
         return
-    flat = x.reshape(len(x), -1)
+    flat = np.trunc(x.reshape(len(x), -1))
     wrong = (flat < 0) | (flat >= size)
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())

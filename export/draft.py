@@ -24,11 +24,13 @@ class Draft:
     """what the model is for, where somebody said it or its last node shows it"""
     dims: Mapping[str, int] = field(default_factory=dict)
     """sizes of free axes, by name"""
+    repeated: frozenset[Value] = frozenset()
+    """initializers and constants that every pass of a loop reads"""
     shape: tuple[int, ...] | None = None
     """of a sample, where somebody said it"""
     notes: tuple[str, ...] = ()
     """what was changed, one sentence each"""
 
-    def noted(self, note: str, **changes: onnx.ModelProto | Value) -> "Draft":
+    def noted(self, note: str, **changes: onnx.ModelProto | Value | frozenset[Value]) -> "Draft":
         """The draft with changes, and a note that says so."""
         return replace(self, notes=(*self.notes, note), **changes)  # type: ignore[arg-type]

@@ -17,11 +17,13 @@ from onnx.inliner import inline_local_functions
 from edge.task import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from export.draft import Draft
 from export.errors import ExportError
-from export.graph.builder import Array
+from export.graph.node import constant_value
 from export.graph.prune import prune
 from export.model import OLDEST, Model
+from export.onnx_file import read
 from export.transforms import batch_norm, inputs
 from export.transforms.constants import constants
+from export.transforms.control_flow import write_out
 from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
@@ -65,26 +67,7 @@ def load(
     Raises:
         ExportError: the file is missing, not ONNX, corrupt, or no classifier.
     """
-    if not path.is_file():
-        raise ExportError(f"no ONNX file at {path}")
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except Exception as reason:  # protobuf's DecodeError, missing external data, ... have no common base
-        brief = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-        raise ExportError(
-            f"{path} is not a readable ONNX file ({brief}); it may be cut short: export it again"
-        ) from None
-    for tensor in proto.graph.initializer:
-        where = next((e.value for e in tensor.external_data if e.key == "location"), None)
-        if where and not (path.parent / where).is_file():
-            raise ExportError(
-                f"{path} keeps '{tensor.name}' in '{where}', which is not beside it; copy it there, "
-                "or export the model with its weights inside"
-            )
-    try:
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except Exception as reason:  # onnx raises what its C++ side does
-        raise ExportError(f"{path}: its external data cannot be read: {str(reason).splitlines()[0]}") from None
+    proto = read(path)
     known: dict[str, Any] = {"keep_ties": keep_ties, "dims": dims, "shape": shape, "task": task}
     return from_proto(proto, name=path.stem, origin=str(path), logits=logits, **known)
 
@@ -158,6 +141,16 @@ def choose_logits(draft: Draft) -> Draft:
     raise ExportError(f"{origin} must have exactly one output; it has {_quoted(graph.output)}: say which with --logits")
 
 
+def write_out_control_flow(draft: Draft) -> Draft:
+    """Write out the branch of an If and the passes of a Loop or Scan whose course is known."""
+    proto, written = write_out(draft.proto)
+    if written.branches:
+        draft = draft.noted(f"of a known condition one branch was kept: {', '.join(written.branches)}")
+    if written.loops:
+        draft = draft.noted(f"loops were written out: {', '.join(written.loops)}", repeated=frozenset(written.repeated))
+    return keep_logits_only(replace(draft, proto=proto)) if written.branches or written.loops else draft
+
+
 def keep_logits_only(draft: Draft) -> Draft:
     """Drop every node that the logits do not depend on, and every other output."""
     assert draft.logits is not None
@@ -204,7 +197,7 @@ def untie_weights(draft: Draft) -> Draft:
     """Undo the merging of equal initializers, unless they are to stay one."""
     if draft.keep_ties:
         return draft
-    untied = untie(draft.proto)
+    untied = untie(draft.proto, draft.repeated)
     if untied.kept:
         draft = draft.noted(f"shared by design, so one parameter: {', '.join(untied.kept)}")
     if not untied.copied:
@@ -255,7 +248,8 @@ def refuse_untrainable(draft: Draft) -> Draft:
         where = f"{origin}: node '{node.name or node.output[0]}' ({node.op_type})"
         if node.op_type in CONTROL:
             raise ExportError(
-                f"{where}: control flow has no gradient rule; export with the condition fixed, or the loop unrolled"
+                f"{where}: control flow has no gradient rule where the data or the number of samples decide; "
+                "export with the condition fixed, or the loop unrolled"
             )
         if node.op_type in INTEGER or node.op_type.startswith("QLinear"):
             raise ExportError(f"{where}: a quantised model cannot be trained; start from the float one it was made of")
@@ -308,6 +302,7 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     fix_axes,
     choose_logits,
     keep_logits_only,
+    write_out_control_flow,
     widen_floats,
     convert_opset,
     make_initializers,
@@ -322,19 +317,6 @@ STEPS: tuple[Callable[[Draft], Draft], ...] = (
     note_batch,
 )
 """From what an exporter wrote to a graph of standard operators that computes logits."""
-
-
-def constant_value(node: onnx.NodeProto) -> Array:
-    """The value of a Constant node."""
-    attribute = node.attribute[0]
-    value = helper.get_attribute_value(attribute)
-    if attribute.name == "value":
-        return numpy_helper.to_array(value)
-    if attribute.name.startswith("value_int"):
-        return np.asarray(value, np.int64)
-    if attribute.name.startswith("value_float"):
-        return np.asarray(value, np.float32)
-    raise ExportError(f"node '{node.name}' (Constant): '{attribute.name}' is not supported")
 
 
 def _model(draft: Draft) -> Model:

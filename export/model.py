@@ -86,7 +86,7 @@ def vocabularies(model: Model) -> dict[str, int]:
         By the public name of each input that looks rows up in a table: the rows of the smallest one.
     """
     tables = {**model.parameters, **model.constants}
-    source = {x.name: name for x, name in zip(model.inputs, public(model), strict=True) if x.dtype == "int64"}
+    source = dict(zip((x.name for x in model.inputs), public(model), strict=True))
     sizes: dict[str, int] = {}
     for node in model.nodes:
         if node.op_type in PASSED_ON and node.input[0] in source:

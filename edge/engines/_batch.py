@@ -23,9 +23,9 @@ def random_batch(bundle: Bundle, private: int, reference: int = 0, seed: int = 0
     batch: dict[str, Array] = {}
     for wanted in manifest.inputs:
         shape = tuple(rows[d] if isinstance(d, str) else d for d in wanted.shape)
-        if wanted.dtype == "int64":
-            size = manifest.vocabulary.get(wanted.name.removeprefix("reference_"), manifest.classes)
-            batch[wanted.name] = random.integers(0, size, shape)
+        vocabulary = manifest.vocabulary.get(wanted.name.removeprefix("reference_"))
+        if wanted.dtype == "int64" or vocabulary:
+            batch[wanted.name] = random.integers(0, vocabulary or manifest.classes, shape).astype(wanted.dtype)
             continue
         value: Array = random.random(shape, np.float32)
         distributions = "target" in wanted.name and manifest.job.link == "softmax"

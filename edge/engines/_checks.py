@@ -53,6 +53,8 @@ def content(manifest: Manifest, given: Mapping[str, Array]) -> None:
 def tokens(manifest: Manifest, name: str, x: Array) -> None:
     """Token numbers are in the model's table: some runtimes read other memory instead. Raises EngineError."""
     highest = manifest.vocabulary[name] - 1
+    if x.dtype.kind == "f":  # the model cuts the fraction off
+        x = np.trunc(x)
     if x.size and not 0 <= x.min() <= x.max() <= highest:
         raise EngineError(f"'{name}': token numbers must be 0 to {highest}; they go from {x.min()} to {x.max()}")
 

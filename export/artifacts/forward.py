@@ -12,8 +12,7 @@ from onnx.inliner import inline_local_functions
 
 from export.errors import ExportError
 from export.graph.builder import Array
-from export.graph.node import uses_batch_statistics
-from export.load import constant_value
+from export.graph.node import constant_value, uses_batch_statistics
 from export.model import OLDEST, Model
 from export.transforms.expand import CONTROL, expand, opset_of
 

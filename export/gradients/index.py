@@ -106,6 +106,8 @@ def gather(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     moved = [*range(axis, axis + q), *range(axis), *range(axis + q, rank + q - 1)]
     zeros = op("Expand", op.like(dY, 0), _sizes(op, X, order))
     rows = op("Transpose", dY, perm=moved)
+    if op.dtype(indices) != np.int64:  # ScatterND takes no other
+        indices = op("Cast", indices, to=op.element(op.const(0)))
     added = op("ScatterND", zeros, op("Unsqueeze", indices, op.const([-1])), rows, reduction="add")
     return [op("Transpose", added, perm=np.argsort(order).tolist()), None]
 

@@ -34,6 +34,27 @@ def reduce_product(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
     return [op("Mul", full, op.assume(back, X)), None][: len(node.inputs)]
 
 
+@gradient("CumProd")
+def cumulative_product(op: GraphBuilder, node: GraphNode, dY: Value) -> Adjoints:
+    """Y[i] = the product of X up to i: dX[k] = the sum over i of dY[i] times Y[i] with 1 in place of X[k].
+
+    X (..., d) becomes (..., d, d) with ones on the diagonal; row k gives what X[k] is multiplied with in every Y[i],
+    and is summed over those i that X[k] takes part in.
+    """
+    X, shape, axis = node.inputs[0], node.shape(0), node.constant(1)
+    if axis is None:
+        raise ExportError(f"node {node}: its axis must be constant")
+    last, rank = int(axis.item()) % len(shape), len(shape)
+    count, order = _count(node, [shape[last]]), [*(i for i in range(rank) if i != last), last]
+    exclusive, reverse = node.attr("exclusive", 0), node.attr("reverse", 0)
+    rows, adjoints = (op("Unsqueeze", op("Transpose", v, perm=order), op.const([-2])) for v in (X, dY))
+    others = op("Where", op.const(np.eye(count, dtype=np.bool_), np.bool_), op.like(X, 1), rows)
+    products = op("CumProd", others, op.const(rank), exclusive=exclusive, reverse=reverse)
+    parts = np.tri(count, k=-exclusive) if reverse else np.tri(count, k=-exclusive).T
+    terms = op("Mul", op("Mul", products, adjoints), op.const(parts, op.dtype(X)))
+    return [op("Transpose", op.sum(terms, [rank]), perm=np.argsort(order).tolist()), None]
+
+
 def _axes(node: GraphNode, rank: int) -> list[int]:
     if node.given(1):
         constant = node.constant(1)

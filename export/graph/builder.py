@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx.checker import ValidationError
 
 from export.errors import ExportError
 
@@ -193,7 +194,7 @@ class GraphBuilder:
             )
         except KeyError as unknown:
             raise ExportError(f"node '{node.name}' ({node.op_type}) reads {unknown}, which no node computes") from None
-        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError) as reason:
+        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, ValidationError, RuntimeError) as reason:
             brief = str(reason).splitlines()[0]
             shapes = ", ".join(f"{n} {list(self.shape(n))}" for n in node.input if n in self.types)
             raise ExportError(f"node '{node.name}' ({node.op_type}) is invalid: {brief} [inputs: {shapes}]") from None

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
+from export.errors import ExportError
 from export.graph.builder import Array, GraphBuilder, Shape, Value
 
 FILTER_GRADIENT = "ConvFilterGradient"
@@ -29,6 +31,19 @@ def with_names(node: onnx.NodeProto, names: Mapping[Value, Value]) -> onnx.NodeP
     for values in (copy.input, copy.output):
         values[:] = [names.get(v, v) for v in values]
     return copy
+
+
+def constant_value(node: onnx.NodeProto) -> Array:
+    """The value of a Constant node."""
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    if attribute.name.startswith("value_int"):
+        return np.asarray(value, np.int64)
+    if attribute.name.startswith("value_float"):
+        return np.asarray(value, np.float32)
+    raise ExportError(f"node '{node.name}' (Constant): '{attribute.name}' is not supported")
 
 
 class GraphNode:

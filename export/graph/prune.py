@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from export.graph.subgraph import reads
+
 
 def prune(nodes: Sequence[onnx.NodeProto], results: Iterable[str]) -> list[onnx.NodeProto]:
     """Keep what the results depend on.
@@ -19,6 +21,6 @@ def prune(nodes: Sequence[onnx.NodeProto], results: Iterable[str]) -> list[onnx.
     kept = []
     for node in reversed(nodes):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(reads(node))
             kept.append(node)
     return kept[::-1]

@@ -44,10 +44,12 @@ def gradients(
         first = next(filter(None, dYs), None)
         if first is None or dependent.isdisjoint(proto.output):
             continue
-        if proto.op_type not in RULES:
-            raise ExportError(_no_rule(op, proto, forward, wanted))
         node = GraphNode(op, recomputation.view(proto, first), [x in dependent for x in proto.input])
-        for x, dX in zip(proto.input, _apply_rule(op, node, dYs), strict=True):
+        try:
+            dXs = _apply_rule(op, node, dYs)
+        except ExportError as refusal:
+            raise ExportError(f"{refusal}, {_way_out(op, proto, forward, wanted)}") from None
+        for x, dX in zip(proto.input, dXs, strict=True):
             if dX is not None and x in dependent:
                 dX = unbroadcast(op, dX, x)
                 adjoints[x] = op("Add", adjoints[x], dX) if x in adjoints else dX
@@ -80,6 +82,8 @@ def _dependent_on(wanted: Collection[Value], nodes: Sequence[onnx.NodeProto]) ->
 
 def _apply_rule(op: GraphBuilder, node: GraphNode, dYs: Sequence[Value | None]) -> Adjoints:
     """Ask the rule; it is given the adjoints up to the last output that has one."""
+    if node.op_type not in RULES:
+        raise ExportError(f"no gradient rule for '{node.op_type}' (node {node})")
     count = 1 + max(i for i, dY in enumerate(dYs) if dY)
     return RULES[node.op_type](op, node, *dYs[:count])
 
@@ -88,10 +92,10 @@ SHOWN = 4
 """parameters that a message names"""
 
 
-def _no_rule(
+def _way_out(
     op: GraphBuilder, proto: onnx.NodeProto, forward: Sequence[onnx.NodeProto], wanted: Collection[Value]
 ) -> str:
-    """What cannot be trained, the layer it belongs to, and what can be trained without it."""
+    """The layer that a node belongs to, and what can be trained without it."""
     before = _before(op, proto)
     layer = next((x for node in [proto, *before] for x in node.input if x in wanted), "")
     frozen = [x for x in wanted if any(x in node.input for node in [proto, *before])]
@@ -103,10 +107,8 @@ def _no_rule(
     named = [x.removeprefix(PARAMETER) for x in frozen]
     shown = ",".join(named[:SHOWN]) + (f",... ({len(named)} parameters)" if len(named) > SHOWN else "")
     away = f"train what comes after it, --train last:{later}, or freeze what comes before: --freeze {shown}"
-    return (
-        f"no gradient rule for '{proto.op_type}' (node {GraphNode(op, proto, [])}), "
-        f"which belongs to the layer of '{layer.removeprefix(PARAMETER)}'; "
-        + (away if later else "no layer comes after it, so write that part of the model with other operators")
+    return f"in the layer of '{layer.removeprefix(PARAMETER)}'; " + (
+        away if later else "no layer comes after it, so write that part of the model with other operators"
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from export.errors import ExportError
 from export.model import Model
 from export.transforms import batch_norm, lora
+from export.transforms.float_weights import LAYERS
 
 
 def select(model: Model, spec: str, *, seed: int = 0) -> Model:
@@ -69,9 +70,24 @@ def _chosen(model: Model, spec: str) -> list[str]:
 
 
 def _last(model: Model, spec: str) -> list[str]:
-    layers = [[x for x in node.input if x in model.parameters] for node in model.nodes]
-    layers = [names for names in layers if names]
+    layers = _layers(model)
     number = spec.removeprefix("last:")
     if not number.isdecimal() or not 0 < int(number) <= len(layers):
         raise ExportError(f"--train {spec}: expected last:N with N from 1 to {len(layers)}, the layers with parameters")
     return [name for names in layers[-int(number) :] for name in names]
+
+
+def _layers(model: Model) -> list[list[str]]:
+    """The parameters of each layer; a bias that is added behind a product belongs to the layer of the product."""
+    layers: list[list[str]] = []
+    products: dict[str, list[str]] = {}
+    for node in model.nodes:
+        names = [x for x in node.input if x in model.parameters]
+        product = next((products[x] for x in node.input if x in products), None)
+        if node.op_type == "Add" and names and product is not None:
+            product += names
+        elif names:
+            layers.append(names)
+            if node.op_type in LAYERS:
+                products[node.output[0]] = names
+    return layers

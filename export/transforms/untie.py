@@ -5,7 +5,7 @@ normalizations, zero biases, the layers of an encoder that were copied from one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -34,7 +34,7 @@ class Untied:
     """initializers that are one parameter although several nodes read them"""
 
 
-def untie(proto: onnx.ModelProto) -> Untied:
+def untie(proto: onnx.ModelProto, repeated: Container[Value] = ()) -> Untied:
     """Copy each float initializer that several nodes apply to the data.
 
     An initializer stays one parameter where it is shared by design: as an embedding and an output layer (read by
@@ -42,6 +42,7 @@ def untie(proto: onnx.ModelProto) -> Untied:
 
     Args:
         proto: the model; it is left as it is.
+        repeated: initializers that every pass of a loop reads, which are shared by design too.
 
     Returns:
         The model with the copies. The first reader keeps the name; an Identity gives the copy its own name.
@@ -49,7 +50,7 @@ def untie(proto: onnx.ModelProto) -> Untied:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     graph = copy.graph
-    weights = {t.name: t for t in graph.initializer if t.data_type in FLOATS and t.dims}
+    weights = {t.name: t for t in graph.initializer if t.data_type in FLOATS and t.dims and t.name not in repeated}
     nodes = _split_views(graph, weights.keys())
     readers: defaultdict[Value, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
     for node in nodes:
@@ -58,7 +59,7 @@ def untie(proto: onnx.ModelProto) -> Untied:
                 readers[value].append((node, i))
     data = _depends_on_data(graph, nodes)
     uses = {y: node.op_type for node in nodes for y in node.input}
-    copied, kept = [], []
+    copied, kept = [], [t.name for t in graph.initializer if t.data_type in FLOATS and t.dims and t.name in repeated]
     removed: list[onnx.NodeProto] = []
     for name, slots in readers.items():
         if len(slots) < 2 and slots[0][0].op_type != "Identity":

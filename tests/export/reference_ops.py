@@ -205,5 +205,35 @@ class LRN(OpRun):
         return (X / (bias + alpha / size * total) ** beta,)
 
 
+class GridSample(OpRun):
+    """The definition, point by point (onnx 1.23 computes coordinates in single precision)."""
+
+    def _run(
+        self, X: Any, grid: Any, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
+    ) -> tuple[Any]:
+        S = X.shape[2:]
+        Y = np.zeros((*X.shape[:2], *grid.shape[1:-1]), X.dtype)
+        for n, *at in np.ndindex(len(X), *grid.shape[1:-1]):
+            axes = []
+            for u, size in zip(grid[(n, *at)][::-1], S, strict=True):
+                x = (u + 1) / 2 * (size - 1) if align_corners else ((u + 1) * size - 1) / 2
+                x = np.rint(x) if mode == "nearest" else x
+                if padding_mode == "border":
+                    x = min(max(x, 0), size - 1)
+                while padding_mode == "reflection" and not (0 <= x <= size - 1):
+                    first, last = (0, size - 1) if align_corners else (-0.5, size - 0.5)
+                    if first <= x <= last:
+                        x = min(max(x, 0), size - 1)
+                    else:
+                        x = 2 * (first if x < first else last) - x
+                low = math.floor(x)
+                axes.append([(low, 1 - (x - low)), (low + 1, x - low)])
+            for cells in product(*axes):
+                if all(0 <= i < size for (i, _), size in zip(cells, S, strict=True)):
+                    weight = math.prod(w for _, w in cells)
+                    Y[(n, slice(None), *at)] += weight * X[(n, slice(None), *(i for i, _ in cells))]
+        return (Y,)
+
+
 CORRECTED = [ConvTranspose, MaxPool, Pad, GlobalMaxPool, GroupNormalization, Erf, Gelu, GRU, LSTM, RNN, LRN]
-CORRECTED += [LpNormalization, GatherElements]
+CORRECTED += [LpNormalization, GatherElements, GridSample]

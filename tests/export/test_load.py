@@ -205,12 +205,15 @@ NEXT = helper.make_node("Gemm", ["z", "w", "b"], ["y"])
 THEN = helper.make_graph(
     [helper.make_node("Identity", ["x"], ["t"])], "t", [], [helper.make_tensor_value_info("t", F, None)]
 )
-BRANCH = helper.make_node("If", ["condition"], ["z"], name="if", then_branch=THEN, else_branch=THEN)
+BRANCH = [
+    helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+    helper.make_node("Cast", ["sum"], ["condition"], to=TensorProto.BOOL),
+    helper.make_node("If", ["condition"], ["z"], name="if", then_branch=THEN, else_branch=THEN),
+]
 STEP = {
     "w": np.ones((4, 3), np.float32),
     "b": np.ones(3, np.float32),
     "step": np.array(0.1, np.float32),
-    "condition": np.array(True),
 }
 WHOLE = {"w": np.ones((4, 3), np.int64), "b": np.ones(3, np.int64)}
 UNUSABLE = [
@@ -221,7 +224,7 @@ UNUSABLE = [
     (classifier([LAYER, helper.make_node("Identity", ["w"], ["w2"])], outputs=("y", "w2")), "has 'y', 'w2'"),
     (classifier(x=("batch", "features")), "fixed sizes"),
     (classifier([*QUANTIZED, NEXT], weights=STEP), r"node 'q' \(QuantizeLinear\): a quantised model cannot be trained"),
-    (classifier([BRANCH, NEXT], weights=STEP), r"node 'if' \(If\): control flow has no gradient rule"),
+    (classifier([*BRANCH, NEXT], weights=STEP), r"node 'if' \(If\): control flow has no gradient rule"),
     (classifier(x=None), "not a valid ONNX model"),
 ]
 

@@ -100,14 +100,65 @@ def test_a_model_with_an_infinite_mask_is_resumed(tmp_path: Path) -> None:
     assert engine.step(batch(), learning_rate=0.1) == following
 
 
-@pytest.mark.parametrize("token", [WORDS, -WORDS - 1])
+@pytest.mark.parametrize("token", [WORDS, -1, -WORDS - 1])
 def test_a_token_that_is_not_in_the_vocabulary_is_refused(token: int, tmp_path: Path) -> None:
     engine, rows = engine_of(False, tmp_path), batch()
     before = engine.parameters()
     rows["x"][2, 1] = token
-    with pytest.raises(EngineError, match=r"could not be executed on this batch.*out of"):
+    reason = rf"'x': token numbers must be 0 to {WORDS - 1}; they go from"
+    with pytest.raises(EngineError, match=reason):
         engine.step(rows, learning_rate=0.1)
-    with pytest.raises(EngineError, match=r"could not be executed on this batch.*out of"):
+    with pytest.raises(EngineError, match=reason):
         engine.predict(rows["x"])
     assert all((engine.parameters()[name] == value).all() for name, value in before.items())
     assert np.isfinite(engine.step(batch(), learning_rate=0.1)["loss"])
+
+
+def indexed(op_type: str, computed: list[onnx.NodeProto], folder: Path) -> Any:
+    """Rows of a table at places that the model computes from x (N, 2)."""
+    nodes = [*computed, node(op_type, ["words", "places"], ["e"]), node("Flatten", ["e"], ["f"])]
+    nodes.append(node("MatMul", ["f", "head"], ["y"]))
+    width = 2 * D if op_type == "Gather" else D if op_type == "GatherND" else 2
+    tensors = {"words": np.ones((WORDS, D)), "head": np.ones((width, CLASSES))}
+    tensors |= {"five": np.array(5.0), "deep": np.array([2])}
+    graph = helper.make_graph(
+        nodes,
+        "indexed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
+        [numpy_helper.from_array(v.astype(np.float32) if v.dtype.kind == "f" else v, k) for k, v in tensors.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return create(export(from_proto(proto, name="indexed", origin="indexed.onnx"), folder / "bundle"))
+
+
+@pytest.mark.parametrize("op_type", ["Gather", "GatherElements"])
+@pytest.mark.parametrize("kind", [TensorProto.INT32, TensorProto.INT64])
+def test_a_computed_index_does_not_wrap(op_type: str, kind: int, tmp_path: Path) -> None:
+    computed = [
+        node("Mul", ["x", "five"], ["m"]),
+        node("Cast", ["m"], ["c"], to=kind),
+        node("Identity", ["c"], ["places"]),
+    ]
+    engine = indexed(op_type, computed, tmp_path)
+    rows: dict[str, Any] = {"x": np.full((3, 2), 0.5, np.float32), "labels": np.arange(3)}
+    assert np.isfinite(engine.step(rows, learning_rate=0.1)["loss"])
+    before = engine.parameters()
+    for wrong in (-0.3, 2.0):
+        rows["x"][1, 1] = wrong
+        with pytest.raises(EngineError, match=r"could not be executed on this batch.*[oO]ut of"):
+            engine.step(rows, learning_rate=0.1)
+        with pytest.raises(EngineError, match=r"could not be executed on this batch.*[oO]ut of"):
+            engine.predict(rows["x"])
+    assert all((engine.parameters()[name] == value).all() for name, value in before.items())
+
+
+def test_integers_count_from_the_end_where_the_model_says_so(tmp_path: Path) -> None:
+    """An index that is computed as an integer may be negative: that is ONNX."""
+    computed = [
+        node("ArgMax", ["x"], ["best"], axis=1, keepdims=1),
+        node("Sub", ["best", "deep"], ["back"]),
+        node("Concat", ["back", "back"], ["places"], axis=1),
+    ]
+    engine = indexed("GatherElements", computed, tmp_path)
+    assert np.isfinite(engine.step({"x": np.ones((3, 2), np.float32), "labels": np.arange(3)})["loss"])

@@ -58,6 +58,7 @@ def test_tile(repeats: list[int]) -> None:
 )
 def test_gather(axis: int, indices: np.ndarray) -> None:
     check("Gather", random(3, 4, 5), indices, fixed=(1,), axis=axis)
+    check("Gather", random(3, 4, 5), indices.astype(np.int32), fixed=(1,), axis=axis)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

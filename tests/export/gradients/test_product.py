@@ -20,6 +20,15 @@ def test_factors_that_are_zero(zeros: int) -> None:
     check("ReduceProd", x, np.array([1]), fixed=(1,))
 
 
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_cumulative_product(axis: int, reverse: int, exclusive: int) -> None:
+    x = random(3, 4, 2)
+    x[1, 1] = x[2, 0] = 0
+    check("CumProd", x, np.array(axis), fixed=(1,), opset=26, reverse=reverse, exclusive=exclusive)
+
+
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_lp_normalization(axis: int, p: int) -> None:

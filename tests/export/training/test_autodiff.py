@@ -84,6 +84,15 @@ def test_a_missing_rule_is_told_with_what_can_be_trained_without_it() -> None:
     gradients(op, {y: op.const(np.ones(3), np.float32)}, [v])
 
 
+def test_what_a_rule_refuses_is_told_so_too() -> None:
+    op, x = start(3)
+    w, v = (op.argument(f"parameter/{name}", np.float32, [3]) for name in ("w", "v"))
+    y = op("Mul", op("Pad", op("Mul", x, w), op.const([1, -1])), v)
+    expected = r"negative padding .* in the layer of 'w'; train what comes after it, --train last:1, or freeze .* w$"
+    with pytest.raises(ExportError, match=expected):
+        gradients(op, {y: op.const(np.ones(3), np.float32)}, [w, v])
+
+
 def test_an_operator_off_the_path_needs_no_rule() -> None:
     op, x = start(3)
     other = op.argument("other", np.float32, [3])

@@ -51,6 +51,29 @@ def test_only_the_chosen_move(spec: str, optimizer: str, tmp_path: Path) -> None
     assert all(np.array_equal(v, before[k]) for k, v in engine.parameters().items())
 
 
+def test_a_bias_that_is_added_belongs_to_the_layer_of_its_product() -> None:
+    """As paddle2onnx and tf2onnx write linear layers."""
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        onnx.helper.make_node("Add", ["h", "b1"], ["z"]),
+        onnx.helper.make_node("MatMul", ["z", "w2"], ["p"]),
+        onnx.helper.make_node("Add", ["b2", "p"], ["y"]),
+    ]
+    weights = {"w1": np.ones((4, 4)), "b1": np.ones(4), "w2": np.ones((4, 3)), "b2": np.ones(3)}
+    linear = Model(
+        name="linear",
+        opset=18,
+        nodes=tuple(nodes),
+        input="x",
+        shape=(4,),
+        output="y",
+        parameters={name: value.astype(np.float32) for name, value in weights.items()},
+        constants={},
+    )
+    assert sorted(select(linear, "last:1").trainable or ()) == ["b2", "w2"]
+    assert sorted(select(linear, "last:2").trainable or ()) == sorted(weights)
+
+
 def test_the_same_gradient_as_when_all_are_trained(tmp_path: Path) -> None:
     engines = [create(export(select(model(), spec), tmp_path / spec)) for spec in ("all", "conv1.weight")]
     for engine in engines:
