@@ -126,6 +126,12 @@ def sends(settings: DDistillationSettings) -> tuple[MessageKind, ...]:
     return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
 
 
+def aggregation(settings: DDistillationSettings, task: Task) -> str:
+    """Weights are claims, which have to be judged; without them it is the paper's mean. Running sums take no rule."""
+    weighted = chosen(settings.weighting, task) != weighting.NONE
+    return "agreement" if weighted and settings.mixing != "push-sum" else "mean"
+
+
 @dataclass
 class DDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -330,5 +336,6 @@ SPEC = ProtocolSpec(
     growing=True,
     tasks=("classification", "multi-label", "regression"),
     perturbs=(MASS,),
+    aggregation=aggregation,
     renamed={"pull": "distillation_weight"},
 )
