@@ -66,7 +66,7 @@ def test_i4_entries_may_leave_the_simplex(tmp_path: Path) -> None:
 
 def test_i2_disagreement_shrinks_by_the_second_eigenvalue(tmp_path: Path) -> None:
     """With the models frozen, what is left of a round's disagreement is at most |lambda_2|."""
-    with fleet(tmp_path, devices=8, rounds=30, settings={"learning_rate": 1e-30}, **MEAN) as whole:
+    with fleet(tmp_path, devices=8, rounds=30, settings={"learning_rate": 1e-30, "forgetting": 0.0}, **MEAN) as whole:
         graph = whole.world.topology
         limit = mixing.second_eigenvalue(mixing.matrix(whole.world.weights, graph.nodes))
         random = np.random.default_rng(0)
@@ -251,7 +251,7 @@ def test_push_sum_needs_no_starting_anew(bad: dict[str, Any]) -> None:
 
 def test_the_estimate_becomes_the_weighted_mean_of_the_whole_fleet(tmp_path: Path) -> None:
     """With the models frozen: N / D is sum_m w_m p_m / sum_m w_m, of everybody's outputs."""
-    settings = {"learning_rate": 1e-30, "weighting": "largest"}
+    settings = {"learning_rate": 1e-30, "weighting": "largest", "forgetting": 0.0}
     options: dict[str, Any] = {"devices": 4, "rounds": 30, "model": ("zoo:mlp:16", "zoo:mlp:8")}
     with fleet(tmp_path, settings=settings, **options, **MEAN) as whole:
         for _ in whole.rounds():
@@ -292,3 +292,16 @@ def test_weighted_opinions_are_judged_unless_a_rule_is_named(settings: dict[str,
     ours = algorithm.load("d-distillation", settings, "settings")
     assert ours.aggregation(None, task) == rule
     assert ours.aggregation("median", task) == "median"
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ({"forgetting": 1.0}, "from 0 to less than 1"),
+        ({"forgetting": 0.1, "mixing": "plain"}, "plain has nothing to forget"),
+        ({"forgetting": 0.1, "mixing": "push-sum"}, "push-sum has nothing to forget"),
+    ],
+)
+def test_only_tracking_forgets(bad: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        DDistillationSettings(**bad)
