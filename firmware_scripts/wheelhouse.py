@@ -2,9 +2,10 @@
 
     python -m firmware_scripts.wheelhouse [--arch aarch64] [--python 3.11] [--engine onnxruntime] -o FOLDER [--json]
 
-Murmur's own wheel holds `edge/` alone (edge/pyproject.toml). The others are those of constraints.txt, for the board's
-processor and Python; whoever they are from, what is installed is what was downloaded here (pip's --require-hashes). On
-the board, as root: `sh FOLDER/install.sh`.
+Murmur's own wheel holds `edge/` alone (edge/pyproject.toml). With ONNX Runtime comes a second one, the operators in
+kernels/, compiled here for the board; a board that cannot run them says so and trains without. The others are those of
+constraints.txt, for the board's processor and Python; whoever they are from, what is installed is what was downloaded
+here (pip's --require-hashes). On the board, as root: `sh FOLDER/install.sh`.
 """
 
 import json
@@ -39,6 +40,8 @@ WITHOUT_NUMPY = {
     )
 }
 """processor that NumPy has no wheels for -> everything else that is wanted; NumPy is the board's own (python3-numpy)"""
+KERNELS = {"aarch64": "aarch64-linux-gnu.2.17", "x86_64": "x86_64-linux-gnu.2.17"}
+"""processor -> target for which the operators in kernels/ are compiled, where there is ONNX Runtime to use them"""
 GLIBC = range(36, 16, -1)
 """minor versions whose wheels run on Debian 12, the newest first"""
 
@@ -100,6 +103,9 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
             (aside / "system.txt").write_text("python3-numpy\n")
         else:
             _pip("download", *flags, *constraint, "--dest", str(aside), f"{ours}[{engine}]")
+        if "onnxruntime" in engine.split(","):
+            target = {"MURMUR_TARGET": KERNELS[arch]}
+            _pip("wheel", "--no-deps", str(ROOT / "kernels"), "--wheel-dir", str(aside), **target)
         wheels = sorted(aside.glob("*.whl"))
         (aside / "requirements.txt").write_text("".join(map(_requirement, wheels)))
         _pip("download", *flags, "--no-deps", "--dest", str(aside), PIP)  # boards may have none
@@ -110,12 +116,12 @@ def build(arch: str, python: str, engine: str, folder: Path) -> Wheelhouse:
     return Wheelhouse(folder, {wheel.name: (folder / wheel.name).stat().st_size for wheel in wheels})
 
 
-def _pip(*words: str) -> None:
+def _pip(*words: str, **variables: str) -> None:
     # The time of the last commit, so that the same sources give the same wheel.
     moment = subprocess.run(
         ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": moment or "315532800"}
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": moment or "315532800", **variables}
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

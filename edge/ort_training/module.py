@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,11 +11,10 @@ import onnxruntime as ort
 from edge.interfaces import Array
 from edge.ort_training.checkpoint_state import CheckpointState
 from edge.ort_training.names import GRADIENT, UPDATED
-from edge.ort_training.sessions import Graph, opened, owned
+from edge.ort_training.sessions import Graph, Value, opened, owned
 from edge.ort_training.state import FlatTensors
 from edge.storage import atomic, onnx_file
 
-Value: TypeAlias = Array | ort.OrtValue
 SEED = 0
 """of the masks of Dropout"""
 

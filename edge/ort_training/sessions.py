@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -13,6 +14,7 @@ import onnxruntime as ort
 from edge.interfaces import Array
 from edge.ort_training.names import FACTS
 
+Value: TypeAlias = Array | ort.OrtValue
 TEXTS = "OSU"
 """kinds of arrays"""
 GENERATE = "make the artifacts with export.artifacts.generate_artifacts"
@@ -42,9 +44,7 @@ class Graph:
         """The names of all outputs."""
         return [o.name for o in self.session.get_outputs()]
 
-    def run(
-        self, feeds: Mapping[str, Array | ort.OrtValue], targets: Mapping[str, Array] | None = None
-    ) -> dict[str, ort.OrtValue]:
+    def run(self, feeds: Mapping[str, Value], targets: Mapping[str, Array] | None = None) -> dict[str, ort.OrtValue]:
         """Execute the graph.
 
         Args:
@@ -58,32 +58,36 @@ class Graph:
             RuntimeError: the runtime refuses the values.
         """
         targets = targets or {}
-        try:
-            if any(isinstance(value, np.ndarray) and value.dtype.kind in TEXTS for value in feeds.values()):
-                return self._run_unbound(feeds, targets)
-            binding = self.session.io_binding()
-            for name, value in feeds.items():
-                if isinstance(value, ort.OrtValue):
-                    binding.bind_ortvalue_input(name, value)
-                else:
-                    binding.bind_cpu_input(name, value)
-            for name in self.outputs:
-                if name in targets:
-                    binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(targets[name]))
-                else:
-                    binding.bind_output(name, "cpu")
-            self.session.run_with_iobinding(binding)
-        except Exception as reason:  # the runtime's errors have no public base class
-            raise RuntimeError(f"{self.path}: {_brief(reason)}") from None
+        if any(isinstance(value, np.ndarray) and value.dtype.kind in TEXTS for value in feeds.values()):
+            return self._run_unbound(feeds, targets)
+        binding = self.bound(feeds, targets)
+        self.execute(binding)
         results = dict(zip(self.outputs, binding.get_outputs(), strict=True))
         return {name: value for name, value in results.items() if name not in targets}
 
-    def _run_unbound(
-        self, feeds: Mapping[str, Array | ort.OrtValue], targets: Mapping[str, Array]
-    ) -> dict[str, ort.OrtValue]:
+    def bound(self, feeds: Mapping[str, Value], targets: Mapping[str, Array]) -> ort.IOBinding:
+        """Bind values, as `run` takes them, once for many executions; the caller keeps the arrays."""
+        binding = self.session.io_binding()
+        with _runtime_errors(self.path):
+            for name, value in feeds.items():
+                binding.bind_ortvalue_input(name, value if isinstance(value, ort.OrtValue) else _shared(value))
+            for name in self.outputs:
+                if name in targets:
+                    binding.bind_ortvalue_output(name, _shared(targets[name]))
+                else:
+                    binding.bind_output(name, "cpu")
+        return binding
+
+    def execute(self, binding: ort.IOBinding) -> None:
+        """Execute the graph on what was bound. Raises RuntimeError: the runtime refuses the values."""
+        with _runtime_errors(self.path):
+            self.session.run_with_iobinding(binding)
+
+    def _run_unbound(self, feeds: Mapping[str, Value], targets: Mapping[str, Array]) -> dict[str, ort.OrtValue]:
         """`run` for texts, to which the runtime binds nothing: every value is copied."""
         arrays = {k: v.numpy() if isinstance(v, ort.OrtValue) else v for k, v in feeds.items()}
-        results = dict(zip(self.outputs, self.session.run(self.outputs, arrays), strict=True))
+        with _runtime_errors(self.path):
+            results = dict(zip(self.outputs, self.session.run(self.outputs, arrays), strict=True))
         for name, target in targets.items():
             target[...] = results.pop(name)
         return {name: owned(np.asarray(value)) for name, value in results.items()}
@@ -99,16 +103,24 @@ def owned(array: Array) -> ort.OrtValue:
 def opened(path: str | os.PathLike[str], options: ort.SessionOptions) -> Graph:
     """Open one of the artifacts. Raises RuntimeError: the runtime cannot, or it is none of ours."""
     file = os.fspath(path)
-    try:
+    with _runtime_errors(f"onnxruntime {ort.__version__} cannot load {file} ({GENERATE})"):
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as reason:  # likewise
-        raise RuntimeError(f"onnxruntime {ort.__version__} cannot load {file}: {_brief(reason)}; {GENERATE}") from None
     facts = session.get_modelmeta().custom_metadata_map.get(FACTS)
     if facts is None:
         raise RuntimeError(f"{file} is no training artifact of ours; {GENERATE}")
     return Graph(file, session, json.loads(facts))
 
 
-def _brief(reason: Exception) -> str:
-    lines = str(reason).splitlines()
-    return lines[0] if lines else type(reason).__name__
+def _shared(array: Array) -> ort.OrtValue:
+    """The same memory; valid as long as the array."""
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+@contextmanager
+def _runtime_errors(place: str) -> Iterator[None]:
+    """Turn what the runtime raises, which has no public base class, into a RuntimeError of one line."""
+    try:
+        yield
+    except Exception as reason:
+        lines = str(reason).splitlines() or [type(reason).__name__]
+        raise RuntimeError(f"{place}: {lines[0]}") from None

@@ -140,13 +140,23 @@ class _Rewriter:
             node.input[:] = [X, self._constant(f"{node.output[0]}/read", indices.shape)]
 
     def _expand(self, node: onnx.NodeProto) -> None:
-        """Stretch the other axes only, where the samples are there already."""
+        """Stretch the other axes only, where the samples are there already; and one sample where they are not."""
+        self._expand_one(node)
         X, sizes = node.input[0], self._fixed.folder.sizes(node.input[1])
         axis, shape = self._free_axis(X), self._fixed.shape(X)
         if sizes is None or axis is None or shape is None or axis + len(sizes) < len(shape):
             return
         sizes[axis + len(sizes) - len(shape)] = 1
         node.input[1] = self._constant(node.output[0], sizes)
+
+    def _expand_one(self, node: onnx.NodeProto) -> None:
+        """Stretch one sample of a constant over as many as the model counts: the older exporter's initial states."""
+        sizes, shape = self._free.folder.sizes(node.input[1]), self._free.shape(node.input[0])
+        if sizes is None or shape is None or None in shape or sizes.count(None) != 1:
+            return
+        axis = sizes.index(None) - len(sizes) + len(shape)
+        if axis >= 0:
+            node.input[0] = self._one_sample(node.input[0], axis) or node.input[0]
 
     def _narrow(self, node: onnx.NodeProto) -> None:
         """Give an operator that broadcasts one sample of what is repeated for every sample."""

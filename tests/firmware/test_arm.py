@@ -18,6 +18,8 @@ from broker.process import free_port
 from edge import plugins
 from edge.engines import random_batch
 from edge.engines._probe import RATE, STEPS
+from edge.engines._session import Options
+from edge.engines.onnx_runtime import OnnxRuntime
 from edge.errors import ConfigError
 from export import zoo
 from export.write import export
@@ -77,6 +79,20 @@ def test_engines_compute_the_same_there(engine: str, model: str, board: Emulated
     there_after = json.loads(board.run(there, {bundle.path: "/mnt"}).splitlines()[-1])
     here = plugins.load("edge.engines", engine).create(bundle)
     batch = random_batch(bundle, 4)
+    losses = [here.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
+    assert there_after["loss"] == pytest.approx(losses[-1], abs=1e-5)
+
+
+def test_compiled_operators_compute_the_same_there(board: EmulatedBoard, tmp_path: Path) -> None:
+    """Those that the wheelhouse brought, in twenty steps of a network with depthwise convolutions."""
+    bundle = export(zoo.build("ds-cnn", shape=(1, 13, 5), classes=4), tmp_path / "bundle")
+    python = "/opt/murmur/bin/python3"
+    code = "from edge.engines import _kernels; print(_kernels.library())"
+    assert board.run([python, "-c", code]).strip().endswith("/murmur_kernels-aarch64.so")
+    probe = [python, "-m", "edge.engines._probe", "onnx-runtime", "/mnt", "2", "0.001"]
+    there_after = json.loads(board.run(probe, {bundle.path: "/mnt"}).splitlines()[-1])
+    here = OnnxRuntime(bundle, Options(kernels=False))
+    batch = random_batch(bundle, 2)
     losses = [here.step(batch, learning_rate=RATE)["loss"] for _ in range(STEPS)]
     assert there_after["loss"] == pytest.approx(losses[-1], abs=1e-5)
 

@@ -1,5 +1,10 @@
 """Whole training steps with the compiled kernels and without, and what happens where they do not fit."""
 
+import os
+import platform
+import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +124,28 @@ def test_what_does_not_fit_is_one_line(
     assert words[case] in line
     stock = OnnxRuntime(bundle, Options(kernels=False)).step(random_batch(bundle, 4))["loss"]
     assert losses == [pytest.approx(stock, rel=1e-6)]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="ARM's kernels need nothing beyond the baseline")
+def test_an_emulated_processor_without_avx2_trains_with_stock_operators(kernels: ModuleType, tmp_path: Path) -> None:
+    """QEMU ends a program with an illegal instruction if one of AVX2's is executed."""
+    emulator = shutil.which("qemu-x86_64-static")
+    assert emulator is not None, "apt-get install qemu-user-static"
+    bundle = export(zoo.build("ds-cnn", shape=(1, 25, 10), classes=4), tmp_path / "bundle")
+    code = (
+        "import sys, warnings; from pathlib import Path; from edge import bundle; "
+        "from edge.engines import onnx_runtime, random_batch; "
+        "warnings.simplefilter('always'); engine = onnx_runtime.create(bundle.read(Path(sys.argv[1]))); "
+        "print(engine.step(random_batch(engine.bundle, 4))['loss'])"
+    )
+    path = os.pathsep.join([str(Path(str(kernels.__file__)).parents[1]), str(Path(__file__).parents[2])])
+    environment = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    command = [emulator, "-cpu", "Nehalem", sys.executable, "-c", code, str(bundle.path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the compiled kernels are not used: this processor has no AVX2" in done.stderr
+    stock = OnnxRuntime(bundle, Options(kernels=False)).step(random_batch(bundle, 4))["loss"]
+    assert float(done.stdout) == pytest.approx(stock, rel=1e-5)
 
 
 def test_they_can_be_switched_off(kernels: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from edge.interfaces import Array
 from edge.ort_training import api
+from edge.ort_training import optimizer as optimizer_file
 from edge.ort_training.api import CheckpointState, LinearLRScheduler, Module, Optimizer
 from export import artifacts
 from export.artifacts import LossType, OptimType
@@ -105,6 +106,24 @@ def test_a_schedule_rises_and_falls_in_a_line(counts: tuple[int, int], factors: 
         scheduler.step()
         rates.append(optimizer.get_learning_rate())
     np.testing.assert_allclose(rates, 0.2 * np.array(factors), rtol=1e-6)
+
+
+def test_adamw_is_its_formula_whatever_the_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, over several blocks of the vector, of which the last is shorter."""
+    monkeypatch.setattr(optimizer_file, "BLOCK", 32)
+    module, optimizer, state = models.trained(folder, api)
+    p = module.get_contiguous_parameters().numpy().astype(np.float64)
+    m = v = np.zeros_like(p)
+    optimizer.set_learning_rate(0.01)
+    for t in range(1, 5):
+        module(*models.batch(seed=t))
+        g = np.concatenate([state.parameters[name].grad.ravel() for name in models.PARAMETERS]).astype(np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p = p - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-6)
+        optimizer.step()
+        module.lazy_reset_grad()
+    assert len(p) % 32
+    np.testing.assert_allclose(module.get_contiguous_parameters().numpy(), p, rtol=0, atol=2e-5)
 
 
 def test_gradients_add_up_until_they_are_reset(folder: Path) -> None:

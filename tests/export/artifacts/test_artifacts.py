@@ -171,8 +171,9 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_what_cannot_be_is_refused_and_nothing_is_written(
     arguments: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
+    given: dict[str, Any] = {"model": MLP, "artifact_directory": tmp_path} | TRAIN | arguments
     with pytest.raises(error, match=message):
-        artifacts.generate_artifacts(**({"model": MLP, "artifact_directory": tmp_path} | TRAIN | arguments))
+        artifacts.generate_artifacts(**given)
     assert not list(tmp_path.iterdir())
 
 

@@ -192,8 +192,28 @@ def token_types_of_two() -> onnx.ModelProto:
     return fixed(nodes, {"table": (2, D), "w": (T * D, 3), "b": (3,)}, sizes | hidden | {"kept": kept}, (T, D), batch=2)
 
 
+def counted_states_of_two() -> onnx.ModelProto:
+    """The traced exporter's LSTM of two samples: states of two samples, stretched over as many as the input has."""
+    state = numpy_helper.from_array(np.full((1, 2, 4), 0.5, np.float32))
+    nodes = [
+        node("Constant", [], ["state"], value=state),
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("Shape", ["t"], ["shape"]),
+        node("Gather", ["shape", "one"], ["samples"], axis=0),
+        node("Unsqueeze", ["samples", "zero"], ["n"]),
+        node("Concat", ["first", "n", "last"], ["target"], axis=0),
+        node("Expand", ["state", "target"], ["h"]),
+        node("Expand", ["state", "target"], ["c"]),
+        node("LSTM", ["t", "i", "r", "g", "", "h", "c"], ["", "y_h"], hidden_size=4),
+        node("Squeeze", ["y_h", "zero"], ["l"]),
+        node("Gemm", ["l", "w", "b"], ["y"]),
+    ]
+    weights = {"i": (1, 16, D), "r": (1, 16, 4), "g": (1, 32), "w": (4, 3), "b": (3,)}
+    return fixed(nodes, weights, {"one": 1, "zero": [0], "first": [1], "last": [4]}, (T, D), batch=2)
+
+
 OF_ONE = [flattened, class_token, expanded_token, attention, windows, initial_state, squeezed]
-OF_TWO = [token_of_two, windows_of_two, token_types_of_two]
+OF_TWO = [token_of_two, windows_of_two, token_types_of_two, counted_states_of_two]
 
 
 @pytest.mark.parametrize("build", [*OF_ONE, *OF_TWO], ids=lambda f: f.__name__)
