@@ -34,7 +34,7 @@ LEFT_OUT = {
 """part of a test's name -> why it is not run"""
 
 
-class Outcomes:
+class BindingOutcomes:
     """A pytest plug-in that leaves tests out and notes what became of the others."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def models(_device: str, _batch: int, features: int, hidden: int, classes: int) 
     """A network of two layers in PyTorch, and the same as ONNX, as the tests' own helper makes them."""
     import torch
 
-    class Network(torch.nn.Module):  # type: ignore[misc]
+    class TwoLayers(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.fc1 = torch.nn.Linear(features, hidden)
@@ -71,7 +71,7 @@ def models(_device: str, _batch: int, features: int, hidden: int, classes: int) 
         def forward(self, x: Any) -> Any:
             return self.fc2(torch.relu(self.fc1(x)))
 
-    proto, network = ort_models.mlp(features, hidden, classes), Network()
+    proto, network = ort_models.mlp(features, hidden, classes), TwoLayers()
     weights = ort_models.weights(proto)
     network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     return network, proto
@@ -100,7 +100,7 @@ def run() -> int:
     if not arguments.file.is_file():
         raise ConfigError(f"no file at {arguments.file}; copy it from microsoft/onnxruntime (see --help)")
     stand_in()
-    outcomes = Outcomes()
+    outcomes = BindingOutcomes()
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(arguments.file.parent), "-c", os.devnull]
     with redirect_stdout(sys.stderr):
         code = pytest.main([str(arguments.file), *options], [outcomes])

@@ -12,7 +12,7 @@ from pathlib import Path
 from broker import embedded
 from edge import renames
 from edge.arguments import CommandParser
-from edge.command import guarded, renamed_flag
+from edge.command import guarded, listen_address, renamed_flag
 from edge.errors import ConfigError
 from edge.messaging.broker_url import parse
 
@@ -150,20 +150,13 @@ def _stop_event() -> threading.Event:
 def _monitor(args: argparse.Namespace) -> int:
     from broker import monitor
 
-    host, port = _listen(args.listen)
+    host, port = listen_address(args.listen)
     stop = _stop_event()
     with monitor.watching(args.broker, args.fleet, _credentials(args), host, port) as watch:
         url = f"http://{host}:{watch.port}/metrics"
         _say(args.json, f"{args.fleet} at {url}; Ctrl-C ends it", fleet=args.fleet, url=url)
         watch.listener.wait(stop)
     return 0
-
-
-def _listen(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"--listen {text}: expected HOST:PORT")
-    return host, int(port)
 
 
 def _dashboard(args: argparse.Namespace) -> int:
@@ -173,7 +166,7 @@ def _dashboard(args: argparse.Namespace) -> int:
     from broker.dashboard.state import FleetState
     from broker.subscriber import subscribed
 
-    host, port = _listen(args.listen)
+    host, port = listen_address(args.listen)
     stop = _stop_event()
     state = FleetState(args.fleet, time.time, parse(args.broker).shown)
     token = _token(args)

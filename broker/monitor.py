@@ -2,7 +2,7 @@
 
     murmur_online{fleet,device}                       1 or 0, by the retained status
     murmur_last_seen_timestamp_seconds{fleet,device}  of its telemetry, by this machine's clock
-    murmur_KEY{fleet,device}                          a number of its last row (`broker.reports.NUMBERS`), or of TERMS;
+    murmur_KEY{fleet,device}                          a number of its last row (`edge.operations.prometheus.GAUGES`);
                                                       KEY_mb is murmur_KEY_bytes
     murmur_sent_to_bytes{fleet,device,receiver}       what it has sent to a neighbour
 
@@ -25,29 +25,7 @@ from starlette.routing import Route
 
 from broker import http, reports
 from broker.subscriber import Listener, subscribed
-
-TERMS = {
-    f"loss/{term}": f"{term} term of the training loss"
-    for term in (
-        *("cross_entropy", "embedding_distance", "kullback_leibler", "soft_cross_entropy", "squared_error"),
-        *("cross_entropy(reference)", "kullback_leibler(reference)", "soft_cross_entropy(reference)"),
-        "squared_error(reference)",
-    )
-}
-"""key of a row -> what it is; terms of other objectives are on the dashboard only"""
-MEGABYTES = "_mb"
-"""The end of a key; Prometheus wants base units, so these are shown in bytes."""
-
-
-def _metric(key: str, text: str) -> tuple[str, str, float]:
-    words = key.replace("r2", "r_squared").replace("/", "_").replace("(", "_").replace(")", "")
-    if key.endswith(MEGABYTES):
-        return f"murmur_{words.removesuffix(MEGABYTES)}_bytes", text.replace("megabytes", "bytes"), 1e6
-    return f"murmur_{words}", text, 1.0
-
-
-SHOWN = {key: _metric(key, text) for key, text in (reports.NUMBERS | TERMS).items()}
-"""key of a row -> name, help, and by what its value is multiplied"""
+from edge.operations.prometheus import GAUGES
 
 
 @dataclass(eq=False)
@@ -80,7 +58,7 @@ class FleetCollector(Collector):
             seen, rows, refused = dict(self.seen), dict(sorted(self.rows.items())), self.refused
         yield self._family("murmur_online", "1 if the device is connected to the broker", online)
         yield self._family("murmur_last_seen_timestamp_seconds", "when its last telemetry came here", seen)
-        for key, (name, text, unit) in SHOWN.items():
+        for key, (name, text, unit) in GAUGES.items():
             if values := {device: row[key] * unit for device, row in rows.items() if key in row}:
                 yield self._family(name, text, values)
         links = GaugeMetricFamily(

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from edge.messaging import topics
-from edge.messaging.inbox import CAUSES
+from edge.operations.prometheus import NUMBERS
 from edge.storage.metrics_log import current_names
-from edge.task import ON_TEST
 
 MAX_DEVICES, MAX_KEYS, MAX_BYTES = 10_000, 100, 65_536
 """devices that are followed; keys and bytes of one row"""
@@ -28,38 +27,6 @@ LARGEST = 1e18
 """Bound of every number: anything above has not been measured."""
 LONGEST = 300
 """letters of a text"""
-NUMBERS = {
-    "round": "last finished round",
-    "loss": "training loss of the last round",
-    "accuracy": "accuracy on the batches of the last round",
-    **{key: f"{title} on the test samples" for key, title in ON_TEST.items()},
-    "consensus_distance": "mean distance of the soft labels from the neighbours' mean",
-    "seconds": "seconds of the last round",
-    "wait_seconds": "seconds of the last round that were spent waiting",
-    "timeouts": "neighbours that timed out in the last round",
-    "payload_bytes_sent": "bytes of payloads sent since the start",
-    "checkpoints_failed": "checkpoints that could not be written",
-    "skipped_steps": "steps whose update was not finite",
-    "rejected_invalid": "messages of the last round with impossible values",
-    "rejected_by_aggregator": "messages of the last round that the aggregation rule left out",
-    **{f"refused_{cause}": f"messages refused since the start: {cause.replace('_', ' ')}" for cause in CAUSES},
-    "run": "number of the run that it takes part in",
-    "skipped": "rounds skipped since its process started, as its neighbours were further",
-    "offline": "neighbours that the broker says are offline",
-    "dropped": "messages dropped because too many bytes waited for the broker",
-    "taken_over": "connections ended because another client has this device's name",
-    "averaged": "models averaged in the last round",
-    "distance": "distance of the model from the last average",
-    "violated": "1 if the model was too far from the last average",
-    "return": "mean return of the episodes of the last round",
-    "seeds": "seed samples in use",
-    "temperature": "degrees Celsius of the hottest sensor",
-    "undervoltage": "1 once the supply has been too weak",
-    "clock_unset": "1 until a time server has answered",
-    "disk_free_mb": "free megabytes on the node's file system",
-    "memory_mb": "resident megabytes of the node",
-}
-"""key of a row -> what it is"""
 TEXTS = ("device", "bundle", "outcome", "board", "image")
 """keys of a report to the operator"""
 TERM, RECEIVER = "loss/", "sent_to/"

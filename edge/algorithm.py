@@ -18,7 +18,7 @@ from edge.privacy import TEMPERED, find_noise
 from edge.protocols import PROTOCOLS
 from edge.reference import ReferenceSet
 from edge.robust import find as find_rule
-from edge.specs import ProtocolSpec
+from edge.specs import ProtocolSpec, UpdateRule
 from edge.task import Task
 
 
@@ -34,6 +34,11 @@ class Algorithm:
     def objective(self) -> tuple[str, ...]:
         """The terms of a device's training step."""
         return self.spec.objective(self.settings)
+
+    @property
+    def update(self) -> UpdateRule:
+        """How devices' parameters move where nobody chooses an optimizer."""
+        return self.spec.update(self.settings)
 
     @property
     def centre(self) -> NodeId | None:
@@ -183,6 +188,7 @@ class Algorithm:
             role=self.centre if self.centre and me == self.centre else DEVICE,
             task=manifest.job,
             supervision=manifest.supervision,
+            optimizer=manifest.optimizer,
         )
 
     def create(self, context: ProtocolContext) -> Protocol:

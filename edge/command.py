@@ -52,6 +52,24 @@ def renamed_flag(flag: str, value: Any, old_flag: str, old_value: Any) -> Any:
         raise ConfigError(str(reason)) from None
 
 
+def listen_address(text: str) -> tuple[str, int]:
+    """Read where a server shall listen.
+
+    >>> listen_address("127.0.0.1:8080")
+    ('127.0.0.1', 8080)
+
+    Args:
+        text: HOST:PORT, as --listen has it.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"--listen {text}: expected HOST:PORT")
+    return host, int(port)
+
+
 def guarded(name: str, body: Callable[[], int]) -> int:
     """Run a command's body, with notices of old names as one line each.
 

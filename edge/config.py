@@ -206,6 +206,9 @@ class NodeConfig(RunConfig):
     store: str | None = None
     """learn from samples that arrive while it runs, instead of `data`: what is kept of them, ring:CAPACITY,
     reservoir:CAPACITY, class-balanced:CAPACITY or by-time:SECONDS:CAPACITY (docs/application.md)"""
+    streams: list[str] = []
+    """where samples come from, with `store`: csv:PATH?label=NAME, jsonl:PATH, folder:PATH, stdin,
+    mqtt:TOPIC?broker=URL, python:MODULE:FUNCTION (docs/application.md)"""
     save: Literal["last", "best"] | None = None
     """write the trained model as model.onnx beside the checkpoints: at the end, or whenever it is better than before on
     the test part of the data"""

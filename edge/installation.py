@@ -69,6 +69,8 @@ class Installation:
         config.coding.by_kind()  # which kinds there are is known only now that the protocol is
         if config.store:
             _require_growing(config, protocol)
+        elif config.streams:
+            raise ConfigError(f"streams '{config.streams[0]}': say what is kept of them, as in store = 'ring:10000'")
         protocol.refuse_inapplicable(config.privacy, config.aggregation, config.coding)
         config = config.model_copy(update={"id": _name(config, protocol.centre)})
         return cls(path, config, protocol)

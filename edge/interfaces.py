@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float32]
 Metrics = dict[str, float]
 NodeId = str
 DEVICE = "device"
+SGD = "sgd"
+"""the optimizer where nothing else is said"""
 """the role of whoever has private data"""
 
 
@@ -368,6 +370,7 @@ class ProtocolContext:
         aggregate: the setting `aggregation`, likewise.
         task: what the model is for.
         supervision: the term of its objective that learns from labels.
+        optimizer: the name of its optimizer.
     """
 
     me: NodeId
@@ -388,6 +391,7 @@ class ProtocolContext:
     aggregate: Aggregation = everybody
     task: Task = CLASSIFICATION
     supervision: str = SUPERVISION
+    optimizer: str = SGD
 
     @property
     def features(self) -> int:

@@ -10,7 +10,7 @@ Examples:
     (32, 8)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import field
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from edge.bundle import ORT_TRAINING, Bundle
 from edge.interfaces import (
+    SGD,
     Aggregation,
     Array,
     Engine,
@@ -33,6 +34,7 @@ from edge.interfaces import (
     ProtocolContext,
     Trial,
 )
+from edge.payload import StreamItem
 from edge.source import Dataset, DataSource
 from edge.task import CLASSIFICATION, Task
 
@@ -48,6 +50,23 @@ def _never(_settings: Any) -> bool:
 
 def _mean(_settings: Any, _task: Task) -> str:
     return "mean"
+
+
+@plain(frozen=True)
+class UpdateRule:
+    """How a training step moves parameters.
+
+    Attributes:
+        optimizer: a name of `export.optimizers`.
+        clip_norm: the norm that all gradients together are scaled down to; None leaves them.
+    """
+
+    optimizer: str = SGD
+    clip_norm: float | None = None
+
+
+def _sgd(_settings: Any) -> UpdateRule:
+    return UpdateRule()
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -78,6 +97,7 @@ class ProtocolSpec(Generic[S]):
             replaced between rounds, and have no rows while there is nothing new.
         same_model: whether all devices must have one architecture, as weights are exchanged.
         tasks: names of the tasks (`edge.task`) that its models can be for.
+        update: settings -> how its devices' parameters move where nobody chooses an optimizer.
     """
 
     settings: type[S]
@@ -98,6 +118,7 @@ class ProtocolSpec(Generic[S]):
     growing: bool = False
     same_model: bool = False
     tasks: tuple[str, ...] = (CLASSIFICATION.name,)
+    update: Callable[[S], UpdateRule] = _sgd
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -231,3 +252,21 @@ class SplitSpec:
     """
 
     split: Callable[[str, Array, Mapping[str, Array], int, np.random.Generator], Sequence[Array]]
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class StreamSpec:
+    """A kind of stream that samples arrive from while a node runs (`edge.streams`).
+
+    Attributes:
+        open: (argument, marks, shape) -> an iterator. argument: what follows the colon in the setting; marks: those of
+            the arrivals that were kept, by name, none at first; shape: of a sample. The call raises ConfigError for a
+            setting that cannot be, and reads nothing. The iterator yields an `StreamItem` for what has come, None where
+            nothing has come yet, and ends where nothing can come any more. It is asked for the next only when the
+            last has been kept. Where the stream has disappeared it raises OSError or MurmurError: then it is opened
+            again later.
+        file: whether the argument begins with a path, up to a "?".
+    """
+
+    open: Callable[[str, Mapping[str, str], tuple[int, ...]], Iterator[StreamItem | None]]
+    file: bool = False

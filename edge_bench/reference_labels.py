@@ -12,7 +12,7 @@ import numpy as np
 from edge.errors import ConfigError
 from edge.interfaces import Array, Engine, Exchange, ExchangeResult, MessageKind, Metrics, ProtocolContext
 from edge.protocols import LocalSettings, Stateless, train
-from edge.specs import ProtocolSpec
+from edge.specs import ProtocolSpec, UpdateRule
 
 TERM = "soft_cross_entropy(reference)"
 
@@ -28,6 +28,11 @@ class ReferenceLabelsSettings(LocalSettings):
 def objective(_settings: ReferenceLabelsSettings) -> tuple[str, ...]:
     """Supervision on both batches."""
     return ("cross_entropy", TERM)
+
+
+def update(_settings: ReferenceLabelsSettings) -> UpdateRule:
+    """As what it bounds."""
+    return UpdateRule("nesterov", 1.0)
 
 
 def sends(_settings: ReferenceLabelsSettings) -> tuple[MessageKind, ...]:
@@ -63,4 +68,6 @@ def create(context: ProtocolContext, settings: ReferenceLabelsSettings) -> Refer
     return ReferenceLabels(context, settings, np.eye(context.classes, dtype=np.float32)[labels])
 
 
-SPEC = ProtocolSpec(settings=ReferenceLabelsSettings, objective=objective, create=create, sends=sends, kinds=())
+SPEC = ProtocolSpec(
+    settings=ReferenceLabelsSettings, objective=objective, create=create, sends=sends, kinds=(), update=update
+)

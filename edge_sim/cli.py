@@ -36,6 +36,7 @@ def _parser() -> Parser:
     parser.add_argument("scenario", nargs="?", type=Path, help="a TOML file with the same names as the flags")
     parser.add_argument("--watch", action="store_true", help="on a page in the browser, or in text where there is none")
     parser.add_argument("--json", metavar="OUT.json", help="write the result there; - for standard output")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the trained models of the devices there")
     plugin_flag(parser)
     parser.add_settings(Scenario)
     return parser
@@ -65,7 +66,7 @@ def _emulate() -> int:
     if args.watch:
         with watching.page(console) as (page, url):
             with Display(console) if watching.browser() else watching.in_text(console, page) as shown:
-                result = run(scenario, both(page, shown))
+                result = run(scenario, both(page, shown), args.save)
             page.end(result)
             report(console, result)
             _write(result, args.json)
@@ -73,7 +74,7 @@ def _emulate() -> int:
                 watching.stay(console, url)
     else:
         with Display(console) as shown:
-            result = run(scenario, shown)
+            result = run(scenario, shown, args.save)
         report(console, result)
         _write(result, args.json)
     return INTERRUPTED if result.interrupted else 0

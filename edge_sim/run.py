@@ -15,7 +15,7 @@ from edge import outcome
 from edge.algorithm import Algorithm
 from edge.interfaces import DEVICE
 from edge.task import CLASSIFICATION
-from edge_sim import requirements
+from edge_sim import requirements, saving
 from edge_sim import world as worlds
 from edge_sim.convergence import Probe
 from edge_sim.emulation import NodeFinished
@@ -64,7 +64,7 @@ def both(one: Watch, other: Watch) -> Watch:
     return watch
 
 
-def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
+def run(scenario: Scenario, watch: Watch = lambda _: None, save: Path | None = None) -> Result:
     """Run a scenario's protocol, then those it is compared with, on the same data.
 
     Ctrl-C ends it early; the result is then that of the rounds before, and says so (`Result.interrupted`).
@@ -72,6 +72,7 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
     Args:
         scenario: what to emulate.
         watch: is called after every round.
+        save: a new folder for the models of the devices, of `scenario.protocol` (`edge_sim.saving`).
 
     Returns:
         The result of `scenario.protocol`, with the comparison in it.
@@ -82,6 +83,8 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
         TransportError: there is no broker at the scenario's address.
     """
     requirements.require(scenario, "scenario")
+    if save is not None:
+        saving.require(scenario, save)
     algorithms = [scenario.algorithm(name) for name in scenario.protocols]
     world = worlds.build(scenario)
     results: list[Result] = []
@@ -98,6 +101,8 @@ def run(scenario: Scenario, watch: Watch = lambda _: None) -> Result:
         for algorithm in algorithms:
             with _stage(world, algorithm, bundles, url) as stage:
                 results.append(_collect(world, algorithm, bundles, stage, watch))
+                if save is not None and algorithm.name == scenario.protocol:
+                    saving.save(stage.nodes, save)
             if results[-1].interrupted:
                 break
     comparison = [result.summary() for result in results] if scenario.compare else []

@@ -48,8 +48,9 @@ class Scenario(RunConfig):
     standardize: Literal["auto", "always", "never"] = "auto"
     """scale the input inside the model, by the reference set (docs/data.md): auto does, but for models that take token
     numbers and for bundles, which are trained as they were exported"""
-    optimizer: str = "sgd"
-    """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw"""
+    optimizer: str | None = None
+    """sgd, momentum, nesterov, rmsprop, adam, amsgrad, adamw; if absent, nesterov with gradients clipped to a norm of 1
+    for d-distillation by cross-entropy, and sgd for all else and with ort-training"""
     transport: Literal["memory", "mqtt"] = "memory"
     """memory (virtual time, reproducible), or mqtt (a real broker)"""
     broker: str | None = None

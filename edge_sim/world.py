@@ -27,6 +27,7 @@ from export import zoo
 from export.errors import ExportError
 from export.model import Model
 from export.objectives import parse, task_of
+from export.training.update import Update
 from export.transforms import heads, outputs
 from export.transforms import split as splits
 from export.transforms.standardize import standardize, takes_tokens
@@ -128,12 +129,28 @@ class Bundles:
             raise ConfigError(
                 f"engine: {runtime} wants to know the rows of a batch, which {algorithm.name} does not fix"
             )
-        key = (spec, objective, part, rows)
+        update = self._update(algorithm)
+        key = (spec, objective, part, rows, update)
         if key not in self.exported:
-            self.exported[key] = self._make(spec, objective, algorithm.name, part, rows)
+            self.exported[key] = self._make(spec, objective, algorithm.name, part, rows, update)
         return self.exported[key]
 
-    def _make(self, spec: str, objective: tuple[str, ...], who: str, part: str | None, rows: tuple[int, ...]) -> Bundle:
+    def _update(self, algorithm: Algorithm) -> Update:
+        scenario = self.world.scenario
+        if scenario.optimizer is not None:
+            return Update(scenario.optimizer)
+        official = ENGINES.load(scenario.runtime).official
+        return Update() if official else Update(algorithm.update.optimizer, algorithm.update.clip_norm)
+
+    def _make(
+        self,
+        spec: str,
+        objective: tuple[str, ...],
+        who: str,
+        part: str | None,
+        rows: tuple[int, ...],
+        update: Update,
+    ) -> Bundle:
         world, model, scenario = self.world, self.world.models[spec], self.world.scenario
         task = world.dataset.task
         if isinstance(model, Bundle):
@@ -153,9 +170,9 @@ class Bundles:
                 fitted(self._part(model, part) if part else model, objective),
                 self.folder / f"bundle-{len(self.exported)}",
                 objective=terms,
-                optimizer=world.scenario.optimizer,
+                optimizer=update,
                 rows=rows,
-                official=ENGINES.load(world.scenario.runtime).official,
+                official=ENGINES.load(scenario.runtime).official,
             )
         tokens.require(bundle.manifest, spec, world.dataset.x_train, scenario.data)
         tokens.require(bundle.manifest, spec, world.dataset.x_test, scenario.data)

@@ -19,8 +19,11 @@ from edge import data
 from edge.arguments import CommandParser
 from edge.command import guarded
 from edge.errors import ConfigError
+from edge.interfaces import SGD
 from edge.labels import LEAST, declared
 from edge.plugins import names
+from edge.protocols import PROTOCOLS
+from edge.specs import UpdateRule
 from edge.task import TASKS
 from export import load as loading
 from export import trained, zoo
@@ -116,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--embedding", metavar="NAME", help="a value or node that predict gives too; chosen automatically for --heads")
     add("--split-at", metavar="NAME", help="cut here: BUNDLE/edge gives features, BUNDLE/server takes them")
     add("--edge", metavar="MODEL", help="with --split-at: the device's model, with a value of that name and shape")
-    add("--optimizer", default="sgd", metavar="|".join(names("export.optimizers")))
+    suited = "default: what suits the protocol of --objective (d-distillation: nesterov, clipped to 1), or sgd"
+    add("--optimizer", metavar="|".join(names("export.optimizers")), help=suited)
     add("--weight-decay", type=float, metavar="X", help="add X times the parameter to its gradient")
     add("--clip-norm", type=float, metavar="X", help="scale all gradients together down to a norm of X")
     add("--accumulate", action="store_true", help="average gradients; parameters move where the scalar apply is 1")
@@ -161,7 +165,7 @@ class Prepared:
 
 
 def _export(args: argparse.Namespace) -> int:
-    update = Update(args.optimizer, args.clip_norm, args.weight_decay, args.accumulate)
+    update = _update(args)
     # Everything is computed before anything is written, so that a split is there as a whole or not at all.
     ready = _prepare(args, update)
     reports = []
@@ -176,6 +180,16 @@ def _export(args: argparse.Namespace) -> int:
         one = reports[0] if len(reports) == 1 else dict(zip(("edge", "server"), reports, strict=True))
         print(json.dumps(one, indent=1))
     return 0
+
+
+def _update(args: argparse.Namespace) -> Update:
+    rule = UpdateRule(args.optimizer or SGD)
+    if args.optimizer is None and args.objective in PROTOCOLS.names() and not args.ort_training:
+        spec = PROTOCOLS.load(args.objective)
+        rule = spec.update(spec.settings())
+    return Update(
+        rule.optimizer, rule.clip_norm if args.clip_norm is None else args.clip_norm, args.weight_decay, args.accumulate
+    )
 
 
 def _prepare(args: argparse.Namespace, update: Update) -> dict[Path, Prepared]:

@@ -56,6 +56,28 @@ def model(
     return proto
 
 
+def normalized(opset: int = 18, *more: onnx.NodeProto) -> onnx.ModelProto:
+    """x (N, 2, 6) -> Conv -> BatchNormalization by the batch -> n, through `more` -> flat -> MatMul -> y."""
+    random = np.random.default_rng(4)
+    shapes = {"filters": (4, 2, 3), "a": (4,), "b": (4,), "w": (24, 3)}
+    start = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    start |= {"mean": np.zeros(4), "var": np.ones(4)}
+    last = more[-1].output[0] if more else "n"
+    nodes = [
+        helper.make_node("Conv", ["x", "filters"], ["c"], pads=[1, 1]),
+        helper.make_node("BatchNormalization", ["c", "a", "b", "mean", "var"], ["n", "m", "v"], training_mode=1),
+        *more,
+        helper.make_node("Flatten", [last], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in start.items()]
+    weights += [
+        numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+        numpy_helper.from_array(np.array(True), "yes"),
+    ]
+    return model(nodes, {"x": ["N", 2, 6]}, ["y"], weights, opset)
+
+
 def batch(rows: int = 16, features: int = 12, classes: int = 4, seed: int = 0) -> tuple[Array, Array]:
     """Samples and the numbers of their classes."""
     random = np.random.default_rng(seed)

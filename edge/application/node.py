@@ -74,7 +74,6 @@ class Node:
         self._thread: threading.Thread | None = None
         self._stop, self._lock = threading.Event(), threading.RLock()
         self._failure: BaseException | None = None
-        self._learnt = False
 
     @property
     def id(self) -> str:
@@ -125,7 +124,7 @@ class Node:
             ConfigError: the model has not learnt anything yet.
         """
         inputs = samples.samples(self._bundle, x)
-        if self._session is None or not self._learnt:
+        if self._session is None or not self._session.learnt:
             raise ConfigError(
                 f"{self.id} has not finished a round yet, so its model knows nothing: start() it, and wait for the "
                 "first call of on_round"
@@ -154,7 +153,6 @@ class Node:
             except BaseException:
                 self._release()
                 raise
-            self._learnt = self._session.first > 1
             self._failure = None
             self._stop.clear()
             self._thread = threading.Thread(target=self._play, name=f"murmur-{self.id}", daemon=True)
@@ -199,7 +197,7 @@ class Node:
         Raises:
             ConfigError: another ending, it cannot be written, or nothing was learnt yet.
         """
-        if self._session is None or not self._learnt:
+        if self._session is None or not self._session.learnt:
             raise ConfigError(f"{self.id} has not finished a round yet; start() it, and save after the first on_round")
         saved_model.save(self._bundle, self._session.device.engine.parameters(), Path(path))
 
@@ -246,7 +244,6 @@ class Node:
 
     def _rounds(self, session: Session) -> None:
         for row in session.rows(self._alive, PATIENCE):
-            self._learnt = True
             for callback in self._callbacks:
                 callback(row)
 

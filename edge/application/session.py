@@ -25,6 +25,7 @@ from edge.storage import metrics_log
 from edge.transports import mqtt
 
 if TYPE_CHECKING:
+    from edge.application.intake import Intake
     from edge.storage.sample_store import SampleStore
 
 MODEL = "model.onnx"
@@ -57,6 +58,7 @@ class Session:
         first: number of the first round to play.
         owner: whose state its checkpoints hold.
         store: samples that arrive; None for a node that has all from the start.
+        latest: row of the round last finished; empty before the first.
     """
 
     node: Installation
@@ -68,6 +70,8 @@ class Session:
     failures: int = 0
     best: float | None = None
     version: int = -1
+    latest: Row = field(default_factory=dict)
+    intakes: list["Intake"] = field(default_factory=list)
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LOSSES))
 
     def rows(self, alive: Callable[[], None] = lambda: None, interval: float = 30.0) -> Iterator[Row]:
@@ -91,6 +95,7 @@ class Session:
                 self.device.transport.report(row)
                 if home:
                     metrics_log.append(home, row)
+                self.latest = row
                 systemd.notify(f"STATUS=round {row['round']:.0f} of {config.rounds or 'many'}")
                 yield row
         except Stopped:
@@ -176,8 +181,15 @@ class Session:
         outputs: Array = self.device.protocol.heads(self.device.engine, x, None)[0]
         return outputs
 
+    @property
+    def learnt(self) -> bool:
+        """Whether a round has been finished, so that the model knows something."""
+        return self.first > 1 or bool(self.latest)
+
     def close(self) -> None:
         """Leave the fleet."""
+        for intake in self.intakes:
+            intake.close()
         self.device.transport.close()
         if self.node.home:
             metrics_log.close_log(self.node.home)
@@ -200,6 +212,7 @@ def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool
     config, home = node.config, node.home
     parts = node.parts(samples=None if store is None else store.arrays())
     require_savable(node, parts)
+    intakes = _intakes(node, parts, store)
     engine = SharedEngine(node.engine(parts))
     broker = mqtt.create(url=config.broker, fleet=config.fleet, me=config.id, credentials=node.credentials, fresh=fresh)
     if config.home_assistant:
@@ -217,7 +230,43 @@ def start(node: Installation, store: "SampleStore | None" = None, *, fresh: bool
     except BaseException:
         transport.close()
         raise
-    return Session(node, parts, device, first, owner, store, best=best)
+    latest = metrics_log.latest(home) if home and first > 1 else {}
+    for intake in intakes:
+        intake.start()
+    return Session(node, parts, device, first, owner, store, best=best, latest=latest, intakes=intakes)
+
+
+class LiveModel:
+    """The model of a node that learns in this process, for whoever asks it (`edge.application.service.Predictor`).
+
+    Raises:
+        ConfigError: such a node predicts nothing.
+    """
+
+    def __init__(self, session: Session) -> None:
+        bundle = session.parts.bundle
+        if bundle is None or session.node.config.role != DEVICE or bundle.manifest.backbone:
+            raise ConfigError("--listen: only a device whose model takes plain samples can be asked for predictions")
+        self.bundle, self._session = bundle, session
+
+    def predict(self, x: Array) -> Array:
+        """Predict with the parameters after the latest step. Raises ConfigError: no round has been finished."""
+        if not self._session.learnt:
+            raise ConfigError(f"{self._session.node.id} has not finished a round yet, so its model knows nothing")
+        return self._session.predict(x)
+
+    def row(self) -> Row:
+        """Return the metrics of the round last finished; none before the first."""
+        return self._session.latest
+
+
+def _intakes(node: Installation, parts: Parts, store: "SampleStore | None") -> list["Intake"]:
+    """What brings samples into the store, before its start. Raises ConfigError."""
+    if not node.config.streams or store is None or parts.bundle is None:
+        return []
+    from edge.application.intake import Intake  # only now: few nodes need it
+
+    return [Intake(setting, node.folder, parts.bundle, store) for setting in node.config.streams]
 
 
 def require_savable(node: Installation, parts: Parts) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edge.data._columns import OPTIONS, NamedColumns, table_spec
-from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
+from edge.source_options import split
 
 SEPARATOR = {"separator": ","}
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from edge.data._folders import labelled, unlabelled
-from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
 from edge.source import DataSource
+from edge.source_options import split
 from edge.specs import DataSpec
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -26,17 +26,18 @@ MODES = {"rgb": "RGB", "grey": "L"}
 
 def read(argument: str) -> DataSource:
     """Read a folder. argument: its path and options."""
-    path, reader = _reader(argument)
-    return labelled(path, f"images:{path}", ENDINGS, reader)
+    path, read_file = reader(argument)
+    return labelled(path, f"images:{path}", ENDINGS, read_file)
 
 
 def samples(argument: str) -> Array:
     """Read all images below a folder, for a reference set."""
-    path, reader = _reader(argument)
-    return unlabelled(path, f"images:{path}", ENDINGS, reader)
+    path, read_file = reader(argument)
+    return unlabelled(path, f"images:{path}", ENDINGS, read_file)
 
 
-def _reader(argument: str) -> tuple[str, Callable[[Path], Array]]:
+def reader(argument: str) -> tuple[str, Callable[[Path], Array]]:
+    """Return the path and what reads a file as (C, H, W) uint8. argument: the path and options. Raises ConfigError."""
     path, options = split("images", argument, {"size": "", "color": "rgb"})
     height, _, width = options["size"].partition("x")
     size = None

@@ -19,19 +19,20 @@ from edge.specs import DataSpec
 
 def read(argument: str) -> DataSource:
     """Read an archive. argument: its path."""
-    return source(_read(argument), f"npz:{argument}")
+    return source(arrays(argument), f"npz:{argument}")
 
 
 def samples(path: str) -> Array:
     """Read the samples only, `x` or `x_train`, as they are: for a reference set."""
-    arrays = _read(path)
+    values = arrays(path)
     for name in ("x", "x_train"):
-        if name in arrays:
-            return arrays[name]
-    raise DataError(f"npz:{path} must hold x or x_train; it holds {', '.join(arrays) or 'nothing'}")
+        if name in values:
+            return values[name]
+    raise DataError(f"npz:{path} must hold x or x_train; it holds {', '.join(values) or 'nothing'}")
 
 
-def _read(path: str) -> dict[str, Array]:
+def arrays(path: str) -> dict[str, Array]:
+    """Read all arrays by name. Raises DataError."""
     try:
         with Path(path).open("rb") as file:  # np.load would leave a broken archive open
             archive = np.load(file, allow_pickle=False)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edge.data._columns import OPTIONS, NamedColumns, table_spec
-from edge.data._options import split
 from edge.errors import DataError
 from edge.interfaces import Array
+from edge.source_options import split
 
 
 def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:

@@ -4,8 +4,9 @@ It takes nothing and returns (x, y), of which a fifth is held out; (x_train, y_t
 with arrays of these names, where further ones are columns to divide by.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +16,26 @@ from edge.source import DataSource
 from edge.specs import DataSpec
 
 
-def read(argument: str) -> DataSource:
-    """Call the function. argument: its module, a colon, and its name."""
+def function(argument: str, noun: str = "data") -> Callable[..., Any]:
+    """Look a function up. argument: its module, a colon, and its name. Raises ConfigError: there is none."""
     origin = f"python:{argument}"
     module, _, name = argument.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
-        raise ConfigError(f"data '{origin}': expected python:package.module:function")
+        raise ConfigError(f"{noun} '{origin}': expected python:package.module:function")
     try:
-        function = getattr(import_module(module), name)
+        thing: Callable[..., Any] = getattr(import_module(module), name)
     except (ImportError, AttributeError) as reason:
-        raise ConfigError(f"data '{origin}': {reason}; the module must be importable, e.g. by PYTHONPATH") from None
+        raise ConfigError(f"{noun} '{origin}': {reason}; the module must be importable, e.g. by PYTHONPATH") from None
+    if not callable(thing):
+        raise ConfigError(f"{noun} '{origin}' is {type(thing).__name__}, expected a function")
+    return thing
+
+
+def read(argument: str) -> DataSource:
+    """Call the function. argument: its module, a colon, and its name."""
+    origin, call = f"python:{argument}", function(argument)
     try:
-        values = function()
+        values = call()
     except Exception as reason:  # it is not our code
         brief = " ".join(str(reason).split())
         raise DataError(f"{origin} failed: {type(reason).__name__}: {brief}") from None

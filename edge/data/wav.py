@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from edge.data._folders import labelled, unlabelled
-from edge.data._options import split
 from edge.errors import ConfigError, DataError
 from edge.interfaces import Array
 from edge.source import DataSource
+from edge.source_options import split
 from edge.specs import DataSpec
 
 ENDINGS = (".wav",)

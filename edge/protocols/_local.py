@@ -9,11 +9,16 @@ import numpy as np
 
 from edge import schedules
 from edge.bundle import SKIPPED
-from edge.interfaces import Array, Engine, Metrics, ProtocolContext
+from edge.interfaces import SGD, Array, Engine, Metrics, ProtocolContext
 from edge.ranges import LARGEST_RATE
 
 Inputs = Callable[[Array], Mapping[str, Array]]
 """Row numbers (n,) -> further inputs of a step for these rows, by name."""
+
+RATES = {SGD: 0.1, "momentum": 0.03, "nesterov": 0.03}
+"""optimizer -> learning rate where nobody sets one"""
+ADAPTIVE = 0.001
+"""the same of all others"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,8 @@ class LocalSettings:
     local_steps: training steps a round. batch_size: private samples a step.
     order: "shuffled" passes, or "stream": the samples as they come, once, and from the start again after the last;
     the loss is then prequential, as each batch is judged before it is learnt from.
-    learning_rate: eta_0. decay_after: rounds t_0 after which it falls noticeably, as
+    learning_rate: eta_0; absent, what suits the bundle's optimizer: 0.1 for sgd, 0.03 for momentum and nesterov, 0.001
+    for the adaptive ones. decay_after: rounds t_0 after which it falls noticeably, as
     eta_t = eta_0 / (1 + t/t_0)^0.75 (square-summable, not summable); 0 keeps it constant.
     schedule: by which factor the rate is multiplied as rounds go by, instead of decay_after (`edge.schedules`).
     """
@@ -31,24 +37,29 @@ class LocalSettings:
     local_steps: int = 10
     batch_size: int = 32
     order: Literal["shuffled", "stream"] = "shuffled"
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     decay_after: float = 0.0
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
         if self.local_steps < 1 or self.batch_size < 1:
             raise ValueError("local_steps and batch_size must be at least 1")
-        if not (0 < self.learning_rate <= LARGEST_RATE and 0 <= self.decay_after < inf):
+        if not (0 < self.initial_rate() <= LARGEST_RATE and 0 <= self.decay_after < inf):
             raise ValueError(f"learning_rate must be above 0 and at most {LARGEST_RATE:g}, decay_after not negative")
         if self.decay_after and self.schedule != "constant":
             raise ValueError("decay_after and schedule both say how the learning rate changes; leave one of them out")
         schedules.parse(self.schedule)
 
-    def rate(self, number: int) -> float:
+    def initial_rate(self, optimizer: str = SGD) -> float:
+        """The setting, or what suits an optimizer."""
+        return RATES.get(optimizer, ADAPTIVE) if self.learning_rate is None else self.learning_rate
+
+    def rate(self, number: int, optimizer: str = SGD) -> float:
         """The learning rate of round `number`, counted from 1."""
+        first = self.initial_rate(optimizer)
         if not self.decay_after:
-            return self.learning_rate * schedules.parse(self.schedule)(number - 1)
-        return float(self.learning_rate / (1 + (number - 1) / self.decay_after) ** 0.75)
+            return first * schedules.parse(self.schedule)(number - 1)
+        return float(first / (1 + (number - 1) / self.decay_after) ** 0.75)
 
 
 def generator(context: ProtocolContext, number: int, purpose: int = 0) -> np.random.Generator:
@@ -145,7 +156,7 @@ def train(
         if of_public is not None and public is not None:
             of = next(of_public)
             batch |= {"reference_x": context.reference_x[of], **public(of)}
-        losses = engine.step(batch, learning_rate=settings.rate(number), **(hyper or {}))
+        losses = engine.step(batch, learning_rate=settings.rate(number, context.optimizer), **(hyper or {}))
         if after_step is not None:
             after_step()
         steps.append(losses)

@@ -90,7 +90,7 @@ class DPSGD(Stateful):
         for j in valid:
             mixed += self.context.weights[j] * (valid[j] - mine)
         if before is not None:
-            moved = (before - mixed) / (self.settings.rate(number) * self.settings.local_steps)
+            moved = (before - mixed) / (self.settings.rate(number, self.context.optimizer) * self.settings.local_steps)
             mu = self.settings.momentum
             self.buffer = mu * (self.buffer if self.buffer.size else 0) + (1 - mu) * moved
         engine.load_parameters(unflatten(mixed, parameters))
@@ -99,7 +99,7 @@ class DPSGD(Stateful):
     def _train(self, number: int, engine: Engine) -> Metrics:
         if not self.buffer.size:
             return train(engine, self.context, self.settings, number)
-        shift = self.settings.rate(number) * self.settings.momentum * self.buffer
+        shift = self.settings.rate(number, self.context.optimizer) * self.settings.momentum * self.buffer
 
         def push() -> None:
             parameters = engine.parameters()

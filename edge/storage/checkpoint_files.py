@@ -4,6 +4,7 @@ FOLDER/round-00000012.safetensors    arrays by name, and in the file's metadata 
                                      about them (`facts`), and the SHA-256 of all of it
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -96,6 +97,17 @@ def newest(folder: Path) -> Checkpoint | None:
 def exist(folder: Path) -> bool:
     """Whether there are any, damaged or not."""
     return bool(_kept(folder))
+
+
+def stamp(folder: Path) -> tuple[str, int] | None:
+    """What changes with every checkpoint: name and time of the newest file, without reading it; None if none is there.
+
+    The file may be gone by then, if another process keeps checkpoints there: then it is asked for again.
+    """
+    for path in _kept(folder):
+        with contextlib.suppress(FileNotFoundError):
+            return path.name, path.stat().st_mtime_ns
+    return None
 
 
 def set_aside(folder: Path) -> None:

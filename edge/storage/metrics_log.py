@@ -14,6 +14,8 @@ from typing import TypeVar
 
 LARGEST = 4_000_000
 """Bytes after which a file is full: some 10,000 rounds."""
+LONGEST_ROWS = 20_000
+"""bytes in which there is a whole row"""
 METRICS, METRICS_BEFORE, LOG = "metrics.jsonl", "metrics.before.jsonl", "log.txt"
 FILES = (METRICS_BEFORE, METRICS, LOG, f"{LOG}.1")
 """all that a device may have"""
@@ -84,10 +86,25 @@ def read(folder: Path) -> list[dict[str, float]]:
     rows = []
     for name in (METRICS_BEFORE, METRICS):
         if (folder / name).is_file():
-            text = (folder / name).read_text(errors="replace").replace("\0", "")  # ext4, of what a power cut took
-            for line in text.splitlines():
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-                    if isinstance(row, dict):
-                        rows.append(current_names({k: float(v) for k, v in row.items() if isinstance(v, int | float)}))
+            rows += _rows((folder / name).read_bytes())
+    return rows
+
+
+def latest(folder: Path) -> dict[str, float]:
+    """Read the row of the round last finished; an empty one before the first."""
+    for name in (METRICS, METRICS_BEFORE):
+        with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - LONGEST_ROWS))
+            if rows := _rows(file.read()):
+                return rows[-1]
+    return {}
+
+
+def _rows(content: bytes) -> list[dict[str, float]]:
+    rows = []
+    for line in content.decode(errors="replace").replace("\0", "").splitlines():  # ext4, of what a power cut took
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict):
+                rows.append(current_names({k: float(v) for k, v in row.items() if isinstance(v, int | float)}))
     return rows

@@ -2,14 +2,16 @@
 
 Who adds a sample has it on disk when the call returns: the end of the process, SIGKILL included, loses nothing. A power
 cut may lose the last additions (SQLite in WAL mode with synchronous=NORMAL), never the file. What is kept of more
-samples than there is room for is a policy (`edge.storage.retention`).
+samples than there is room for is a policy (`edge.storage.retention`). Where a stream goes on (`Marks`) is kept in the
+same transaction as its samples, so that none is lost or added twice. Several processes may have the file open.
 """
 
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ FILE = "samples.sqlite"
 TABLES = """
 CREATE TABLE IF NOT EXISTS samples (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, x BLOB NOT NULL, y BLOB);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS names (name TEXT PRIMARY KEY, sample INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS forgotten AFTER DELETE ON samples BEGIN DELETE FROM names WHERE sample = old.id; END;
+CREATE TABLE IF NOT EXISTS marks (
+    stream TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (stream, name)
+) WITHOUT ROWID;
 """
 OLDEST = "DELETE FROM samples WHERE id IN (SELECT id FROM samples ORDER BY id LIMIT ?)"
 AT_PLACE = "SELECT id FROM samples ORDER BY id LIMIT 1 OFFSET ?"
@@ -30,6 +37,19 @@ OLDEST_OF_LARGEST = """
 DELETE FROM samples WHERE id = (SELECT min(id) FROM samples WHERE y IS
     (SELECT y FROM samples GROUP BY y ORDER BY count(*) DESC, max(id) DESC LIMIT 1))
 """
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a stream wants to know when it goes on.
+
+    Attributes:
+        stream: its name.
+        values: what is to be kept, by name; None to forget it.
+    """
+
+    stream: str
+    values: Mapping[str, str | None]
 
 
 class SampleStore:
@@ -60,8 +80,6 @@ class SampleStore:
         self.path = folder / FILE
         self._shape, self._label_shape, self._label_dtype = tuple(shape), tuple(label_shape), label_dtype
         self._now, self._lock, self._random = now, threading.Lock(), random.Random(0)
-        self.version = 0
-        """grows whenever a sample with a label comes"""
         self._arrays: tuple[int, tuple[Array, Array]] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,12 +91,23 @@ class SampleStore:
         except (OSError, sqlite3.Error) as reason:
             raise ConfigError(f"cannot open the sample store {self.path}: {reason}") from None
 
-    def add(self, x: Array, y: Array | None = None) -> list[int]:
+    @property
+    def version(self) -> int:
+        """Grows whenever a sample with a label comes, whichever process adds it."""
+        with self._lock:
+            return int(self._get("version") or 0)
+
+    def add(
+        self, x: Array, y: Array | None = None, ids: Sequence[str] | None = None, marks: Marks | None = None
+    ) -> list[int]:
         """Add samples, all or none, and drop what the policy says.
 
         Args:
             x: (n, ...) float32.
             y: (n, ...) labels; None if they come later or never.
+            ids: names of somebody else's for the samples, by which labels may follow; a sample whose name is here
+                already is not added again, but for its label.
+            marks: where the stream that they are from goes on.
 
         Returns:
             The number of each, by which a label may follow.
@@ -95,14 +124,31 @@ class SampleStore:
             (count,) = connection.execute("SELECT count(*) FROM samples").fetchone()
             seen = int(self._get("seen") or 0)
             numbers = []
-            for sample, label in zip(x, labels, strict=True):
+            names: Sequence[str | None] = ids or [None] * len(x)
+            for sample, label, name in zip(x, labels, names, strict=True):
+                if name is not None and (known := self._named(name)) is not None:
+                    numbers.append(known)
+                    if label is not None:
+                        connection.execute("UPDATE samples SET y = ? WHERE id = ?", (label, known))
+                    continue
                 seen += 1
                 numbers.append(self._insert(np.asarray(sample, np.float32).tobytes(), label))
+                if name is not None:
+                    connection.execute("INSERT INTO names VALUES (?, ?)", (name, numbers[-1]))
                 if (count := count + 1) > self.capacity:
                     count -= self._drop(numbers[-1], seen, count)
             self._set("seen", str(seen))
-            self.version += y is not None
+            if y is not None and len(x):
+                self._changed()
+            if marks is not None:
+                self._mark(marks)
         return numbers
+
+    def marks(self, stream: str) -> dict[str, str]:
+        """Return what is kept for a stream, by name."""
+        with self._lock:
+            rows = self._connection.execute("SELECT name, value FROM marks WHERE stream = ?", (stream,)).fetchall()
+        return dict(rows)
 
     def label(self, number: int, y: Array) -> None:
         """Add the label of a sample that came without, or correct it.
@@ -122,7 +168,33 @@ class SampleStore:
                     f"there is no sample {number}: the store keeps {self.capacity} ({self.policy}), and it was dropped "
                     "or never added; label sooner, or raise the capacity"
                 )
-            self.version += 1
+            self._changed()
+
+    def label_named(self, ids: Sequence[str], y: Array, marks: Marks | None = None) -> int:
+        """Add or correct labels of samples that were added under names.
+
+        Args:
+            ids: their names.
+            y: (n, ...) labels.
+            marks: where the stream that they are from goes on.
+
+        Returns:
+            How many of the samples are kept; the labels of the others are dropped.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        count = 0
+        with self._lock, self._transaction() as connection:
+            for name, label in zip(ids, y, strict=True):
+                value = np.asarray(label, self._label_dtype).tobytes()
+                update = "UPDATE samples SET y = ? WHERE id = (SELECT sample FROM names WHERE name = ?)"
+                count += connection.execute(update, (value, name)).rowcount
+            if count:
+                self._changed()
+            if marks is not None:
+                self._mark(marks)
+        return count
 
     def __len__(self) -> int:
         with self._lock:
@@ -132,13 +204,14 @@ class SampleStore:
     def arrays(self) -> tuple[Array, Array]:
         """Return the samples (n, ...) float32 that have a label, oldest first, and the labels (n, ...)."""
         with self._lock:
-            if self._arrays is None or self._arrays[0] != self.version or self._seconds:
+            version = int(self._get("version") or 0)  # before the samples, which another process may add
+            if self._arrays is None or self._arrays[0] != version or self._seconds:
                 oldest = self._now() - self._seconds if self._seconds else 0.0
                 query = "SELECT x, y FROM samples WHERE y IS NOT NULL AND at >= ? ORDER BY id"
                 rows = self._connection.execute(query, (oldest,)).fetchall()
                 x = np.frombuffer(b"".join(row[0] for row in rows), np.float32).reshape(len(rows), *self._shape)
                 y = np.frombuffer(b"".join(row[1] for row in rows), self._label_dtype)
-                self._arrays = self.version, (x, y.reshape(len(rows), *self._label_shape))
+                self._arrays = version, (x, y.reshape(len(rows), *self._label_shape))
             return self._arrays[1]
 
     def unlabelled(self) -> Array:
@@ -167,6 +240,20 @@ class SampleStore:
         if self.policy == "class-balanced":
             return connection.execute(OLDEST_OF_LARGEST).rowcount
         return connection.execute(OLDEST, (count - self.capacity,)).rowcount
+
+    def _named(self, name: str) -> int | None:
+        row = self._connection.execute("SELECT sample FROM names WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _changed(self) -> None:
+        self._set("version", str(int(self._get("version") or 0) + 1))
+
+    def _mark(self, marks: Marks) -> None:
+        for name, value in marks.values.items():
+            if value is None:
+                self._connection.execute("DELETE FROM marks WHERE stream = ? AND name = ?", (marks.stream, name))
+            else:
+                self._connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", (marks.stream, name, value))
 
     def _claim(self, content: str) -> None:
         """Note what the file is for. Raises ConfigError: it is for something else."""

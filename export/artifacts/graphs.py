@@ -100,7 +100,8 @@ def evaluation(forward: Forward, loss: Loss) -> onnx.ModelProto:
         that computes it can be taken out.
 
     Raises:
-        As `training`.
+        ExportError: it has no scalar loss.
+        LookupError: the model has no value of a name that the loss asks for.
     """
     graph = _placed(forward, loss, training=False)
     hidden = {name: value for name, value in graph.values.items() if name not in graph.results}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edge.plugins import load
 from edge.ranges import complaint
+from edge.specs import UpdateRule
 from export.errors import ExportError
 from export.graph.builder import GraphBuilder, Value
 from export.optimizers import Hyper, Next, State
@@ -20,11 +21,9 @@ APPLY, CLIP, DECAY = "apply", "clip_norm", "weight_decay"
 
 
 @dataclass(frozen=True)
-class Update:
+class Update(UpdateRule):
     """An optimizer by name, and what is done to gradients first; None where nothing is."""
 
-    optimizer: str = "sgd"
-    clip_norm: float | None = None
     weight_decay: float | None = None
     accumulate: bool = False
 

@@ -23,6 +23,7 @@ from edge.errors import ConfigError, TransportError
 from edge.messaging import topics
 from edge.messaging.inbox import CAUSES
 from edge.operations import home_assistant
+from edge.operations.prometheus import GAUGES
 from edge.transports import mqtt
 from edge_sim.run import Frame, run
 from edge_sim.scenario import Scenario
@@ -169,16 +170,16 @@ def test_names_for_prometheus_are_a_fixed_set_with_one_help_each() -> None:
     """As `promtool check metrics` wants them: whatever devices send, no name is theirs, and none appears twice."""
     collector = monitor.FleetCollector("f")
     rows = [
-        dict.fromkeys([*monitor.SHOWN, "sent_to/a.b", "sent_to/a-b"], 1),
+        dict.fromkeys([*GAUGES, "sent_to/a.b", "sent_to/a-b"], 1),
         {"loss/a": 1, "loss/a_b": 1, "refused_x": 1, "online": 1, "round": 2, "sent_to/a_b": 3, "monitor_refused": 1},
     ]
     for number, row in enumerate(rows):
         collector.take(f"fleet/f/telemetry/d{number}", json.dumps(row).encode(), 1.0)
     text = generate_latest(registered(collector)).decode()
-    fixed = {name for name, _, _ in monitor.SHOWN.values()} | {
+    fixed = {name for name, _, _ in GAUGES.values()} | {
         *("murmur_online", "murmur_last_seen_timestamp_seconds", "murmur_sent_to_bytes", "murmur_monitor_refused")
     }
-    assert len({name for name, _, _ in monitor.SHOWN.values()}) == len(monitor.SHOWN)
+    assert len({name for name, _, _ in GAUGES.values()}) == len(GAUGES)
     for word in ("HELP", "TYPE"):
         named = [line.split()[2] for line in text.splitlines() if line.startswith(f"# {word} ")]
         assert sorted(named) == sorted(fixed)

@@ -78,14 +78,14 @@ CUT_OFF = {"partitions": [{"groups": ["1", "0"], "at": 0.0, "seconds": 1e9, "los
 
 def test_nobody_answers(protocol: str, tmp_path: Path) -> None:
     """A device that hears nobody goes on, and ends as if it had been alone from the start."""
-    with fleet(tmp_path, protocol, devices=2, round_timeout=1.0, **CUT_OFF) as whole:
+    with fleet(tmp_path, protocol, devices=2, round_timeout=1.0, optimizer="sgd", **CUT_OFF) as whole:
         lonely = whole.devices[0]
         rows = whole.rows(0)
         silent = 0.0 if protocol in ("isolated", "pooled") else 1.0
         assert [row["timeouts"] for row in rows][1:] == [silent] * 4
         assert all(np.isfinite(v).all() for v in lonely.engine.state().values())
         if protocol in ALONE:
-            with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0) as other:
+            with fleet(tmp_path / "alone", "isolated", devices=2, round_timeout=1.0, optimizer="sgd") as other:
                 other.rows(0)
                 expected, state = other.devices[0].engine.state(), lonely.engine.state()
                 for name, value in expected.items():  # a step with a term of weight 0 may round otherwise

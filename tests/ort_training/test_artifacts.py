@@ -123,3 +123,31 @@ def test_moments_and_steps_go_on_alike_after_a_checkpoint(tmp_path: Path) -> Non
             update.step()
             module.lazy_reset_grad()
     np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-5)
+
+
+def test_running_statistics_move_alike(tmp_path: Path) -> None:
+    """Their evaluation model of a normalization by the batch cannot be loaded, so both only train."""
+    random = np.random.default_rng(0)
+    x, labels = random.normal(2, 3, size=(32, 2, 6)).astype(np.float32), np.arange(32) % 3
+    outcomes = []
+    for package, module in ((artifacts, ours), (official, theirs)):
+        package.generate_artifacts(
+            models.normalized(14),
+            requires_grad=["filters", "a", "b", "w"],
+            frozen_params=["mean", "var"],
+            loss=package.LossType.CrossEntropyLoss,
+            optimizer=package.OptimType.SGD,
+            artifact_directory=tmp_path,
+        )
+        state = module.CheckpointState.load_checkpoint(str(tmp_path / "checkpoint"))
+        network = module.Module(str(tmp_path / "training_model.onnx"), state)
+        update = module.Optimizer(str(tmp_path / "optimizer_model.onnx"), network)
+        update.set_learning_rate(0.05)
+        losses = []
+        for _ in range(4):
+            losses.append(float(network(x, labels)))
+            update.step()
+            network.lazy_reset_grad()
+        outcomes.append([losses, *(state.parameters[name].data.copy() for name in ("mean", "var"))])
+    for mine, other in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)

@@ -114,20 +114,8 @@ def test_a_model_with_a_loss_of_its_own(tmp_path: Path) -> None:
 
 def test_dropout_and_normalization_by_the_batch(tmp_path: Path) -> None:
     """Training draws masks and moves the running statistics, which are parameters that nobody trains."""
-    nodes = [
-        helper.make_node("Conv", ["x", "filters"], ["c"], pads=[1, 1]),
-        helper.make_node("BatchNormalization", ["c", "a", "b", "mean", "var"], ["n", "m", "v"], training_mode=1),
-        helper.make_node("Dropout", ["n", "half", "yes"], ["d"], name="drop"),
-        helper.make_node("Flatten", ["d"], ["f"]),
-        helper.make_node("MatMul", ["f", "w"], ["y"]),
-    ]
-    weights = [value("filters", 4, 2, 3), value("a", 4), value("b", 4), value("w", 24, 3)]
-    weights += [numpy_helper.from_array(np.full(4, start, np.float32), k) for k, start in (("mean", 0), ("var", 1))]
-    weights += [
-        numpy_helper.from_array(np.array(0.5, np.float32), "half"),
-        numpy_helper.from_array(np.array(True), "yes"),
-    ]
-    proto = models.model(nodes, {"x": ["N", 2, 6]}, ["y"], weights)
+    dropout = helper.make_node("Dropout", ["n", "half", "yes"], ["d"], name="drop")
+    proto = models.normalized(18, dropout)
     module, _, state = generate(
         tmp_path, proto, requires_grad=["filters", "a", "b", "w"], loss=LossType.CrossEntropyLoss
     )

@@ -10,13 +10,14 @@ from urllib.parse import unquote
 from edge.errors import ConfigError
 
 
-def split(kind: str, argument: str, defaults: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def split(kind: str, argument: str, defaults: Mapping[str, str], noun: str = "data") -> tuple[str, dict[str, str]]:
     """Take a source's argument apart.
 
     Args:
         kind: the source's name, for messages.
         argument: what followed it.
         defaults: of all options that it has.
+        noun: what a source is called, for messages.
 
     Returns:
         The path, and the options; %XX in a value is the character of that number.
@@ -30,8 +31,8 @@ def split(kind: str, argument: str, defaults: Mapping[str, str]) -> tuple[str, d
         name, given, value = part.partition("=")
         if name not in defaults or not given:
             known = ", ".join(f"{option}=" for option in defaults)
-            raise ConfigError(f"data '{kind}:{argument}': no option '{part}'; after the ? there are: {known}")
+            raise ConfigError(f"{noun} '{kind}:{argument}': no option '{part}'; after the ? there are: {known}")
         values[name] = unquote(value)
     if not path:
-        raise ConfigError(f"data '{kind}:{argument}': a path is missing, as in {kind}:PATH")
+        raise ConfigError(f"{noun} '{kind}:{argument}': a path is missing, as in {kind}:PATH")
     return path, values
