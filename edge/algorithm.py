@@ -60,7 +60,11 @@ class Algorithm:
         """The kinds of message that devices send."""
         return self.spec.sends(self.settings)
 
-    def refuse_inapplicable(self, privacy: Privacy, aggregation: str, coding: Coding) -> None:
+    def aggregation(self, setting: str | None, task: Task) -> str:
+        """Return the aggregation rule that a setting names, or the one that suits models for `task`."""
+        return self.spec.aggregation(self.settings, task) if setting is None else setting
+
+    def refuse_inapplicable(self, privacy: Privacy, aggregation: str | None, coding: Coding) -> None:
         """Refuse noise, a temperature or an aggregation rule that would do nothing to what devices send.
 
         Raises ConfigError.
@@ -74,7 +78,7 @@ class Algorithm:
                     f"temperature {privacy.temperature:g}: {self.name} in 1 bit sends the most likely class and "
                     "nothing else, which no temperature changes; leave it out, or send more bits"
                 )
-        if (rule := find_rule(aggregation)).applies != frozenset(PrivacyClass):
+        if aggregation is not None and (rule := find_rule(aggregation)).applies != frozenset(PrivacyClass):
             self.require_applicable(f"aggregation '{aggregation}'", rule.applies, self.spec.aggregates)
 
     def refuse_attack(self, setting: str, applies: Collection[PrivacyClass]) -> None:

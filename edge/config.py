@@ -155,8 +155,9 @@ class RunConfig(Table):
     """how messages are coded, by kind"""
     privacy: Privacy = Privacy()
     """noise and temperature of what devices send"""
-    aggregation: str = "mean"
-    """which of the neighbours' distributions are mixed: mean, median, trimmed-mean:X, similarity:X (docs/trust.md)"""
+    aggregation: str | None = None
+    """how the neighbours' distributions are mixed: agreement, mean, median, trimmed-mean:X, similarity:X; if absent,
+    agreement with D-Distillation's weighted opinions, and mean otherwise (docs/trust.md)"""
     engine: str = "onnx-runtime"
     """what runs the training step: onnx-runtime, tflite, ort-training (docs/engines.md)"""
     threads: int | None = Field(default=None, ge=1)

@@ -263,6 +263,7 @@ def build(
     transport: Transport,
     now: Callable[[], float],
     *,
+    aggregation: str = "mean",
     noise_key: int = 0,
     identity: RunIdentity | None = None,
 ) -> Device:
@@ -275,6 +276,7 @@ def build(
         engine: of the node's model.
         transport: connected.
         now: the node's clock, in seconds: `time.monotonic`, or virtual time.
+        aggregation: the rule that suits the protocol (`Algorithm.aggregation`), where `config` names none.
         noise_key: what noise is drawn from (`edge.privacy.secret`).
         identity: the run that it takes part in; that of an emulated fleet if absent.
 
@@ -286,7 +288,7 @@ def build(
     """
     _refuse_inapplicable(config, context)
     publish = config.privacy.publisher(context.role, noise_key)
-    aggregate = robust.load(config.aggregation)
+    aggregate = robust.load(aggregation if config.aggregation is None else config.aggregation, context.classes)
     context = replace(context, perturb=perturbation(publish), aggregate=aggregate)
     protocol = create(context)
     mailbox = Mailbox(transport, Inbox(protocol.accepts(), identity), config.coding.by_kind(), now)
@@ -300,7 +302,8 @@ def _refuse_inapplicable(config: RunConfig, context: ProtocolContext) -> None:
     privacy, settings = config.privacy, []
     settings += [f"privacy.noise '{privacy.noise}'"] if privacy.noise else []
     settings += [f"privacy.temperature {privacy.temperature:g}"] if privacy.temperature != 1 else []
-    settings += [f"aggregation '{config.aggregation}'"] if robust.load(config.aggregation) is not everybody else []
+    rule = config.aggregation
+    settings += [f"aggregation '{rule}'"] if rule is not None and robust.load(rule) is not everybody else []
     if settings:
         raise ConfigError(
             f"{settings[0]} applies to distributions over classes; the outputs of a model for {context.task.name} are "

@@ -185,7 +185,15 @@ class Installation:
         config = self.config
         identity = RunIdentity(run_identity.named(config.fleet, config.run) if config.run else 0)
         return device.build(
-            config, self.algorithm.create, parts.context, engine, transport, now, noise_key=key, identity=identity
+            config,
+            self.algorithm.create,
+            parts.context,
+            engine,
+            transport,
+            now,
+            aggregation=self.algorithm.aggregation(config.aggregation, parts.context.task),
+            noise_key=key,
+            identity=identity,
         )
 
     def _require_shared_reference(self) -> None:

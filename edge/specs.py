@@ -36,7 +36,7 @@ from edge.interfaces import (
 )
 from edge.payload import StreamItem
 from edge.source import Dataset, DataSource
-from edge.task import CLASSIFICATION
+from edge.task import CLASSIFICATION, Task
 
 S = TypeVar("S")
 DISTRIBUTIONS = frozenset({PrivacyClass.DISTRIBUTION})
@@ -46,6 +46,10 @@ CHECKED = ConfigDict(strict=True, arbitrary_types_allowed=True, extra="forbid")
 
 def _never(_settings: Any) -> bool:
     return False
+
+
+def _mean(_settings: Any, _task: Task) -> str:
+    return "mean"
 
 
 @plain(frozen=True)
@@ -80,6 +84,7 @@ class ProtocolSpec(Generic[S]):
         renamed: what settings were called before -> what they are called now; accepted for one release.
         perturbs: kinds made of distributions that a device passes through `context.perturb` before it makes them, so
             that noise, temperature and attacks apply to them.
+        aggregation: (settings, what the models are for) -> the aggregation rule if no setting names one.
         aggregates: kinds made of distributions that a node passes through `context.aggregate` once it has taken them
             apart, so that aggregation rules apply to them.
         only_largest: settings -> whether nothing of distributions is sent but the place of their largest entries.
@@ -102,6 +107,7 @@ class ProtocolSpec(Generic[S]):
     kinds: tuple[MessageKind, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     perturbs: tuple[MessageKind, ...] = ()
+    aggregation: Callable[[S, Task], str] = _mean
     aggregates: tuple[MessageKind, ...] = ()
     only_largest: Callable[[S], bool] = _never
     centre: NodeId | None = None
@@ -194,11 +200,11 @@ class AggregationSpec:
     """A rule of which neighbours' messages are mixed (`edge.robust`).
 
     Attributes:
-        rule: what follows the colon in the setting -> the rule. Raises ConfigError.
+        rule: (what follows the colon in the setting, number of classes or None) -> the rule. Raises ConfigError.
         applies: the classes of messages it is for.
     """
 
-    rule: Callable[[str], Aggregation]
+    rule: Callable[[str, int | None], Aggregation]
     applies: frozenset[PrivacyClass] = DISTRIBUTIONS
 
 

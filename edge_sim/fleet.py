@@ -152,7 +152,10 @@ class Maker:
         if scenario.byzantine:
             attack, count = attacks.parse(scenario.byzantine)
             create = attacks.attacker(create, attack) if i < count else create
-        return edge.device.build(scenario, create, context, engine, transport, now, noise_key=context.seed)
+        rule = self.algorithm.aggregation(scenario.aggregation, context.task)
+        return edge.device.build(
+            scenario, create, context, engine, transport, now, aggregation=rule, noise_key=context.seed
+        )
 
     def resume(self, emulated: EmulatedNode, first: int) -> None:
         """From now on it plays from round `first`."""

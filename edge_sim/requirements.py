@@ -189,7 +189,8 @@ def _loads(scenario: Scenario) -> Iterator[Load]:
     yield lambda: scenario.labels
     if scenario.supervision is not None:
         yield partial(_supervises, scenario.supervision)
-    yield partial(robust.load, scenario.aggregation)
+    if scenario.aggregation is not None:
+        yield partial(robust.load, scenario.aggregation)
     yield partial(scenario.privacy.publisher, DEVICE, 0)
     yield partial(ENGINES.load, scenario.runtime)
     if scenario.byzantine:

@@ -28,7 +28,8 @@ Who has never seen a class does not outvote who has; what nobody is sure of, and
 hardly counts; and nothing is divided by the small D of a single row, whose ratio is all noise.
 
 `mixing` chooses how the estimate z is kept:
-    tracking  as above. A message lost in one direction shifts the mean until all start anew.
+    tracking  as above, and z_n(t+1) += forgetting (s_n(t+1) - z_n(t+1)), which leaves the mean of the z as it is. A
+              message lost in one direction shifts that mean, until it is forgotten or all start anew.
     plain     z_n = sum_m W_nm q_m with q the coded s: only the neighbours' opinions, nothing to keep.
     push-sum  tracking on running sums (Hadjicostis, Vaidya, Dominguez-Garcia 2016): a device splits
               its mass (s-values and a weight) evenly among itself and its neighbours, and sends the
@@ -65,6 +66,7 @@ from edge.task import CLASSIFICATION, Task
 
 TERMS = {"cross-entropy": "soft_cross_entropy(reference)", "squared-error": "squared_error(reference)"}
 RHO = {"cross-entropy": 1.0, "squared-error": 5.0}
+FORGETTING = 0.1
 SMALLEST = 1e-6
 """A weight below this has not come to mean anything yet."""
 
@@ -82,7 +84,10 @@ class DDistillationSettings(LocalSettings):
     mixing: how the estimate of the network's mean is kept: tracking, plain or push-sum.
     subset: reference rows that are talked about in a round, drawn from the seed that all share; 0 for all.
     reinitialise_every: rounds after which every device sets z = s again, which ends what lost messages
-    and late joiners did to the mean; 0 for never. All devices must agree on these three.
+    and late joiners did to the mean; 0 for never.
+    forgetting: of tracking, the share of z that every round becomes s again: the mean of the z stays that of the s, and
+    what a liar or a lost message added fades; absent, 0.1 where opinions are weighted, and 0, the paper's, otherwise.
+    All devices must agree on these four.
     """
 
     weighting: str | None = None
@@ -92,6 +97,7 @@ class DDistillationSettings(LocalSettings):
     mixing: Literal["tracking", "plain", "push-sum"] = "tracking"
     subset: int = 0
     reinitialise_every: int = 0
+    forgetting: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,6 +111,10 @@ class DDistillationSettings(LocalSettings):
             raise ValueError(
                 "distillation_weight, subset and reinitialise_every must not be negative, reference_batch at least 1"
             )
+        if not 0 <= (self.forgetting or 0) < 1:
+            raise ValueError("forgetting must be from 0 to less than 1")
+        if self.mixing != "tracking" and self.forgetting:
+            raise ValueError(f"{self.mixing} has nothing to forget: leave forgetting out, or choose tracking")
         if self.mixing == "push-sum" and (self.subset or self.reinitialise_every):
             raise ValueError("push-sum talks about all rows and never starts anew; leave subset and reinitialise_every")
 
@@ -131,6 +141,12 @@ def sends(settings: DDistillationSettings) -> tuple[MessageKind, ...]:
     return (MASS,) if settings.mixing == "push-sum" else (SOFT_LABELS,)
 
 
+def aggregation(settings: DDistillationSettings, task: Task) -> str:
+    """Weights are claims, which have to be judged; without them it is the paper's mean. Running sums take no rule."""
+    weighted = chosen(settings.weighting, task) != weighting.NONE
+    return "agreement" if weighted and settings.mixing != "push-sum" else "mean"
+
+
 @dataclass
 class DDistillation(Stateful):
     """See `edge.interfaces.Protocol`.
@@ -151,6 +167,12 @@ class DDistillation(Stateful):
     def weighting(self) -> str:
         """The weighting, or none."""
         return chosen(self.settings.weighting, self.context.task)
+
+    @property
+    def _forgetting(self) -> float:
+        if self.settings.forgetting is None:
+            return 0.0 if self.weighting == weighting.NONE else FORGETTING
+        return self.settings.forgetting
 
     @property
     def columns(self) -> int:
@@ -199,6 +221,7 @@ class DDistillation(Stateful):
             z[rows] += self.context.weights[j] * (values.astype(np.float64) - outgoing.sent[j][form.kind].values)
         if not plain:
             z += s - self.s
+            z[rows] += self._forgetting * (s - z)[rows]
         metrics["consensus_distance"] = float(np.abs(z - s).mean())
         metrics["rejected_invalid"] = float(len(received) - len(valid))
         self.z, self.s = z, s
@@ -335,6 +358,7 @@ SPEC = ProtocolSpec(
     growing=True,
     tasks=("classification", "multi-label", "regression"),
     perturbs=(MASS,),
+    aggregation=aggregation,
     renamed={"pull": "distillation_weight"},
     update=update,
 )

@@ -1,13 +1,14 @@
 """Aggregation rules: which of the neighbours' messages a device mixes, and as what; one rule a file.
 
-A file has `SPEC = AggregationSpec(rule=...)`. `rule(argument)` checks what follows the colon ("trimmed-mean:0.25") and
-gives
+A file has `SPEC = AggregationSpec(rule=...)`. `rule(argument, classes)` checks what follows the colon
+("trimmed-mean:0.25") and gives
 
     aggregate(tables, own) -> tables
 
 with tables: what neighbours sent of one kind in one round, sender -> (R, K) float32, and own what this device sent
-itself, or None where it sends nothing of that kind (a server). A row of zeros is about nothing (a label that its sender
-does not have) and counts for nothing. What is left out is rejected; what is returned is mixed as if it had been sent.
+itself, or None where it sends nothing of that kind (a server). Of weighted opinions (`edge.weighting`) rows have an
+entry more than there are classes, the abstention. A row of zeros is about nothing (a label that its sender does not
+have) and counts for nothing. What is left out is rejected; what is returned is mixed as if it had been sent.
 So any protocol whose messages are distributions takes any rule.
 
 >>> sent = {"a": [[0.875, 0.125]], "b": [[0.75, 0.25]], "c": [[0.0, 1.0]]}
@@ -33,11 +34,12 @@ def find(setting: str) -> AggregationSpec:
     return AGGREGATIONS.load(setting.partition(":")[0])
 
 
-def load(setting: str) -> Aggregation:
+def load(setting: str, classes: int | None = None) -> Aggregation:
     """Make the rule of a setting.
 
     Args:
         setting: name and argument, e.g. "trimmed-mean:0.25".
+        classes: K, for rules to which abstention is not just one more class; if absent, every entry is a class.
 
     Returns:
         The rule. A single message, a centre's or an only neighbour's, cannot be compared with others: it is not applied
@@ -46,7 +48,7 @@ def load(setting: str) -> Aggregation:
     Raises:
         ConfigError: unknown, or a number that cannot be.
     """
-    rule = find(setting).rule(setting.partition(":")[2])
+    rule = find(setting).rule(setting.partition(":")[2], classes)
     if rule is everybody:
         return everybody
     return lambda tables, own: rule(tables, own) if len(tables) > 1 else dict(tables)

@@ -5,7 +5,7 @@ from edge.interfaces import Aggregation, PrivacyClass, everybody
 from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Aggregation:
+def rule(argument: str, _classes: int | None) -> Aggregation:
     """Takes no argument."""
     if argument:
         raise ConfigError(f"aggregation 'mean:{argument}': mean takes no argument")

@@ -11,7 +11,7 @@ from edge.robust import everywhere, stack, trimmed
 from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Aggregation:
+def rule(argument: str, _classes: int | None) -> Aggregation:
     """Takes no argument."""
     if argument:
         raise ConfigError(f"aggregation 'median:{argument}': median takes no argument")

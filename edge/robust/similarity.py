@@ -14,7 +14,7 @@ from edge.robust import number
 from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Aggregation:
+def rule(argument: str, _classes: int | None) -> Aggregation:
     """X, from 0 to less than 1; 0.7 if none is given."""
     least = number("similarity", argument or "0.7", 0, 1)
 

@@ -10,7 +10,7 @@ from edge.robust import everywhere, number, stack, trimmed
 from edge.specs import AggregationSpec
 
 
-def rule(argument: str) -> Aggregation:
+def rule(argument: str, _classes: int | None) -> Aggregation:
     """X, from 0 to less than 0.5; 0.25 if none is given."""
     share = number("trimmed-mean", argument or "0.25", 0, 0.5)
 

@@ -156,7 +156,7 @@ def configuration(folder: Path) -> Target:
             values[chance.choice([*whole, "unknown"])] = chance.choice(odd)
         config = checked(NodeConfig, values, "node.toml")
         config.coding.by_kind()
-        robust.load(config.aggregation)
+        robust.load(config.aggregation or "mean")
         privacy.publisher(config.privacy.noise, config.privacy.temperature, 0)
 
     return once

@@ -24,6 +24,7 @@ from tests.refusals import refusal
 
 CASES = list(dict.fromkeys((name, str(case.settings)) for name, case in payloads.cases()))
 """Every protocol, with all settings with which it sends something else."""
+# `agreement` is the default, or changes nothing where all agree: tests/edge/test_robust.py.
 SUBTLE = ("drift", "extreme", "targeted")
 """attacks that may leave the first rounds, or a few bits, as they are; `tests/edge/test_robust.py` has them"""
 CHANGES: dict[str, dict[str, Any]] = {
@@ -32,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     **{
         f"aggregation {name}": {"aggregation": {"similarity": "similarity:0.99999999"}.get(name, name)}
         for name in AGGREGATIONS.names()
-        if name != "mean"
+        if name not in ("mean", "agreement")
     },
     **{f"byzantine {name}": {"byzantine": f"{name}:1"} for name in ATTACKS.names() if name not in SUBTLE},
 }

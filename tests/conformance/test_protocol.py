@@ -153,6 +153,7 @@ def _skip_to(device: Any, first: int, whole: Fleet) -> None:
         first=first,
         last=scenario.rounds,
         round_timeout=scenario.round_timeout,
+        aggregate=device.node.aggregate,
     )
 
 

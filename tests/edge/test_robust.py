@@ -9,16 +9,17 @@ from edge import robust
 from edge.errors import ConfigError
 from edge.interfaces import Floats
 from edge.robust import AGGREGATIONS
+from edge.weighting import statement
 from edge_sim import attacks
 from tests.conformance.test_codec import distributions
 
 RULES = AGGREGATIONS.names()
 
 
-def opinions(count: int, seed: int = 0) -> dict[str, Floats]:
+def opinions(count: int, seed: int = 0, classes: int = 5) -> dict[str, Floats]:
     """Of devices that nearly agree."""
     random = np.random.default_rng(seed)
-    logits = 4 * random.standard_normal((30, 5))
+    logits = 4 * random.standard_normal((30, classes))
     tables = {}
     for i in range(count):
         p = np.exp(logits + 0.3 * random.standard_normal(logits.shape))
@@ -98,7 +99,8 @@ def test_median_and_trimmed_mean_by_hand() -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("krum", "unknown aggregation rule 'krum'; there are: mean, median, similarity, trimmed-mean"),
+        ("krum", "unknown aggregation rule 'krum'; there are: agreement, mean, median, similarity, trimmed-mean"),
+        ("agreement:2", "agreement takes no argument"),
         ("median:2", "median takes no argument"),
         ("mean:2", "mean takes no argument"),
         ("trimmed-mean:0.5", "expected trimmed-mean:X with X from 0 to less than 0.5"),
@@ -108,6 +110,81 @@ def test_median_and_trimmed_mean_by_hand() -> None:
 def test_rules_that_cannot_be(spec: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         robust.load(spec)
+
+
+def weighted(count: int, seed: int = 0, classes: int = 5) -> dict[str, Floats]:
+    """The same, each surer of some rows than of others: (w p, 1 - w)."""
+    random = np.random.default_rng(seed)
+    tables = opinions(count, seed, classes)
+    return {j: statement(p, random.uniform(0.2, 1, (len(p), 1))).astype(np.float32) for j, p in tables.items()}
+
+
+@pytest.mark.parametrize("abstention", [False, True])
+@given(count=st.integers(2, 9), seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_agreement_on_what_all_say_alike_is_the_mean(abstention: bool, count: int, seed: int) -> None:
+    table = (weighted if abstention else opinions)(1, seed)["d0"]
+    tables = {f"d{i}": table for i in range(count)}
+    for own in (None, table):
+        for kept in robust.load("agreement", 5)(tables, own).values():
+            np.testing.assert_allclose(kept, table, atol=1e-6)
+
+
+@given(seed=st.integers(0, 10**6), scale=st.floats(0, 100), trusted=st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_agreement_bounds_what_one_neighbour_changes(seed: int, scale: float, trusted: bool) -> None:
+    """Whatever it sends, no row comes to be further from ours than two distributions can be."""
+    tables = weighted(4, seed)
+    own = tables.pop("d3")
+    wild = scale * np.random.default_rng(seed).standard_normal(own.shape)
+    tables["d0"] = (wild + (1 - wild.sum(axis=1, keepdims=True)) / 6 if not trusted else own + wild).astype(np.float32)
+    kept = robust.load("agreement", 5)(tables, own)
+    assert np.abs(kept["d0"] - own).sum(axis=1).max() <= 2 + 1e-4
+    for honest in ("d1", "d2"):
+        np.testing.assert_allclose(kept[honest].sum(axis=1), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("attack", ["label-flip", "random", "extreme"])
+def test_agreement_hears_next_to_nothing_of_a_liar_of_two_neighbours(attack: str) -> None:
+    """A liar that is sure of everything, beside one honest neighbour: it moves us a hundredth of what it says."""
+    tables = weighted(3, classes=6)
+    own, honest = tables.pop("d2"), tables["d1"]
+    tables["d0"] = attacks.load(attack).attack(tables["d0"], occasion(6))
+    kept = robust.load("agreement", 6)(tables, own)
+    assert np.abs(kept["d0"] - own).sum() < 0.02 * np.abs(tables["d0"] - own).sum()
+    assert np.abs(kept["d1"] - own).sum() > 0.8 * np.abs(honest - own).sum()
+
+
+def test_agreement_about_one_class() -> None:
+    """Who lies about class 3 is doubted in rows of class 3, by those who know it, and believed elsewhere."""
+    truth = np.repeat(np.arange(6), 10)
+    said = (0.9 * np.eye(6)[truth] + 0.1 / 6).astype(np.float32)
+    lie = attacks.load("targeted").attack(said, occasion(6))
+    kept = robust.load("agreement", 6)({"a": said, "b": said, "liar": lie}, said)
+    moved = np.abs(kept["liar"] - said).sum(axis=1)
+    assert moved[truth == 3].max() < 0.1 * np.abs(lie - said).sum(axis=1).max()
+    np.testing.assert_allclose(moved[truth != 3], 0, atol=1e-6)
+
+
+def test_agreement_by_hand() -> None:
+    """Two classes, two rows, all sure: b agrees with us, and a, which says the opposite, does not at all."""
+    own = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    tables = {"a": own[::-1].copy(), "b": own}
+    assert {j: t.tolist() for j, t in robust.load("agreement", 2)(tables, own).items()} == {
+        "a": own.tolist(),
+        "b": own.tolist(),
+    }
+    half = np.array([[0.5, 0.5, 0], [0, 1, 0]], np.float32)
+    # b is half right about the first row, and a not at all: b and we agree best, and whoever agrees best is believed.
+    assert robust.load("agreement", 2)({"a": own[::-1].copy(), "b": half}, own)["b"].tolist() == half.tolist()
+
+
+def test_many_neighbours_are_judged_by_some() -> None:
+    tables = weighted(60, classes=6)
+    own = tables.pop("d59")
+    lie = attacks.load("label-flip").attack(tables["d7"], occasion(6))
+    kept = robust.load("agreement", 6)({**tables, "d7": lie}, own)
+    assert np.abs(kept["d7"] - own).sum() < 0.02 * np.abs(lie - own).sum()
 
 
 def test_attacks_by_hand() -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge import algorithm
 from edge.graph import mixing
 from edge.interfaces import Array
 from edge.protocols._consensus import distilled
 from edge.protocols.d_distillation import DDistillation, DDistillationSettings, plausible
+from edge.task import CLASSIFICATION, REGRESSION, Task
 from edge.weighting import target
 from tests.fleets import Fleet, fleet
 from tests.payloads import DIRECTED, ROUNDS, Case, H, K, R
@@ -24,6 +26,9 @@ PAYLOADS = [
     Case(ROUNDS * DIRECTED * (H + 4 * (R + 1) * K), {**PAPER, "mixing": "push-sum"}),
 ]
 
+MEAN: dict[str, Any] = {"aggregation": "mean"}
+"""What the papers' invariants are about: a rule that doubts a neighbour takes some of its differences, not all."""
+
 
 def tables(whole: Fleet, name: str) -> Array:
     """(devices, R, K): z or s of every device."""
@@ -36,7 +41,7 @@ def tables(whole: Fleet, name: str) -> Array:
 @pytest.mark.parametrize("topology", ["ring", "star", "complete"])
 def test_i1_the_mean_of_z_is_the_mean_of_s_whatever_the_coding(coding: str, topology: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"devices": 6, "topology": topology, "rounds": 12, "coding": {"soft_labels": coding}}
-    with fleet(tmp_path, split="classes:4", **options) as whole:
+    with fleet(tmp_path, split="classes:4", **MEAN, **options) as whole:
         for _ in whole.rounds():
             drift = np.abs(tables(whole, "z").mean(axis=0) - tables(whole, "s").mean(axis=0)).max()
             assert drift < 1e-5
@@ -61,7 +66,7 @@ def test_i4_entries_may_leave_the_simplex(tmp_path: Path) -> None:
 
 def test_i2_disagreement_shrinks_by_the_second_eigenvalue(tmp_path: Path) -> None:
     """With the models frozen, what is left of a round's disagreement is at most |lambda_2|."""
-    with fleet(tmp_path, devices=8, rounds=30, settings={"learning_rate": 1e-30}) as whole:
+    with fleet(tmp_path, devices=8, rounds=30, settings={"learning_rate": 1e-30, "forgetting": 0.0}, **MEAN) as whole:
         graph = whole.world.topology
         limit = mixing.second_eigenvalue(mixing.matrix(whole.world.weights, graph.nodes))
         random = np.random.default_rng(0)
@@ -171,7 +176,7 @@ def test_the_rate_decays_as_stated() -> None:
 
 @pytest.mark.parametrize("rows", [1, 40, 299])
 def test_a_subset_keeps_the_mean_and_is_the_same_everywhere(rows: int, tmp_path: Path) -> None:
-    with fleet(tmp_path, devices=5, rounds=8, split="classes:4", settings={"subset": rows}) as whole:
+    with fleet(tmp_path, devices=5, rounds=8, split="classes:4", settings={"subset": rows}, **MEAN) as whole:
         for number, _ in enumerate(whole.rounds(), start=1):
             assert np.abs(tables(whole, "z").mean(axis=0) - tables(whole, "s").mean(axis=0)).max() < 1e-12
             drawn = [d.protocol.rows(number).tolist() for d in whole.devices]  # type: ignore[attr-defined]
@@ -182,7 +187,7 @@ def test_a_subset_keeps_the_mean_and_is_the_same_everywhere(rows: int, tmp_path:
 
 
 def test_plain_mixing_is_the_weighted_mean_of_the_neighbours(tmp_path: Path) -> None:
-    with fleet(tmp_path, devices=4, rounds=3, split="classes:4", settings={"mixing": "plain"}) as whole:
+    with fleet(tmp_path, devices=4, rounds=3, split="classes:4", settings={"mixing": "plain"}, **MEAN) as whole:
         W = mixing.matrix(whole.world.weights, whole.world.names)
         before = np.empty(0)
         for _ in whole.rounds():
@@ -246,8 +251,9 @@ def test_push_sum_needs_no_starting_anew(bad: dict[str, Any]) -> None:
 
 def test_the_estimate_becomes_the_weighted_mean_of_the_whole_fleet(tmp_path: Path) -> None:
     """With the models frozen: N / D is sum_m w_m p_m / sum_m w_m, of everybody's outputs."""
-    settings = {"learning_rate": 1e-30, "weighting": "largest"}
-    with fleet(tmp_path, devices=4, rounds=30, settings=settings, model=("zoo:mlp:16", "zoo:mlp:8")) as whole:
+    settings = {"learning_rate": 1e-30, "weighting": "largest", "forgetting": 0.0}
+    options: dict[str, Any] = {"devices": 4, "rounds": 30, "model": ("zoo:mlp:16", "zoo:mlp:8")}
+    with fleet(tmp_path, settings=settings, **options, **MEAN) as whole:
         for _ in whole.rounds():
             pass
         p = np.stack([d.engine.predict(whole.world.reference.x) for d in whole.devices]).astype(np.float64)
@@ -270,3 +276,32 @@ def test_every_form_and_loss_distils(mixing_: str, loss: str, tmp_path: Path) ->
         test = whole.world.dataset
         accuracy = np.mean([(d.engine.predict(test.x_test).argmax(1) == test.y_test).mean() for d in whole.devices])
     assert accuracy > 0.5  # of 4 classes, nobody can know more than 0.45
+
+
+@pytest.mark.parametrize(
+    ("settings", "task", "rule"),
+    [
+        ({}, CLASSIFICATION, "agreement"),
+        ({"mixing": "plain"}, CLASSIFICATION, "agreement"),
+        ({"mixing": "push-sum"}, CLASSIFICATION, "mean"),
+        (PAPER, CLASSIFICATION, "mean"),
+        ({}, REGRESSION, "mean"),
+    ],
+)
+def test_weighted_opinions_are_judged_unless_a_rule_is_named(settings: dict[str, Any], task: Task, rule: str) -> None:
+    ours = algorithm.load("d-distillation", settings, "settings")
+    assert ours.aggregation(None, task) == rule
+    assert ours.aggregation("median", task) == "median"
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ({"forgetting": 1.0}, "from 0 to less than 1"),
+        ({"forgetting": 0.1, "mixing": "plain"}, "plain has nothing to forget"),
+        ({"forgetting": 0.1, "mixing": "push-sum"}, "push-sum has nothing to forget"),
+    ],
+)
+def test_only_tracking_forgets(bad: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        DDistillationSettings(**bad)
