@@ -31,8 +31,6 @@ Floats = npt.NDArray[np.float32]
 Metrics = dict[str, float]
 NodeId = str
 DEVICE = "device"
-SGD = "sgd"
-"""the optimizer where nothing else is said"""
 """the role of whoever has private data"""
 
 
@@ -197,8 +195,7 @@ class Engine(Interface):
         """
 
     def predict(self, x: Array) -> Floats:
-        """Return the main head's outputs (N, K, ...) for `x` (N, ...) float32: probabilities, or the numbers of a
-        regression. Raises EngineError."""
+        """Return the main head's outputs (N, K, ...): probabilities, or numbers of a regression. Raises EngineError."""
 
     def outputs(self, x: Array, *names: str) -> list[Floats]:
         """Run the bundle's prediction graph.
@@ -271,8 +268,7 @@ class Protocol(Interface):
             centre: the centre's model, where it has one and can be asked (in the emulator it can).
 
         Returns:
-            Outputs (N, K, ...), e.g. class probabilities, one table a head: first the head for the device's own
-            distribution, last the one for everybody's.
+            Outputs (N, K, ...), a table a head: first the one for the device's own distribution, last for everybody's.
         """
 
     def state(self) -> dict[str, Array]:
@@ -391,7 +387,7 @@ class ProtocolContext:
     aggregate: Aggregation = everybody
     task: Task = CLASSIFICATION
     supervision: str = SUPERVISION
-    optimizer: str = SGD
+    optimizer: str = "sgd"
 
     @property
     def features(self) -> int:

@@ -94,7 +94,7 @@ class Crnn(nn.Module):
         return self.output(self.lstm(columns)[0]).transpose(0, 1)
 
 
-class Lstm(nn.Module):
+class BidirectionalLstm(nn.Module):
     """Token numbers through a table and an LSTM both ways, whose last states are classified."""
 
     def __init__(self) -> None:
@@ -121,6 +121,6 @@ ARCHITECTURES = {
     "gpt2": Architecture(Gpt2, (LENGTH,), (LENGTH,), "position_cross_entropy", tokens=True),
     "unet": Architecture(UNet, (3, 16, 16), (16, 16), "position_cross_entropy"),
     "crnn": Architecture(Crnn, (1, 16, 32), (16,), "position_cross_entropy"),
-    "lstm": Architecture(Lstm, (LENGTH,), (), tokens=True),
+    "lstm": Architecture(BidirectionalLstm, (LENGTH,), (), tokens=True),
     "autoencoder": Architecture(autoencoder, (1, 16, 16), (1, 16, 16), "mean_squared_error"),
 }
