@@ -13,8 +13,8 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
-LARGEST = 350_000
-"""bytes; the wheel of the whole project has more than twice as many"""
+LARGEST = 400_000
+"""bytes; the wheel of the whole project has more than twice as many; 350,000 until streams, serving and `edge.ort_training`"""
 
 
 def project(folder: Path) -> dict[str, Any]:
