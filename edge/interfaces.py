@@ -30,8 +30,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Metrics = dict[str, float]
 NodeId = str
-DEVICE = "device"
-"""the role of whoever has private data"""
+DEVICE, SGD = "device", "sgd"
+"""the role of whoever has private data; the optimizer where nothing else is said"""
 
 
 class PrivacyClass(Enum):
@@ -387,7 +387,7 @@ class ProtocolContext:
     aggregate: Aggregation = everybody
     task: Task = CLASSIFICATION
     supervision: str = SUPERVISION
-    optimizer: str = "sgd"
+    optimizer: str = SGD
 
     @property
     def features(self) -> int:

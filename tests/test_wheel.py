@@ -14,7 +14,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 400_000
-"""bytes; the whole project's wheel has more than twice as many. 350,000 until streams, serving and `edge.ort_training`"""
+"""bytes; the whole project's wheel has more than twice as many. 350,000 until streams, serving, `edge.ort_training`"""
 
 
 def project(folder: Path) -> dict[str, Any]:
