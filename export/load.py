@@ -28,6 +28,7 @@ from export.transforms.expand import CONTROL, INTEGER, expand, opset_of
 from export.transforms.float_weights import initializers, widen
 from export.transforms.free_batch import free_batch
 from export.transforms.retie import retie
+from export.transforms.softmax import written_out
 from export.transforms.untie import own_statistics, untie
 
 SETTINGS = {
@@ -267,6 +268,10 @@ def remove_softmax(draft: Draft) -> Draft:
     node = producers.get(draft.logits)
     while node is not None and node.op_type in ("Identity", "Cast"):
         node = producers.get(node.input[0])
+    if node is not None and (logits := written_out(node, producers)):
+        draft = replace(draft, task=CLASSIFICATION.name)
+        text = "the final softmax, written out in Exp and Div, was removed: the losses want logits"
+        return draft.noted(text, logits=logits)
     if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return draft
     labels = node.op_type == "Sigmoid"

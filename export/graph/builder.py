@@ -113,6 +113,8 @@ class GraphBuilder:
 
     def shape(self, value: Value) -> Shape:
         """The dimensions of `value`."""
+        if value not in self.types:
+            raise ExportError(f"the shape of '{value}' cannot be inferred; export the model with static shapes")
         tensor = self.types[value].tensor_type
         if not tensor.HasField("shape"):
             raise ExportError(f"the rank of '{value}' is not known; export the model with static ranks")

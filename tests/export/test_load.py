@@ -53,6 +53,24 @@ def test_a_plain_classifier(tmp_path: Path) -> None:
     assert assemble(model).manifest["classes"] == 3
 
 
+@pytest.mark.parametrize(("total", "removed"), [("e", True), ("z", False)])
+def test_a_final_softmax_that_is_written_out_is_removed(tmp_path: Path, total: str, removed: bool) -> None:
+    """As exporters of JAX do it, the largest number of a row taken off before; another quotient is the model's own."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["z"]),
+        helper.make_node("ReduceMax", ["z", "last"], ["m"]),
+        helper.make_node("Sub", ["z", "m"], ["s"]),
+        helper.make_node("Exp", ["s"], ["e"]),
+        helper.make_node("ReduceSum", [total, "last"], ["sum"], keepdims=0),
+        helper.make_node("Unsqueeze", ["sum", "last"], ["total"]),
+        helper.make_node("Div", ["e", "total"], ["y"]),
+    ]
+    weights = {"w": np.eye(4, 3, dtype=np.float32), "b": np.ones(3, np.float32), "last": np.array([-1])}
+    model = load(saved(classifier(nodes, weights=weights), tmp_path))
+    assert (model.output == "s") == removed
+    assert any("written out in Exp and Div, was removed" in note for note in model.notes) == removed
+
+
 def test_a_final_softmax_is_removed(tmp_path: Path) -> None:
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["z"]), helper.make_node("Softmax", ["z"], ["y"])]
     model = load(saved(classifier(nodes), tmp_path))
