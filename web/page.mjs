@@ -6,7 +6,7 @@ import { readData, scaled } from "./data.mjs";
 import { Distillation, OBJECTIVE } from "./distillation.mjs";
 import { Mailbox } from "./mailbox.mjs";
 import { readNpz } from "./npz.mjs";
-import { complete, referenceDigest, weights } from "./settings.mjs";
+import { complete, rate, referenceDigest, weights } from "./settings.mjs";
 import { Trainer } from "./trainer.mjs";
 
 const element = (id) => document.getElementById(id);
@@ -85,7 +85,8 @@ async function main() {
   const arrays = await readNpz(await download(new URL(settings.reference, address)));
   const reference = scaled(arrays.x ?? arrays.x_train);
   const form = { digest: await referenceDigest(reference, trainer.manifest), rows: reference.shape[0], columns: classes + 1 };
-  const learner = new Distillation({ trainer, x, y, reference, weights: mine, settings: settings.settings });
+  const learning = { ...settings.settings, learning_rate: rate(settings.settings, trainer.manifest.optimizer) };
+  const learner = new Distillation({ trainer, x, y, reference, weights: mine, settings: learning });
   const { client, leave } = await connected(settings, id);
   const position = settings.peers.indexOf(id), neighbours = Object.keys(mine), patience = settings.round_timeout;
   const mailbox = new Mailbox({ client, fleet: settings.fleet, id, position, neighbours, form, patience });

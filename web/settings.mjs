@@ -3,7 +3,8 @@ import { hexadecimal, sha256 } from "./trainer.mjs";
 
 const TOP = { protocol: "d-distillation", topology: "ring", rounds: 100, round_timeout: 30 };
 const REQUIRED = ["fleet", "broker", "peers", "bundle", "reference", "settings"];
-const LEARNING = { mixing: null, learning_rate: 0.1, local_steps: 10, batch_size: 32, distillation_weight: 1, reference_batch: 32 };
+const RATES = { sgd: 0.1, momentum: 0.03, nesterov: 0.03 }, ADAPTIVE = 0.001;
+const LEARNING = { mixing: null, learning_rate: null, local_steps: 10, batch_size: 32, distillation_weight: 1, reference_batch: 32 };
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
 // Check what a settings file holds, and complete it. Throws Error with what was expected.
@@ -20,10 +21,14 @@ export function complete(given, id) {
   if (!peers.includes(id)) throw new Error(`id '${id}': expected one of the peers: ${peers.join(", ")}`);
   const numbers = { rounds, round_timeout: timeout, ...learning, mixing: 1 };
   for (const [key, value] of Object.entries(numbers)) {
+    if (key === "learning_rate" && value === null) continue;
     if (!(Number.isFinite(value) && value > 0)) throw new Error(`${key}: expected a number above 0, got ${value}`);
   }
   return settings;
 }
+
+// The learning rate of the settings, or else what suits the optimizer of the bundle, as on a node.
+export const rate = (learning, optimizer) => learning.learning_rate ?? RATES[optimizer] ?? ADAPTIVE;
 
 function refuseUnknown(given, known, where) {
   const unknown = Object.keys(given).find((key) => !(key in known));

@@ -3,13 +3,14 @@ import { readFileSync } from "node:fs";
 
 import { readData } from "../../web/data.mjs";
 import { certainty, plausible, targets } from "../../web/distillation.mjs";
-import { complete, referenceDigest, weights } from "../../web/settings.mjs";
+import { complete, rate, referenceDigest, weights } from "../../web/settings.mjs";
 import { hexadecimal } from "../../web/trainer.mjs";
 
 const plain = (array) => array && { shape: array.shape, data: Array.from(array.data, Number) };
 
 const CALLS = {
   settings: ({ given, id }) => complete(given, id),
+  rates: ({ learning, optimizers }) => optimizers.map((name) => rate(learning, name)),
   weights: ({ given, id }) => weights(given, id),
   digest: async ({ reference, manifest }) => hexadecimal(await referenceDigest(reference, manifest)),
   certainty: ({ rows }) => rows.map(certainty),

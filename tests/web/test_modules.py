@@ -12,6 +12,7 @@ from edge.graph import mixing
 from edge.graph.topology import build
 from edge.protocols import d_distillation
 from edge.protocols._consensus import distilled
+from edge.protocols._local import LocalSettings
 from edge.weighting import Opinion, load, nothing
 from export import zoo
 from export.write import export
@@ -58,10 +59,20 @@ def test_settings_that_a_page_cannot_honour_are_refused(calls: Any) -> None:
     complete, lack, *refused = calls(
         [{"call": "settings", "given": GOOD, "id": "a"}, {"call": "settings", "given": lacking, "id": "a"}, *wanted]
     )
-    assert (complete["rounds"], complete["settings"]["learning_rate"]) == (100, 0.1)
+    assert (complete["rounds"], complete["settings"]["learning_rate"]) == (100, None)
     assert "the settings lack 'reference'" in lack["refused"]
     for (_, complaint), outcome in zip(bad, refused, strict=True):
         assert complaint in outcome["refused"]
+
+
+def test_the_learning_rate_is_that_of_a_node(calls: Any) -> None:
+    """The bundle's optimizer decides, unless the settings do."""
+    optimizers = ["sgd", "momentum", "nesterov", "adam", "rmsprop"]
+    usual, chosen = calls(
+        [{"call": "rates", "learning": {"learning_rate": rate}, "optimizers": optimizers} for rate in (None, 0.5)]
+    )
+    assert usual == [LocalSettings().initial_rate(name) for name in optimizers]
+    assert chosen == [0.5] * len(optimizers)
 
 
 @pytest.mark.parametrize("topology", ["ring", "complete", "star"])
