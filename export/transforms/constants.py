@@ -11,6 +11,7 @@ from export.transforms.float_weights import LAYERS
 
 ARITHMETIC = {"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Where"}
 RECURRENT = {"GRU", "LSTM", "RNN"}
+SCATTERING = {"ScatterElements", "ScatterND"}
 MASKED = -10.0
 """An entry of a mask that is added to attention scores is 0, or below this."""
 
@@ -56,6 +57,13 @@ def _kind(
         return "a mask"
     if node.op_type == "Add" and _hides_nothing(value) and {r.op_type for r in readers[node.output[0]]} == {"Softmax"}:
         return "a mask that hides nothing"
+    if (
+        node.op_type in SCATTERING
+        and name != node.input[1]
+        and np.ptp(value) == 0
+        and float(value.flat[0]).is_integer()
+    ):
+        return "numbers that mark regions"  # of a shifted window (Swin): one for each, written into a table
     if node.op_type in RECURRENT and name in node.input[5:7] and not value.any():
         return "an initial state of zero"
     if node.op_type == "InstanceNormalization" and _between_reshapes(node, producers, readers):
@@ -70,6 +78,11 @@ def _is_mask(value: Array, op_type: str) -> bool:
     neutral = value == (1 if op_type == "Mul" else 0)
     hiding = value == 0 if op_type == "Mul" else np.abs(value) >= -MASKED if op_type == "Sub" else value <= MASKED
     return bool(neutral.any() and hiding.any() and (neutral | hiding).all())
+
+
+def _is_one_integer(value: Array) -> bool:
+    """Whether all entries are one whole number."""
+    return bool((value == np.round(value.flat[0])).all())
 
 
 def _hides_nothing(value: Array) -> bool:

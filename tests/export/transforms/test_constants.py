@@ -63,6 +63,20 @@ def test_zeros_added_to_attention_scores(heads: int, parameters: list[str]) -> N
     assert any("m (a mask that hides nothing)" in note for note in model.notes) == (heads == 1)
 
 
+@pytest.mark.parametrize(("update", "parameters"), [([4, 4], ["b", "w"]), ([0.5, -0.1], ["b", "m", "w"])])
+def test_numbers_of_regions_of_a_shifted_window(update: list[float], parameters: list[str]) -> None:
+    """Each region of Swin's mask has one number, which is written into a table; other rows may be trained."""
+    nodes = [
+        node("ScatterND", ["table", "where", "m"], ["regions"]),
+        node("Add", ["x", "regions"], ["h"]),
+        NEXT,
+    ]
+    fixed = {"table": np.array([0, -100, 0, 0], np.float32), "where": np.array([[1], [2]])}
+    model = loaded(nodes, m=np.array(update, np.float32), **fixed)
+    assert sorted(name for name in model.parameters if name != "table") == parameters
+    assert any("m (numbers that mark regions)" in note for note in model.notes) == ("m" not in parameters)
+
+
 def test_a_number() -> None:
     model = loaded([node("Mul", ["x", "half"], ["h"]), NEXT], half=np.array([0.5], np.float32))
     assert sorted(model.parameters) == ["b", "w"]
