@@ -97,8 +97,12 @@ def test_epsilon_against_closed_forms() -> None:
 
 
 def test_noise_costs_accuracy_and_keeps_the_mean(tmp_path: Path) -> None:
-    """What noise adds to one is taken from another: the mean of z is that of the softmax outputs all the same."""
-    with fleet(tmp_path, devices=4, topology="complete", privacy={"noise": "gaussian:0.2"}) as whole:
+    """What noise adds to one is taken from another: under `mean`, the mean of z is that of the softmax outputs.
+
+    The rule against liars draws rows towards a device's own, and so moves the mean of z.
+    """
+    noise = {"noise": "gaussian:0.2"}
+    with fleet(tmp_path, devices=4, topology="complete", aggregation="mean", privacy=noise) as whole:
         for _ in whole.rounds():
             pass
         z = np.mean([d.protocol.z for d in whole.devices], axis=0)  # type: ignore[attr-defined]
