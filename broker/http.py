@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edge.errors import ConfigError
+from edge.command import cannot_listen
 
 CONNECTIONS = 200
 REQUEST_SECONDS = 10.0
@@ -62,7 +62,7 @@ def serving(application: Starlette, host: str, port: int) -> Iterator[int]:
     try:
         listener = socket.create_server((host, port))
     except OSError as reason:
-        raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
+        raise cannot_listen(host, port, reason) from None
     config = uvicorn.Config(
         application,
         http=_Protocol,

@@ -70,6 +70,11 @@ def listen_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def cannot_listen(host: str, port: int, reason: OSError) -> ConfigError:
+    """Return the error of a server that cannot have its address."""
+    return ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}")
+
+
 def guarded(name: str, body: Callable[[], int]) -> int:
     """Run a command's body, with notices of old names as one line each.
 

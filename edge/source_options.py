@@ -36,3 +36,24 @@ def split(kind: str, argument: str, defaults: Mapping[str, str], noun: str = "da
     if not path:
         raise ConfigError(f"{noun} '{kind}:{argument}': a path is missing, as in {kind}:PATH")
     return path, values
+
+
+def separator(kind: str, argument: str, text: str, noun: str = "data") -> str:
+    """Read the option `separator` of a table.
+
+    Args:
+        kind: the source's name, for messages.
+        argument: what followed it, likewise.
+        text: what the option says.
+        noun: what a source is called, for messages.
+
+    Returns:
+        One character.
+
+    Raises:
+        ConfigError: it says more or less than one.
+    """
+    character = "\t" if text == "tab" else text
+    if len(character) != 1:
+        raise ConfigError(f"{noun} '{kind}:{argument}': separator={text}: expected one character, or tab")
+    return character

@@ -261,7 +261,7 @@ class StreamSpec:
     Attributes:
         open: (argument, marks, shape) -> an iterator. argument: what follows the colon in the setting; marks: those of
             the arrivals that were kept, by name, none at first; shape: of a sample. The call raises ConfigError for a
-            setting that cannot be, and reads nothing. The iterator yields an `StreamItem` for what has come, None where
+            setting that cannot be, and reads nothing. The iterator yields a `StreamItem` for what has come, None where
             nothing has come yet, and ends where nothing can come any more. It is asked for the next only when the
             last has been kept. Where the stream has disappeared it raises OSError or MurmurError: then it is opened
             again later.

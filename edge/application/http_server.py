@@ -21,7 +21,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
 
-from edge.errors import ConfigError
+from edge.command import cannot_listen
 
 CONNECTIONS = 16
 REQUEST_SECONDS = 10.0
@@ -55,7 +55,7 @@ class HttpAnswer:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], status: int = HTTPStatus.OK) -> "HttpAnswer":
-        """HttpAnswer with an object. Raises ValueError: a number in it is not finite, which JSON has no word for."""
+        """Answer with an object. Raises ValueError: a number in it is not finite, which JSON has no word for."""
         return cls(status, json.dumps(dict(values), allow_nan=False).encode())
 
 
@@ -85,7 +85,7 @@ def serving(respond: Respond, host: str, port: int) -> Iterator[int]:
     try:
         server = _Server(respond, host, port)
     except OSError as reason:
-        raise ConfigError(f"--listen {host}:{port}: {reason.strerror or reason}") from None
+        raise cannot_listen(host, port, reason) from None
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
@@ -158,11 +158,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server_version, sys_version = "murmur", ""
 
     def do_GET(self) -> None:
-        """HttpAnswer."""
+        """Answer."""
         self._answer()
 
     def do_POST(self) -> None:
-        """HttpAnswer."""
+        """Answer."""
         self._answer()
 
     def _answer(self) -> None:

@@ -27,6 +27,7 @@ from edge.installation import Installation
 from edge.interfaces import Array, Metrics
 from edge.operations import prometheus
 from edge.operations.prometheus import Labels, MetricFamily
+from edge.payload import Payload
 
 if TYPE_CHECKING:
     from edge.storage.sample_store import SampleStore
@@ -71,11 +72,11 @@ class Service:
         }
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
-        """HttpAnswer a request."""
+        """Answer a request."""
         route = self._routes.get((request.method, request.path))
         if route is None:
-            known = ", ".join(f"{method} {path}" for method, path in self._routes)
-            return refusal(HTTPStatus.NOT_FOUND, f"no {request.method} {request.path} is here; there are: {known}")
+            routes = ", ".join(f"{method} {path}" for method, path in self._routes)
+            return refusal(HTTPStatus.NOT_FOUND, f"no {request.method} {request.path} is here; there are: {routes}")
         if request.method == "GET":
             return route(request)
         with self._one_at_a_time:
@@ -93,28 +94,30 @@ class Service:
 
     def _predict(self, request: HttpRequest) -> HttpAnswer:
         bundle = self._model.bundle
-        sent = payload.parse(request.content, bundle.manifest.shape, raw=request.kind == RAW)
-        if sent.x is None:
-            raise DataError('expected {"x": samples}')
-        started = time.monotonic()
-        outputs = self._model.predict(samples.samples(bundle, sent.x))
-        self._seconds += time.monotonic() - started
+        x = self._posted(request)[1]
+        start = time.monotonic()
+        outputs = self._model.predict(x)
+        self._seconds += time.monotonic() - start
         self._counts["rows"] += len(outputs)
         return HttpAnswer.of({"predictions": [answer(bundle, output) for output in outputs]})
 
     def _observe(self, request: HttpRequest) -> HttpAnswer:
         store, bundle = self._kept(), self._model.bundle
-        sent = payload.parse(request.content, bundle.manifest.shape, raw=request.kind == RAW)
-        if sent.x is None:
-            raise DataError(f'expected {{"x": samples}}; a label that comes later goes to {LABEL}')
-        x = samples.samples(bundle, sent.x)
-        y = None if sent.y is None else samples.targets(bundle, sent.y, len(x))
-        return HttpAnswer.of({"numbers": store.add(x, y, None if sent.ids is None else sent.ids.tolist())})
+        post, x = self._posted(request, f"; a label that comes later goes to {LABEL}")
+        y = None if post.y is None else samples.targets(bundle, post.y, len(x))
+        return HttpAnswer.of({"numbers": store.add(x, y, None if post.ids is None else post.ids.tolist())})
+
+    def _posted(self, request: HttpRequest, hint: str = "") -> tuple[Payload, Array]:
+        """What was posted, and its samples as the model takes them. Raises DataError: there are none."""
+        bundle = self._model.bundle
+        post = payload.parse(request.content, bundle.manifest.shape, raw=request.kind == RAW)
+        if post.x is None:
+            raise DataError(f'expected {{"x": samples}}{hint}')
+        return post, samples.samples(bundle, post.x)
 
     def _label(self, request: HttpRequest) -> HttpAnswer:
         store, bundle = self._kept(), self._model.bundle
-        sent = _object(request)
-        match sent:
+        match _object(request):
             case {"number": int(number), "y": y, **rest} if not rest:
                 store.label(number, samples.targets(bundle, y, 1)[0])
             case {"id": str(name), "y": y, **rest} if not rest:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edge.data._columns import OPTIONS, NamedColumns, table_spec
-from edge.errors import ConfigError, DataError
+from edge.errors import DataError
 from edge.interfaces import Array
-from edge.source_options import split
+from edge.source_options import separator, split
 
 SEPARATOR = {"separator": ","}
 
@@ -21,12 +21,10 @@ def _table(argument: str) -> tuple[NamedColumns, dict[str, str]]:
     """Open a file. argument: its path and options."""
     path, options = split("csv", argument, OPTIONS | SEPARATOR)
     origin = f"csv:{path}"
-    separator = "\t" if options["separator"] == "tab" else options["separator"]
-    if len(separator) != 1:
-        raise ConfigError(f"data 'csv:{argument}': separator={options['separator']}: expected one character, or tab")
+    delimiter = separator("csv", argument, options["separator"])
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=separator, strict=True)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             names = [name.strip() for name in next(reader, [])]
             lines = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as reason:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from edge.interfaces import Array
-from edge.storage import atomic
+from edge.storage import atomic, tensor_file
 
 Property = int | float | str
 KEY, VERSION = "ort_training", 1
@@ -170,9 +170,8 @@ def read(path: Path) -> TrainingState:
     if not path.is_file():
         raise RuntimeError(f"no checkpoint at {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})[KEY])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no iterable
+        tensors, metadata = tensor_file.read(path)
+        facts = json.loads(metadata[KEY])
         if facts["version"] != VERSION:
             raise RuntimeError(f"{path} is of version {facts['version']}; this release reads version {VERSION}")
         return _state(facts, tensors)

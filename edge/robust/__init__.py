@@ -54,6 +54,12 @@ def load(setting: str, classes: int | None = None) -> Aggregation:
     return lambda tables, own: rule(tables, own) if len(tables) > 1 else dict(tables)
 
 
+def nothing(spec: str, argument: str) -> None:
+    """Check that a rule has no argument. Raises ConfigError."""
+    if argument:
+        raise ConfigError(f"aggregation '{spec}:{argument}': {spec} takes no argument")
+
+
 def number(spec: str, argument: str, low: float, high: float) -> float:
     """The argument, if it is at least `low` and below `high`. Raises ConfigError."""
     try:

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Array, Floats, NodeId
+from edge.robust import nothing
 from edge.specs import AggregationSpec
 
 ALIKE = 0.7
@@ -36,8 +36,7 @@ SMALLEST = 1e-12
 
 def rule(argument: str, classes: int | None) -> Aggregation:
     """Takes no argument."""
-    if argument:
-        raise ConfigError(f"aggregation 'agreement:{argument}': agreement takes no argument")
+    nothing("agreement", argument)
 
     def aggregate(tables: Mapping[NodeId, Floats], own: Floats | None) -> dict[NodeId, Floats]:
         if not tables:
@@ -60,8 +59,8 @@ def taken_apart(rows: Array, classes: int) -> tuple[Array, Array]:
     """Opinions (n, R, K), uniform where there is none, and their weights (n, R), of rows (n, R, K or K + 1)."""
     parts = np.clip(rows[:, :, :classes], 0, 1)
     weights: Array = parts.sum(axis=2)
-    known = weights[:, :, None] > SMALLEST
-    return np.where(known, parts / np.where(known, weights[:, :, None], 1), 1 / classes), np.minimum(weights, 1)
+    certain = weights[:, :, None] > SMALLEST
+    return np.where(certain, parts / np.where(certain, weights[:, :, None], 1), 1 / classes), np.minimum(weights, 1)
 
 
 def modest(rows: Array, classes: int) -> Array:
@@ -80,7 +79,7 @@ def standing(opinions: Array, weights: Array) -> Array:
     """(n, K): the score of each about each class over the best one's, see the module."""
     n, _, classes = opinions.shape
     judges = np.unique(np.linspace(0, n - 1, min(n, JUDGES)).astype(int))
-    agreed = np.full((len(judges), n, classes), -1.0)
+    agreement = np.full((len(judges), n, classes), -1.0)
     for place, i in enumerate(judges):
         others = np.arange(n) != i
         both = weights[i] * weights[others]
@@ -88,9 +87,9 @@ def standing(opinions: Array, weights: Array) -> Array:
         sure, same = (_about(opinions[i], opinions[others], part) for part in (both, both * overlap))
         prior = PRIOR / classes
         total = np.maximum(sure + prior * sure.sum(axis=1, keepdims=True), SMALLEST)
-        agreed[place, others] = (same + prior * same.sum(axis=1, keepdims=True)) / total
-    median = ((agreed >= 0).sum(axis=0) - 1) // 2
-    score = np.take_along_axis(-np.sort(-agreed, axis=0), median[None], axis=0)[0]
+        agreement[place, others] = (same + prior * same.sum(axis=1, keepdims=True)) / total
+    median = ((agreement >= 0).sum(axis=0) - 1) // 2
+    score = np.take_along_axis(-np.sort(-agreement, axis=0), median[None], axis=0)[0]
     relative: Array = score / np.maximum(score.max(axis=0), SMALLEST)
     return relative
 
@@ -106,9 +105,9 @@ def trusts(relative: Array, opinions: Array, weights: Array) -> Array:
     is less."""
     weighted = opinions * weights[:, :, None]
     others = weighted.sum(axis=0) - weighted + SMALLEST
-    seen = np.einsum("nrk,nk->nr", others / others.sum(axis=2, keepdims=True), relative)
-    said = np.einsum("nrk,nk->nr", opinions, relative)
-    trust: Array = np.minimum(1, np.minimum(seen, said) / ALIKE)[:, :, None] ** POWER
+    theirs = np.einsum("nrk,nk->nr", others / others.sum(axis=2, keepdims=True), relative)
+    own = np.einsum("nrk,nk->nr", opinions, relative)
+    trust: Array = np.minimum(1, np.minimum(theirs, own) / ALIKE)[:, :, None] ** POWER
     return trust
 
 

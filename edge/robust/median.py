@@ -5,16 +5,14 @@ Holds as long as fewer than half of those we hear, ourselves included, lie.
 
 from collections.abc import Mapping
 
-from edge.errors import ConfigError
 from edge.interfaces import Aggregation, Floats, NodeId
-from edge.robust import everywhere, stack, trimmed
+from edge.robust import everywhere, nothing, stack, trimmed
 from edge.specs import AggregationSpec
 
 
 def rule(argument: str, _classes: int | None) -> Aggregation:
     """Takes no argument."""
-    if argument:
-        raise ConfigError(f"aggregation 'median:{argument}': median takes no argument")
+    nothing("median", argument)
     return aggregate
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from edge.errors import ConfigError
 from edge.interfaces import Array
+from edge.storage import tensor_file
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before it for the case that a failing card has damaged the newest."""
@@ -122,9 +123,7 @@ def set_aside(folder: Path) -> None:
 
 def _read(path: Path) -> Checkpoint:
     """Raises SafetensorError, OSError, KeyError, ValueError: it is damaged."""
-    with safe_open(path, framework="numpy") as file:
-        metadata = dict(file.metadata() or {})
-        values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no iterable
+    values, metadata = tensor_file.read(path)
     if metadata.keys() == {VERSION_KEY, ROUND_KEY}:
         digest = None  # of an earlier release
     elif (digest := metadata.pop(DIGEST_KEY)) != _digest(values, metadata):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.errors import ConfigError, DataError
+from edge.errors import DataError
 from edge.payload import Payload, StreamItem
-from edge.source_options import split
+from edge.source_options import separator, split
 from edge.specs import StreamSpec
 from edge.streams import _tail
 
@@ -48,10 +48,7 @@ class _Table:
 def follow(argument: str, marks: Mapping[str, str], _: tuple[int, ...]) -> Iterator[StreamItem | None]:
     """Follow a table. argument: its path and options. See `StreamSpec.open`."""
     path, options = split("csv", argument, OPTIONS, "stream")
-    if options["separator"] == "tab":
-        options["separator"] = "\t"
-    if len(options["separator"]) != 1:
-        raise ConfigError(f"stream 'csv:{argument}': separator={options['separator']}: expected one character, or tab")
+    options["separator"] = separator("csv", argument, options["separator"], "stream")
     return _arrivals(Path(path), options, marks)
 
 

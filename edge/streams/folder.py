@@ -35,32 +35,32 @@ def follow(argument: str, marks: Mapping[str, str], _: tuple[int, ...]) -> Itera
 
 
 def _arrivals(
-    folder: Path, label: str, image: Callable[[Path], Array], kept: dict[str, str]
+    folder: Path, label: str, image: Callable[[Path], Array], stamps: dict[str, str]
 ) -> Iterator[StreamItem | None]:
-    seen: dict[str, str] = {}
+    last: dict[str, str] = {}
     while True:
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}")
         present = dict(_files(folder))
         for name, stamp in present.items():
-            if kept.get(name) == stamp:
+            if stamps.get(name) == stamp:
                 continue
-            if seen.get(name) == stamp:  # nobody writes to it any more
-                kept[name] = stamp
+            if last.get(name) == stamp:  # nobody writes to it any more
+                stamps[name] = stamp
                 yield _read(folder, name, label, image, {name: stamp})
-        seen = {name: stamp for name, stamp in present.items() if kept.get(name) != stamp}
-        gone = [name for name in kept if name not in present]
-        forgotten = gone[: max(0, len(gone) - REMEMBERED)]
-        for name in forgotten:
-            del kept[name]
-        yield StreamItem(None, dict.fromkeys(forgotten)) if forgotten else None
+        last = {name: stamp for name, stamp in present.items() if stamps.get(name) != stamp}
+        absent = [name for name in stamps if name not in present]
+        excess = absent[: max(0, len(absent) - REMEMBERED)]
+        for name in excess:
+            del stamps[name]
+        yield StreamItem(None, dict.fromkeys(excess)) if excess else None
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str]]:
     """Name of a file -> when it was changed, and its size."""
     for path in sorted(folder.rglob("*")):
-        known = path.suffix.lower() in (".npz", ".csv", *images.ENDINGS)
-        if known and not path.name.startswith(".") and not path.name.endswith(UNFINISHED):
+        readable = path.suffix.lower() in (".npz", ".csv", *images.ENDINGS)
+        if readable and not path.name.startswith(".") and not path.name.endswith(UNFINISHED):
             try:
                 status = path.stat()
             except FileNotFoundError:  # it has just gone

@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping
 from edge.errors import ConfigError, DataError
 from edge.payload import StreamItem
 from edge.specs import StreamSpec
+from edge.streams._tail import CHUNK, LONGEST
 from edge.streams.jsonl import parsed
-
-CHUNK, LONGEST = 65_536, 4_000_000
-"""bytes that are read at once, and of a line at most"""
 
 
 def follow(argument: str, _: Mapping[str, str], shape: tuple[int, ...]) -> Iterator[StreamItem | None]:
